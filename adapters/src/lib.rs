@@ -1,0 +1,1 @@
+//! WebSockets for every runtime that speaks futures-io.
