@@ -16,8 +16,26 @@
 
 extern crate alloc;
 
-pub mod frame;
+mod buffer;
+mod config;
+mod connection;
+mod entropy;
+mod error;
+mod event;
+mod frame;
 pub mod handshake;
+mod message;
+mod prepared;
 mod time;
 
+pub use crate::buffer::{BufferPool, Unpooled};
+pub use crate::config::{Config, Delivery};
+pub use crate::connection::{Closed, Connection, DataToSend, Deadline, PingId, State, Stats};
+pub use crate::entropy::{Entropy, EntropyError, FixedSeed};
+pub use crate::error::{Failure, ProtocolError, SendError};
+pub use crate::event::{Chunk, Event, FrameRef};
+pub use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, TextPayload};
+pub use crate::handshake::Negotiated;
+pub use crate::message::{LentBytes, LentText, Message, MessageRef, Outgoing};
+pub use crate::prepared::Prepared;
 pub use crate::time::Instant;

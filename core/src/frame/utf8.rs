@@ -1,1 +1,201 @@
+//! Text that arrives in pieces (RFC 6455 sections 5.6 and 8.1).
+//!
+//! A character may be cut by the end of a read, a frame or a fragment. At most three bytes are carried
+//! over a cut, and a byte that no valid text could hold at its place is refused when it arrives, not
+//! when the message ends. Whole pieces are checked once, by vector code where there is any.
 
+use core::str;
+
+/// The bytes seen so far cannot be the start of UTF-8 text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InvalidUtf8;
+
+/// The start of a character whose end has not arrived.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CutCharacter {
+    bytes: [u8; 4],
+    len: u8,
+}
+
+impl CutCharacter {
+    /// Checks the next piece of a text and hands what is complete to `sink`, in order.
+    pub(crate) fn feed(
+        &mut self,
+        piece: &[u8],
+        mut sink: impl FnMut(&str),
+    ) -> Result<(), InvalidUtf8> {
+        let piece = self.complete(piece, &mut sink)?;
+        let (whole, cut) = split_cut(piece);
+        sink(check(whole)?);
+        for &byte in cut {
+            self.push(byte)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the text does not end inside a character.
+    pub(crate) const fn finish(self) -> Result<(), InvalidUtf8> {
+        match self.len {
+            0 => Ok(()),
+            _ => Err(InvalidUtf8),
+        }
+    }
+
+    /// Takes from `piece` what completes the character, and returns the rest.
+    fn complete<'a>(
+        &mut self,
+        piece: &'a [u8],
+        sink: &mut impl FnMut(&str),
+    ) -> Result<&'a [u8], InvalidUtf8> {
+        let mut rest = piece;
+        while self.len > 0 {
+            let Some((&byte, tail)) = rest.split_first() else {
+                break;
+            };
+            rest = tail;
+            self.push(byte)?;
+            if let Ok(character) = str::from_utf8(self.as_slice()) {
+                sink(character);
+                self.len = 0;
+            }
+        }
+        Ok(rest)
+    }
+
+    /// Adds a byte; fails where no character starts like this.
+    fn push(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
+        let slot = self.bytes.get_mut(usize::from(self.len));
+        *slot.ok_or(InvalidUtf8)? = byte;
+        self.len = self.len.saturating_add(1);
+        match str::from_utf8(self.as_slice()) {
+            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// Checks text that has arrived whole.
+#[inline]
+pub(crate) fn check(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8)
+}
+
+/// Splits off the last bytes, where they are the start of a character that goes on.
+fn split_cut(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let starts = bytes
+        .iter()
+        .rev()
+        .take(3)
+        .position(|byte| byte & 0xC0 != 0x80);
+    let Some(back) = starts.map(|position| position.saturating_add(1)) else {
+        return (bytes, &[]);
+    };
+    let start = bytes.len().saturating_sub(back);
+    let needed = bytes.get(start).map_or(1, |&first| character_length(first));
+    match bytes.split_at_checked(start) {
+        Some(parts) if needed > back => parts,
+        Some(_) | None => (bytes, &[]),
+    }
+}
+
+/// Returns the length of the character that starts with `first`; 1 where none does.
+const fn character_length(first: u8) -> usize {
+    match first {
+        0xC0..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF7 => 4,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn read_in_pieces<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<String, InvalidUtf8> {
+        let (mut text, mut cut) = (String::new(), CutCharacter::default());
+        for piece in pieces {
+            cut.feed(piece, |complete| text.push_str(complete))?;
+        }
+        cut.finish().map(|()| text)
+    }
+
+    /// Feeds byte by byte; returns how many bytes were taken before one was refused.
+    fn refused_at(bytes: &[u8]) -> Option<usize> {
+        let mut cut = CutCharacter::default();
+        bytes
+            .iter()
+            .position(|&byte| cut.feed(&[byte], |_| {}).is_err())
+    }
+
+    #[test]
+    fn text_survives_every_cut() {
+        let text = "aé\u{7FF}ࠀ€\u{FFFF}𐍈\u{10FFFF}z\0\u{FEFF}";
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let bytes = text.as_bytes();
+                let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(read_in_pieces(pieces).as_deref(), Ok(text));
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_that_cannot_stand_is_refused_when_it_arrives() {
+        let cases: &[(&[u8], usize)] = &[
+            (b"\x80", 0),
+            (b"\xC0\x80", 0),
+            (b"\xC1\xBF", 0),
+            (b"\xE0\x80\x80", 1),
+            (b"\xED\xA0\x80", 1),
+            (b"\xF0\x80\x80\x80", 1),
+            (b"\xF4\x90\x80\x80", 1),
+            (b"\xF5\x80\x80\x80", 0),
+            (b"\xFF", 0),
+            (b"ab\xC3(", 3),
+            (b"\xE2\x82(", 2),
+            (b"\xF0\x9F\x98(", 3),
+        ];
+        for (bytes, at) in cases {
+            assert_eq!(refused_at(bytes), Some(*at), "{bytes:x?}");
+            assert!(read_in_pieces([*bytes]).is_err(), "{bytes:x?} whole");
+        }
+    }
+
+    #[test]
+    fn a_text_that_ends_inside_a_character_is_refused_at_its_end() {
+        for bytes in [&b"\xC3"[..], b"\xE2\x82", b"\xF0\x9F\x98"] {
+            assert_eq!(refused_at(bytes), None);
+            assert_eq!(read_in_pieces([bytes]), Err(InvalidUtf8));
+        }
+    }
+
+    #[test]
+    fn every_start_of_three_bytes_is_judged_as_the_standard_library_does_at_every_cut() {
+        for number in 0..1_u32 << 24 {
+            let [_, a, b, c] = number.to_be_bytes();
+            if a < 0xC0 {
+                continue;
+            }
+            let bytes = [a, b, c];
+            let valid = str::from_utf8(&bytes).is_ok();
+            let mut cut = CutCharacter::default();
+            let pieces: Vec<&[u8]> = match number % 3 {
+                0 => bytes.chunks(1).collect(),
+                1 => bytes.chunks(2).collect(),
+                _ => bytes.chunks(3).collect(),
+            };
+            let ours = pieces.iter().all(|piece| cut.feed(piece, |_| {}).is_ok());
+            assert_eq!(ours && cut.finish().is_ok(), valid, "{bytes:x?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The configuration of connections: limits, times, and what is injected.
+//!
+//! Every buffer that a peer can make grow has a limit, and every wait has a deadline. The defaults are
+//! safe for a server on the open internet. `None` turns a limit or a deadline off.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::buffer::{BufferPool, Unpooled};
+use crate::entropy::{Entropy, NoEntropy};
+
+/// In which portions a connection gives out what it receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Delivery {
+    /// Whole messages, put together from their fragments; text is checked and given as `&str`.
+    #[default]
+    Messages,
+    /// Data frames, one event each, as they were framed by the peer. The text of a fragmented
+    /// message is checked across its frames, and may be cut inside a character.
+    Frames,
+    /// Whatever has arrived of a message, at once, so that a message larger than memory passes
+    /// through. The limits of messages and frames do not apply, as nothing is put together.
+    Chunks,
+}
+
+/// The configuration of one connection, or of many: a clone shares it by reference count.
+#[derive(Debug, Clone)]
+pub struct Config {
+    settings: Arc<Settings>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) delivery: Delivery,
+    pub(crate) control_events: bool,
+    pub(crate) max_message_size: Option<usize>,
+    pub(crate) max_frame_size: Option<usize>,
+    pub(crate) max_empty_fragments: Option<u32>,
+    pub(crate) max_queued_output: Option<usize>,
+    pub(crate) open_timeout: Option<Duration>,
+    pub(crate) close_timeout: Option<Duration>,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) ping_timeout: Option<Duration>,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) buffers: Arc<dyn BufferPool>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// Returns the default configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                delivery: Delivery::Messages,
+                control_events: true,
+                max_message_size: Some(1 << 20),
+                max_frame_size: None,
+                max_empty_fragments: Some(1024),
+                max_queued_output: Some(64 << 10),
+                open_timeout: Some(Duration::from_secs(10)),
+                close_timeout: Some(Duration::from_secs(5)),
+                ping_interval: Some(Duration::from_secs(20)),
+                ping_timeout: Some(Duration::from_secs(20)),
+                write_timeout: Some(Duration::from_secs(30)),
+                entropy: Arc::new(NoEntropy),
+                buffers: Arc::new(Unpooled),
+            }),
+        }
+    }
+
+    /// Sets in which portions received data is given out. Default: whole messages.
+    #[must_use]
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.with(|settings| settings.delivery = delivery)
+    }
+
+    /// Sets whether pings and pongs are given out as events. Default: yes. They are answered and
+    /// matched in any case.
+    #[must_use]
+    pub fn control_events(self, given: bool) -> Self {
+        self.with(|settings| settings.control_events = given)
+    }
+
+    /// Sets the largest message to receive, in bytes, compressed or not. Default: 1 MiB.
+    ///
+    /// A larger one fails the connection with 1009 as soon as a header announces it.
+    #[must_use]
+    pub fn max_message_size(self, limit: impl Into<Option<usize>>) -> Self {
+        let limit = limit.into();
+        self.with(|settings| settings.max_message_size = limit)
+    }
+
+    /// Sets the largest data frame to receive, in bytes. Default: `None`, the limit of the message.
+    ///
+    /// A larger one fails the connection with 1009.
+    #[must_use]
+    pub fn max_frame_size(self, limit: impl Into<Option<usize>>) -> Self {
+        let limit = limit.into();
+        self.with(|settings| settings.max_frame_size = limit)
+    }
+
+    /// Sets how many empty fragments may follow one another in a message. Default: 1024.
+    ///
+    /// One more fails the connection with 1008: they cost work and carry nothing.
+    #[must_use]
+    pub fn max_empty_fragments(self, limit: impl Into<Option<u32>>) -> Self {
+        let limit = limit.into();
+        self.with(|settings| settings.max_empty_fragments = limit)
+    }
+
+    /// Sets at how many queued bytes a further data frame is refused. Default: 64 KiB.
+    ///
+    /// The queue may exceed it by one frame. Control frames are not refused; at most one pong waits.
+    #[must_use]
+    pub fn max_queued_output(self, limit: impl Into<Option<usize>>) -> Self {
+        let limit = limit.into();
+        self.with(|settings| settings.max_queued_output = limit)
+    }
+
+    /// Sets how long the opening handshake may take, from the making of the connection. Default: 10 s.
+    #[must_use]
+    pub fn open_timeout(self, after: impl Into<Option<Duration>>) -> Self {
+        let after = after.into();
+        self.with(|settings| settings.open_timeout = after)
+    }
+
+    /// Sets how long the end of the stream may take after a Close frame or a failure. Default: 5 s.
+    #[must_use]
+    pub fn close_timeout(self, after: impl Into<Option<Duration>>) -> Self {
+        let after = after.into();
+        self.with(|settings| settings.close_timeout = after)
+    }
+
+    /// Sets how often a ping is sent to see whether the peer is there. Default: every 20 s.
+    #[must_use]
+    pub fn ping_interval(self, every: impl Into<Option<Duration>>) -> Self {
+        let every = every.into();
+        self.with(|settings| settings.ping_interval = every)
+    }
+
+    /// Sets how long the pong that answers such a ping may take. Default: 20 s.
+    ///
+    /// Measured from when the ping was handed to the transport. Past it the connection fails with 1011.
+    #[must_use]
+    pub fn ping_timeout(self, after: impl Into<Option<Duration>>) -> Self {
+        let after = after.into();
+        self.with(|settings| settings.ping_timeout = after)
+    }
+
+    /// Sets how long queued output may wait without one byte of progress. Default: 30 s.
+    ///
+    /// Past it the connection ends at once: the peer does not read.
+    #[must_use]
+    pub fn write_timeout(self, after: impl Into<Option<Duration>>) -> Self {
+        let after = after.into();
+        self.with(|settings| settings.write_timeout = after)
+    }
+
+    /// Sets where seeds for masking keys come from. A client needs one.
+    #[must_use]
+    pub fn entropy(self, entropy: impl Entropy + 'static) -> Self {
+        self.with(|settings| settings.entropy = Arc::new(entropy))
+    }
+
+    /// Sets where buffers are leased from. Default: [`Unpooled`].
+    #[must_use]
+    pub fn buffers(self, pool: impl BufferPool + 'static) -> Self {
+        self.with(|settings| settings.buffers = Arc::new(pool))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl Settings {
+    /// The most that the payload of a data frame may hold, when `before` bytes of its message came.
+    #[inline]
+    pub(crate) fn frame_limit(&self, delivery: Delivery, before: u64) -> u64 {
+        if delivery == Delivery::Chunks {
+            return u64::MAX;
+        }
+        let left = limit(self.max_message_size).saturating_sub(before);
+        left.min(limit(self.max_frame_size))
+    }
+}
+
+/// A limit as a number; none is as good as the largest.
+fn limit(limit: Option<usize>) -> u64 {
+    limit.map_or(u64::MAX, |limit| limit as u64)
+}

@@ -1,0 +1,323 @@
+//! Our end of the link: the phase it is in, what waits to be sent, the deadlines, and time.
+//!
+//! Everything of a connection but what is being received. Commands are in `send`; here is what the
+//! peer, the end of the stream and the passing of time bring about.
+
+use crate::config::{Config, Settings};
+use crate::entropy::{EntropyError, Generator};
+use crate::error::Failure;
+use crate::frame::{CloseCode, CloseFrame, OpCode, Side, Written};
+use crate::time::Instant;
+
+use super::deadlines::{Alarm, Deadline, Deadlines};
+use super::output::Output;
+use super::pings::{PingId, Pings};
+use super::send::OpenMessage;
+use super::state::Phase;
+use super::stats::Counters;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) side: Side,
+    pub(super) config: Config,
+    pub(super) phase: Phase,
+    pub(super) output: Output,
+    pub(super) pings: Pings,
+    pub(super) counters: Counters,
+    /// The message of ours whose last fragment has not been sent.
+    pub(super) open_message: Option<OpenMessage>,
+    /// Masking keys; a server has none.
+    generator: Option<Generator>,
+    deadlines: Deadlines,
+    /// How far the output was taken when the write deadline was armed.
+    progress: u64,
+    /// The keepalive ping whose pong has not come.
+    keepalive: Option<PingId>,
+    /// Where it ends in the output, while it has not been handed to the transport.
+    keepalive_ends: Option<u64>,
+    now: Instant,
+}
+
+impl Link {
+    pub(super) fn new(side: Side, config: Config) -> Result<Self, EntropyError> {
+        let generator = match side {
+            Side::Client => Some(Generator::new(&*config.settings().entropy)?),
+            Side::Server => None,
+        };
+        Ok(Self {
+            side,
+            config,
+            phase: Phase::Connecting,
+            output: Output::new(),
+            pings: Pings::default(),
+            counters: Counters::default(),
+            open_message: None,
+            generator,
+            deadlines: Deadlines {
+                open: Alarm::Due,
+                ..Deadlines::default()
+            },
+            progress: 0,
+            keepalive: None,
+            keepalive_ends: None,
+            now: Instant::START,
+        })
+    }
+
+    #[inline]
+    pub(super) fn settings(&self) -> &Settings {
+        self.config.settings()
+    }
+
+    /// Returns the random bytes of a client's handshake; zeroes on a server, which needs none.
+    pub(super) fn nonce(&mut self) -> [u8; 16] {
+        self.generator
+            .as_mut()
+            .map(Generator::nonce)
+            .unwrap_or_default()
+    }
+
+    /// The opening handshake is complete.
+    pub(super) fn open(&mut self) {
+        self.phase.opened();
+        self.deadlines.open = Alarm::Off;
+        self.deadlines.ping = Alarm::Due;
+    }
+
+    /// The opening handshake failed: nothing but the end of the stream follows.
+    pub(super) fn refuse(&mut self) {
+        self.phase.refused();
+        self.output.push_end();
+        self.deadlines.only_close();
+    }
+
+    /// Answers a ping. Nothing follows a Close frame received.
+    pub(super) fn answer_ping(&mut self, payload: &[u8]) {
+        self.counters.pings_received = self.counters.pings_received.saturating_add(1);
+        self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        let key = self.masking_key();
+        let header = Written::new(OpCode::Pong, true, 0, payload.len(), key);
+        let buffers = &*self.config.settings().buffers;
+        self.output.push_pong(header, payload, key, buffers);
+    }
+
+    /// The peer's Close frame came: answers it, unless it is an answer itself.
+    pub(super) fn close_received(&mut self, received: CloseFrame) {
+        if self.phase.is_open() {
+            self.push_close(&received);
+            self.output.mark_reply();
+        }
+        self.phase.close_received(received.clone(), received);
+        self.expect_end();
+    }
+
+    /// Fails the connection (RFC 6455 section 7.1.7).
+    pub(super) fn fail(&mut self, failure: Failure) {
+        let code = failure.close_code();
+        let can_say = self.phase.is_open() && code != CloseCode::ABNORMAL_CLOSURE;
+        let sent = can_say.then(|| CloseFrame::new(code, reason_of(&failure)));
+        if let Some(frame) = &sent {
+            self.push_close(frame);
+            self.output.mark_reply();
+        }
+        self.phase.failed(failure, sent);
+        self.expect_end();
+    }
+
+    /// The stream of the peer ended: a failure, where no Close frame had come.
+    pub(super) fn eof(&mut self) {
+        if self.phase.reads_frames() {
+            self.phase.failed(Failure::Lost, None);
+        }
+        self.output.push_end();
+        self.phase.ended();
+        self.deadlines.only_close();
+    }
+
+    /// Both sides have said what they had to say. A server ends the stream first; a client waits
+    /// (RFC 6455 section 7.1.1).
+    fn expect_end(&mut self) {
+        if self.side == Side::Server {
+            self.output.push_end();
+        }
+        self.open_message = None;
+        self.keepalive = None;
+        self.keepalive_ends = None;
+        self.deadlines.only_close();
+    }
+
+    /// Our Close frame went first: the peer's has until the deadline for the end of the stream.
+    pub(super) fn close_sent(&mut self, frame: CloseFrame) {
+        self.push_close(&frame);
+        self.phase.close_sent(frame);
+        self.deadlines.close = Alarm::Due;
+    }
+
+    /// Queues a Close frame. What waits goes before it.
+    pub(super) fn push_close(&mut self, frame: &CloseFrame) {
+        let buffers = &*self.config.settings().buffers;
+        self.output.settle_pong(buffers);
+        let code = frame.code.number().to_be_bytes();
+        let mut body = [0; 125];
+        let size = match frame.code {
+            CloseCode::NO_STATUS_RECEIVED => 0,
+            _ => code.len().saturating_add(frame.reason.len()),
+        };
+        for (slot, byte) in body
+            .iter_mut()
+            .zip(code.iter().chain(frame.reason.as_bytes()))
+        {
+            *slot = *byte;
+        }
+        self.push_frame(OpCode::Close, true, body.get(..size).unwrap_or_default());
+    }
+
+    /// Queues a frame.
+    #[inline]
+    pub(super) fn push_frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
+        self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        let key = self.masking_key();
+        let header = Written::new(opcode, fin, 0, payload.len(), key);
+        let buffers = &*self.config.settings().buffers;
+        self.output.push_frame(header, payload, key, buffers);
+    }
+
+    /// Returns a fresh masking key on a client.
+    #[inline]
+    pub(super) fn masking_key(&mut self) -> Option<[u8; 4]> {
+        self.generator.as_mut().map(Generator::masking_key)
+    }
+
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.phase.ending()?.failure.as_ref()
+    }
+
+    pub(super) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Takes note of the time. It never goes back.
+    pub(super) fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Arms what waits for the time, and does what is due. A pong is not missed while input waits to
+    /// be read: it may be in there.
+    pub(super) fn handle_timeout(&mut self, now: Instant, input_waits: bool) {
+        self.set_now(now);
+        self.note_progress();
+        self.arm();
+        self.ring(input_waits);
+    }
+
+    pub(super) fn next_timeout(&self, input_waits: bool) -> Option<Instant> {
+        if self.phase.is_ended() && self.output.is_empty() {
+            return None;
+        }
+        if self.keepalive_was_taken() || self.write_progressed() {
+            return Some(self.now);
+        }
+        self.deadlines.next(self.now, input_waits)
+    }
+
+    fn keepalive_was_taken(&self) -> bool {
+        self.keepalive_ends
+            .is_some_and(|ends| ends <= self.output.taken())
+    }
+
+    /// Whether the write deadline has to be set anew: output waits, and it is not what waited before.
+    fn write_progressed(&self) -> bool {
+        !self.output.is_empty()
+            && (self.progress != self.output.taken() || self.deadlines.write == Alarm::Off)
+            && self.settings().write_timeout.is_some()
+    }
+
+    fn note_progress(&mut self) {
+        if self.output.is_empty() {
+            self.deadlines.write = Alarm::Off;
+        } else if self.write_progressed() {
+            self.progress = self.output.taken();
+            self.deadlines.write = Alarm::Due;
+        }
+        self.pings.taken(self.output.taken(), self.now);
+        if self.keepalive_was_taken() {
+            self.keepalive_ends = None;
+            self.deadlines.pong = Alarm::Due;
+        }
+    }
+
+    fn arm(&mut self) {
+        let (now, settings) = (self.now, self.config.settings());
+        let deadlines = &mut self.deadlines;
+        deadlines.open.arm(now, settings.open_timeout);
+        deadlines.close.arm(now, settings.close_timeout);
+        deadlines.ping.arm(now, settings.ping_interval);
+        deadlines.pong.arm(now, settings.ping_timeout);
+        deadlines.write.arm(now, settings.write_timeout);
+    }
+
+    fn ring(&mut self, input_waits: bool) {
+        if self.deadlines.open.rings(self.now) {
+            self.give_up(Deadline::Open);
+        }
+        if self.deadlines.close.rings(self.now) {
+            self.give_up(Deadline::Close);
+        }
+        if self.deadlines.write.rings(self.now) {
+            self.give_up(Deadline::Write);
+        }
+        if !input_waits && self.deadlines.pong.rings(self.now) {
+            self.fail(Failure::TimedOut(Deadline::Pong));
+            self.deadlines.close = Alarm::At(self.now);
+        }
+        if self.deadlines.ping.rings(self.now) {
+            self.keep_alive();
+        }
+    }
+
+    /// Ends the connection at once.
+    fn give_up(&mut self, deadline: Deadline) {
+        if !self.phase.discards() {
+            self.phase.failed(Failure::TimedOut(deadline), None);
+        }
+        self.phase.ended();
+        let buffers = &*self.config.settings().buffers;
+        self.output.discard(buffers);
+        self.deadlines = Deadlines::default();
+    }
+
+    /// Pings the peer, and asks to be woken for the next ping.
+    fn keep_alive(&mut self) {
+        if !self.phase.is_open() {
+            return;
+        }
+        if self.keepalive.is_none() {
+            self.keepalive = Some(self.push_ping());
+            self.keepalive_ends = Some(self.output.position());
+        }
+        self.deadlines.ping = Alarm::Due;
+        self.arm();
+    }
+
+    /// A pong came: the time since its ping, if that was one of ours. The keepalive is satisfied by
+    /// the pong of its own ping, or of a later one.
+    pub(super) fn pong_received(&mut self, payload: &[u8]) -> Option<core::time::Duration> {
+        let latency = self.pings.pong(payload, self.now);
+        if self.keepalive.is_some_and(|id| !self.pings.is_waiting(id)) {
+            self.keepalive = None;
+            self.keepalive_ends = None;
+            self.deadlines.pong = Alarm::Off;
+        }
+        latency
+    }
+}
+
+/// The reason of the Close frame that reports a failure.
+fn reason_of(failure: &Failure) -> bytestring::ByteString {
+    match failure {
+        Failure::Protocol(error) => alloc::string::ToString::to_string(error).into(),
+        Failure::TimedOut(_) => bytestring::ByteString::from_static("keepalive ping timeout"),
+        Failure::Lost => bytestring::ByteString::new(),
+        Failure::Local(frame) => frame.reason.clone(),
+    }
+}

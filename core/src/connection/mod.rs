@@ -1,0 +1,482 @@
+//! The whole life of a WebSocket connection after its opening handshake (RFC 6455 sections 5 to 7).
+//!
+//! [`Connection`] joins two halves: `receive` turns bytes into events, `link` holds our end (phase,
+//! output, deadlines). Neither does I/O, reads a clock or draws randomness.
+
+mod deadlines;
+mod link;
+mod output;
+mod pings;
+mod receive;
+mod send;
+mod state;
+mod stats;
+
+use crate::config::{Config, Delivery};
+use crate::entropy::EntropyError;
+use crate::error::{Failure, SendError};
+use crate::event::Event;
+use crate::frame::{CloseCode, CloseFrame, Fin, Payload, Side, TextPayload};
+use crate::handshake::Negotiated;
+use crate::message::Outgoing;
+use crate::prepared::Prepared;
+use crate::time::Instant;
+
+use link::Link;
+use receive::Incoming;
+
+pub use deadlines::Deadline;
+pub use output::DataToSend;
+pub use pings::PingId;
+pub use state::{Closed, State};
+pub use stats::Stats;
+
+/// One WebSocket connection, as a state machine: no I/O, no clock.
+///
+/// | family | verbs |
+/// |---|---|
+/// | feed | [`receive_data`](Self::receive_data), [`receive_eof`](Self::receive_eof), [`handle_timeout`](Self::handle_timeout); for drivers [`read_buffer`](Self::read_buffer) and [`received`](Self::received) |
+/// | take | [`next_event`](Self::next_event), [`data_to_send`](Self::data_to_send), [`next_timeout`](Self::next_timeout) |
+/// | command | [`send`](Self::send), [`send_text`](Self::send_text), [`send_binary`](Self::send_binary), [`send_continuation`](Self::send_continuation), [`send_prepared`](Self::send_prepared), [`send_ping`](Self::send_ping), [`send_pong`](Self::send_pong), [`ping`](Self::ping), [`send_close`](Self::send_close), [`fail`](Self::fail) |
+/// | ask | [`state`](Self::state), [`close_expected`](Self::close_expected), [`close_code`](Self::close_code), [`close_reason`](Self::close_reason), [`closed`](Self::closed), [`failure`](Self::failure), [`subprotocol`](Self::subprotocol), [`stats`](Self::stats) |
+///
+/// **After any feed or command, take until empty**: first what is to be sent, then the events; after
+/// the events once more what is to be sent, as reading them answers the peer's pings and closes.
+///
+/// What the peer does wrong never comes out of a feed. It fails the connection, and arrives as the
+/// last event. An `Err` is a mistake of the caller's, and has changed nothing.
+///
+/// # Example
+/// ```
+/// use bytes::Buf;
+/// use sansock_core::{Config, Connection, Event, Instant, Negotiated, Outgoing, Side};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut server = Connection::new(Side::Server, Negotiated::default(), Config::new())?;
+/// // A masked text frame, as a client sends it.
+/// server.receive_data(b"\x81\x82\x01\x02\x03\x04\x69\x6b", Instant::START);
+/// let Some(Event::Message(message)) = server.next_event() else { panic!() };
+/// assert_eq!(message.as_text(), Some("hi"));
+///
+/// server.send("hello")?;
+/// assert_eq!(server.data_to_send().chunk(), b"\x81\x05hello");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[doc(alias = "Protocol")]
+pub struct Connection {
+    incoming: Incoming,
+    link: Link,
+    negotiated: Negotiated,
+}
+
+impl Connection {
+    /// Returns a connection whose opening handshake was done elsewhere, by an HTTP stack. Bytes that
+    /// the stack has read beyond it are fed with [`receive_data`](Self::receive_data).
+    ///
+    /// # Errors
+    /// [`EntropyError`] for a client whose configuration has no source of seeds.
+    pub fn new(side: Side, negotiated: Negotiated, config: Config) -> Result<Self, EntropyError> {
+        let mut connection = Self::connecting(side, config)?;
+        connection.open(negotiated);
+        Ok(connection)
+    }
+
+    /// Returns a connection before its opening handshake.
+    pub(crate) fn connecting(side: Side, config: Config) -> Result<Self, EntropyError> {
+        let settings = config.settings();
+        Ok(Self {
+            incoming: Incoming::new(settings.delivery, settings.control_events),
+            link: Link::new(side, config)?,
+            negotiated: Negotiated::default(),
+        })
+    }
+
+    // Feed.
+
+    /// Takes bytes that came from the peer.
+    ///
+    /// A driver with a buffer to read into uses [`read_buffer`](Self::read_buffer) and saves a copy.
+    /// After the end of the stream, or of the connection, bytes are ignored.
+    pub fn receive_data(&mut self, mut data: &[u8], now: Instant) {
+        while !data.is_empty() {
+            let room = self.read_buffer();
+            let size = room.len().min(data.len());
+            let Some((part, rest)) = data.split_at_checked(size) else {
+                return;
+            };
+            if let Some(room) = room.get_mut(..size) {
+                room.copy_from_slice(part);
+            }
+            self.received(size, now);
+            data = rest;
+        }
+        self.link.set_now(now);
+    }
+
+    /// Returns room to read into: initialised bytes of any content, at least one.
+    ///
+    /// Say with [`received`](Self::received) how many of them were filled.
+    pub fn read_buffer(&mut self) -> &mut [u8] {
+        let buffers = &*self.link.config.settings().buffers;
+        self.incoming.room(buffers)
+    }
+
+    /// Takes `count` bytes that were read into [`read_buffer`](Self::read_buffer); more than it had
+    /// count as all of it.
+    pub fn received(&mut self, count: usize, now: Instant) {
+        self.link.set_now(now);
+        self.incoming.received(count, &mut self.link);
+    }
+
+    /// Takes the end of the peer's stream, or the failure to read from it.
+    ///
+    /// Before it, everything that was received is given out. Without a Close frame the connection was
+    /// [lost](Failure::Lost). Calling it again does nothing.
+    pub fn receive_eof(&mut self, now: Instant) {
+        self.link.set_now(now);
+        self.incoming.eof = true;
+        self.is_event_ready();
+    }
+
+    /// Does what is due at `now`, and starts the clock of what was begun since the last feed.
+    ///
+    /// Calling it early, or twice, does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let event_waits = self.is_event_ready();
+        self.link.handle_timeout(now, event_waits);
+    }
+
+    // Take.
+
+    /// Returns the next event, `None` where more input is needed.
+    ///
+    /// Parsing goes no further than the event. What it lends is valid until the connection is used
+    /// again.
+    #[doc(alias = "events_received")]
+    #[inline]
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        self.is_event_ready();
+        self.incoming.take_event(&mut self.link)
+    }
+
+    /// Parses until an event is ready, and returns whether [`next_event`](Self::next_event) will give
+    /// one. The replies that come before it are queued.
+    #[inline]
+    pub fn is_event_ready(&mut self) -> bool {
+        self.incoming.advance(&mut self.link)
+    }
+
+    /// Returns what is to be sent now, and says when the write side must be closed.
+    ///
+    /// Replies to what was received are among it, up to the first event that was not taken.
+    pub fn data_to_send(&mut self) -> DataToSend<'_> {
+        self.is_event_ready();
+        let buffers = &*self.link.config.settings().buffers;
+        self.link.output.take(buffers)
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, `None` for never.
+    ///
+    /// A time that has passed means: at once. It may change with every feed, command and write.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.link.next_timeout(self.incoming.is_ready())
+    }
+
+    /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before
+    /// they wait.
+    pub fn release_buffers(&mut self) {
+        let buffers = &*self.link.config.settings().buffers;
+        self.incoming.release(buffers);
+        self.link.output.release(buffers);
+    }
+
+    // Commands.
+
+    /// Queues a whole message.
+    ///
+    /// # Errors
+    /// [`SendError::State`] unless the connection is open, [`SendError::ExpectedContinuation`] inside
+    /// a fragmented message, [`SendError::QueueFull`] where the output queue is at its limit. The
+    /// same holds for every command that sends data.
+    #[inline]
+    pub fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
+        match message.into() {
+            Outgoing::Text(text) => self.link.send_text(text, Fin::Last),
+            Outgoing::Binary(payload) => self.link.send_binary(payload, Fin::Last),
+        }
+    }
+
+    /// Queues a text message, or its first fragment.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_text<'a>(
+        &mut self,
+        text: impl Into<TextPayload<'a>>,
+        fin: Fin,
+    ) -> Result<(), SendError> {
+        self.link.send_text(text.into(), fin)
+    }
+
+    /// Queues a binary message, or its first fragment.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_binary<'a>(
+        &mut self,
+        payload: impl Into<Payload<'a>>,
+        fin: Fin,
+    ) -> Result<(), SendError> {
+        self.link.send_binary(payload.into(), fin)
+    }
+
+    /// Queues a further fragment of the open message. Fragments of text may be cut inside a character.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), but [`SendError::UnexpectedContinuation`] where no message is open,
+    /// and [`SendError::InvalidUtf8`] where the text would not be UTF-8.
+    pub fn send_continuation<'a>(
+        &mut self,
+        payload: impl Into<Payload<'a>>,
+        fin: Fin,
+    ) -> Result<(), SendError> {
+        self.link.send_continuation(payload.into(), fin)
+    }
+
+    /// Queues a message that was prepared for many connections.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        self.link.send_prepared(prepared)
+    }
+
+    /// Queues a ping with a payload of the caller's, whose pong is given out and not matched.
+    ///
+    /// # Errors
+    /// [`SendError::State`] unless the connection is open or waits for the peer's Close frame;
+    /// [`SendError::ControlTooLong`] over 125 bytes.
+    pub fn send_ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.link.send_ping(payload)
+    }
+
+    /// Queues a pong that nobody asked for. Pings are answered without it.
+    ///
+    /// # Errors
+    /// As [`send_ping`](Self::send_ping).
+    pub fn send_pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.link.send_pong(payload)
+    }
+
+    /// Queues a ping of the connection's own, whose pong is matched and timed.
+    ///
+    /// # Errors
+    /// As [`send_ping`](Self::send_ping).
+    pub fn ping(&mut self, now: Instant) -> Result<PingId, SendError> {
+        self.link.set_now(now);
+        self.link.ping()
+    }
+
+    /// Starts the closing handshake (RFC 6455 section 7.1.2). Messages of the peer go on to arrive
+    /// until its Close frame.
+    ///
+    /// # Errors
+    /// [`SendError::State`] unless the connection is open; [`SendError::InvalidCloseCode`] and
+    /// [`SendError::ReasonTooLong`] for what may not stand in a Close frame.
+    pub fn send_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<bytestring::ByteString>,
+    ) -> Result<(), SendError> {
+        self.link.send_close(CloseFrame::new(code, reason))
+    }
+
+    /// Fails the connection (RFC 6455 section 7.1.7): a Close frame is sent where that is possible,
+    /// and nothing more is received. [`ABNORMAL_CLOSURE`](CloseCode::ABNORMAL_CLOSURE) sends none.
+    ///
+    /// Does nothing where the connection has ended already.
+    ///
+    /// # Errors
+    /// [`SendError::InvalidCloseCode`] and [`SendError::ReasonTooLong`] for what may not stand in a
+    /// Close frame.
+    pub fn fail(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<bytestring::ByteString>,
+    ) -> Result<(), SendError> {
+        self.link.fail_with(CloseFrame::new(code, reason))
+    }
+
+    /// Changes in which portions received data is given out, from the next message on.
+    ///
+    /// Returns `false`, and changes nothing, inside a message.
+    pub fn set_delivery(&mut self, delivery: Delivery) -> bool {
+        self.incoming.set_delivery(delivery)
+    }
+
+    // Ask.
+
+    /// Returns which side of the connection this is.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        self.link.side
+    }
+
+    /// Returns what the connection is doing.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.link.phase.state()
+    }
+
+    /// Whether the end of the peer's stream is expected soon, so that the transport should be dropped
+    /// where it does not come. [`next_timeout`](Self::next_timeout) counts that time.
+    #[must_use]
+    pub fn close_expected(&self) -> bool {
+        match self.state() {
+            State::Connecting => self.link.output.is_ended(),
+            State::Closing => true,
+            State::Open | State::Closed => false,
+        }
+    }
+
+    /// Returns the code of the peer's Close frame once the connection is closed, and
+    /// [`ABNORMAL_CLOSURE`](CloseCode::ABNORMAL_CLOSURE) where none came.
+    #[must_use]
+    pub fn close_code(&self) -> Option<CloseCode> {
+        let closed = self.closed_at_last()?;
+        let received = closed.received().map(|frame| frame.code);
+        Some(received.unwrap_or(CloseCode::ABNORMAL_CLOSURE))
+    }
+
+    /// Returns the reason of the peer's Close frame once the connection is closed; empty where none
+    /// came.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<&str> {
+        let closed = self.closed_at_last()?;
+        Some(closed.received().map_or("", |frame| &frame.reason))
+    }
+
+    /// Returns which Close frames were exchanged and whose was first, once no more can follow.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Closed> {
+        Some(&self.link.phase.ending()?.closed)
+    }
+
+    /// Returns what ended the connection, where that was not the closing handshake.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.link.failure()
+    }
+
+    /// Returns the subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.negotiated.subprotocol()
+    }
+
+    /// Returns what was agreed on in the opening handshake.
+    #[must_use]
+    pub const fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// Returns in which portions received data is given out.
+    #[must_use]
+    pub const fn delivery(&self) -> Delivery {
+        self.incoming.delivery()
+    }
+
+    /// Whether the output queue is below its limit, so that data would not be refused for that.
+    #[must_use]
+    pub fn has_capacity(&self) -> bool {
+        self.link.has_capacity()
+    }
+
+    /// Whether a reply to the peer (a pong, a Close frame) is among what is to be sent. It should be
+    /// offered to the transport before the event that follows it is handed on.
+    #[must_use]
+    pub const fn has_reply(&self) -> bool {
+        self.link.output.has_reply()
+    }
+
+    /// Whether everything that was queued has been sent, the end of the stream aside.
+    #[must_use]
+    pub const fn is_flushed(&self) -> bool {
+        self.link.output.is_empty()
+    }
+
+    /// Whether the pong of this ping, or of a later one, has come.
+    #[must_use]
+    pub fn is_ping_answered(&self, ping: PingId) -> bool {
+        !self.link.pings.is_waiting(ping)
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            bytes_received: self.link.counters.bytes_received,
+            bytes_sent: self.link.output.taken(),
+            frames_received: self.link.counters.frames_received,
+            frames_sent: self.link.counters.frames_sent,
+            pings_received: self.link.counters.pings_received,
+            queued: self.link.output.queued(),
+            latency: self.link.pings.latency(),
+        }
+    }
+
+    fn closed_at_last(&self) -> Option<&Closed> {
+        match self.state() {
+            State::Closed => self.closed(),
+            State::Connecting | State::Open | State::Closing => None,
+        }
+    }
+
+    // For the opening handshake, which precedes the frames on the same stream.
+
+    /// Returns what was received and not consumed.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.incoming.buffer.filled()
+    }
+
+    /// Drops bytes of the opening handshake.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.incoming.buffer.consume(count);
+    }
+
+    /// Whether the peer's stream has ended behind what is [unread](Self::unread).
+    pub(crate) const fn is_eof(&self) -> bool {
+        self.incoming.eof
+    }
+
+    /// Queues bytes of the opening handshake.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let buffers = &*self.link.config.settings().buffers;
+        self.link.output.push(bytes, buffers);
+    }
+
+    /// Returns the random bytes of a client's handshake.
+    pub(crate) fn nonce(&mut self) -> [u8; 16] {
+        self.link.nonce()
+    }
+
+    /// The opening handshake is complete.
+    pub(crate) fn open(&mut self, negotiated: Negotiated) {
+        self.negotiated = negotiated;
+        self.link.open();
+    }
+
+    /// The opening handshake failed.
+    pub(crate) fn refuse(&mut self) {
+        self.link.refuse();
+    }
+
+    /// The stream ended during the opening handshake.
+    pub(crate) fn end(&mut self) {
+        self.link.eof();
+    }
+}

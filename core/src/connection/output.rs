@@ -1,0 +1,369 @@
+//! What waits to be sent: bytes in order, large payloads by reference, and the end of the stream.
+//!
+//! Small frames are copied one behind the other into one leased buffer. A large payload that needs no
+//! masking is queued by reference count, between two stretches of the buffer, so that it leaves in one
+//! vectored write with its header. At most one pong waits outside the queue: the latest.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+use crate::buffer::{Buffer, BufferPool};
+use crate::frame::{Written, mask};
+
+/// Payloads from this length on are sent by reference.
+const BY_REFERENCE: usize = 4096;
+
+/// A payload by reference.
+#[derive(Debug)]
+struct Shared {
+    /// Bytes of the buffer that go before it, counted from the payload before.
+    after: usize,
+    payload: Bytes,
+}
+
+/// Whether the write side has to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    Queued,
+    Told,
+}
+
+#[derive(Debug)]
+pub(super) struct Output {
+    buffer: Buffer,
+    shared: VecDeque<Shared>,
+    /// Bytes of the buffer that go after the last payload by reference.
+    tail: usize,
+    queued: usize,
+    /// Bytes handed over since the start.
+    taken: u64,
+    end: End,
+    /// A pong that waits for an earlier one to be handed over.
+    pong: Option<Box<Pong>>,
+    /// Where in the stream the pong ends that was queued last.
+    pong_ends: u64,
+    /// Whether a reply to the peer is among what is queued.
+    reply: bool,
+}
+
+/// A pong as it will be sent.
+#[derive(Debug)]
+struct Pong {
+    frame: [u8; Self::MAX],
+    len: u8,
+}
+
+impl Pong {
+    /// Header, masking key and payload of the largest control frame.
+    const MAX: usize = 2 + 4 + 125;
+}
+
+impl Output {
+    pub(super) const fn new() -> Self {
+        Self {
+            buffer: Buffer::EMPTY,
+            shared: VecDeque::new(),
+            tail: 0,
+            queued: 0,
+            taken: 0,
+            end: End::NotYet,
+            pong: None,
+            pong_ends: 0,
+            reply: false,
+        }
+    }
+
+    /// Bytes that wait, without the pong outside the queue.
+    #[inline]
+    pub(super) const fn queued(&self) -> usize {
+        self.queued
+    }
+
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.queued == 0 && self.pong.is_none()
+    }
+
+    /// Bytes handed over since the start.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Where in the stream the next byte will stand that is queued.
+    pub(super) const fn position(&self) -> u64 {
+        self.taken.saturating_add(self.queued as u64)
+    }
+
+    pub(super) const fn has_reply(&self) -> bool {
+        self.reply
+    }
+
+    pub(super) const fn mark_reply(&mut self) {
+        self.reply = true;
+    }
+
+    /// Queues bytes as they are.
+    pub(super) fn push(&mut self, bytes: &[u8], pool: &dyn BufferPool) {
+        self.buffer.extend_from_slice(bytes, pool);
+        self.count(bytes.len());
+    }
+
+    /// Queues a frame, masked where there is a key.
+    #[inline]
+    pub(super) fn push_frame(
+        &mut self,
+        header: Written,
+        payload: &[u8],
+        key: Option<[u8; 4]>,
+        pool: &dyn BufferPool,
+    ) {
+        let header = header.as_slice();
+        let size = header.len().saturating_add(payload.len());
+        let slot = self.buffer.extend(size, pool);
+        if let Some((head, body)) = slot.split_at_mut_checked(header.len()) {
+            head.copy_from_slice(header);
+            body.copy_from_slice(payload);
+            if let Some(key) = key {
+                mask::apply(body, key);
+            }
+        }
+        self.count(size);
+    }
+
+    /// Queues a frame that is not masked, its payload by reference if it is large.
+    #[inline]
+    pub(super) fn push_shared_frame(
+        &mut self,
+        header: Written,
+        payload: Bytes,
+        pool: &dyn BufferPool,
+    ) {
+        if payload.len() < BY_REFERENCE {
+            self.push_frame(header, &payload, None, pool);
+            return;
+        }
+        self.push(header.as_slice(), pool);
+        self.push_shared(payload);
+    }
+
+    /// Queues a frame that was made before, by reference if it is large.
+    pub(super) fn push_prepared(&mut self, frame: &Bytes, pool: &dyn BufferPool) {
+        if frame.len() < BY_REFERENCE {
+            self.push(frame, pool);
+        } else {
+            self.push_shared(frame.clone());
+        }
+    }
+
+    /// Queues bytes by reference.
+    fn push_shared(&mut self, bytes: Bytes) {
+        self.queued = self.queued.saturating_add(bytes.len());
+        self.shared.push_back(Shared {
+            after: core::mem::take(&mut self.tail),
+            payload: bytes,
+        });
+    }
+
+    /// Queues a pong, or keeps it in place of the one that waits, so that a flood of pings from a peer
+    /// that does not read takes no memory.
+    pub(super) fn push_pong(
+        &mut self,
+        header: Written,
+        payload: &[u8],
+        key: Option<[u8; 4]>,
+        pool: &dyn BufferPool,
+    ) {
+        self.reply = true;
+        if self.pong.is_none() && self.taken >= self.pong_ends {
+            self.push_frame(header, payload, key, pool);
+            self.pong_ends = self.position();
+            return;
+        }
+        let pong = self.pong.get_or_insert_with(|| {
+            Box::new(Pong {
+                frame: [0; Pong::MAX],
+                len: 0,
+            })
+        });
+        let header = header.as_slice();
+        let size = header.len().saturating_add(payload.len());
+        let slot = pong.frame.get_mut(..size).unwrap_or_default();
+        if let Some((head, body)) = slot.split_at_mut_checked(header.len()) {
+            head.copy_from_slice(header);
+            body.copy_from_slice(payload);
+            if let Some(key) = key {
+                mask::apply(body, key);
+            }
+        }
+        pong.len = u8::try_from(size).unwrap_or(0);
+    }
+
+    /// Moves the pong that waits into the queue, for a frame that must come after it.
+    pub(super) fn settle_pong(&mut self, pool: &dyn BufferPool) {
+        if let Some(pong) = self.pong.take() {
+            let frame = pong.frame.get(..usize::from(pong.len)).unwrap_or_default();
+            self.push(frame, pool);
+            self.pong_ends = self.position();
+        }
+    }
+
+    /// Queues the end of the stream, once.
+    pub(super) fn push_end(&mut self) {
+        if self.end == End::NotYet {
+            self.end = End::Queued;
+        }
+    }
+
+    /// Whether the end of the stream was queued, taken or not.
+    pub(super) fn is_ended(&self) -> bool {
+        self.end != End::NotYet
+    }
+
+    /// Returns what can be sent now.
+    pub(super) fn take<'a>(&'a mut self, pool: &'a dyn BufferPool) -> DataToSend<'a> {
+        if self.pong.is_some() && self.taken >= self.pong_ends {
+            self.settle_pong(pool);
+        }
+        DataToSend { output: self }
+    }
+
+    /// Gives the buffer back where it is drained.
+    pub(super) fn release(&mut self, pool: &dyn BufferPool) {
+        self.buffer.release(pool);
+        if self.shared.is_empty() {
+            self.shared = VecDeque::new();
+        }
+    }
+
+    /// Forgets what is queued: there is nobody left to send it to.
+    pub(super) fn discard(&mut self, pool: &dyn BufferPool) {
+        self.buffer.clear();
+        self.shared.clear();
+        self.tail = 0;
+        self.queued = 0;
+        self.pong = None;
+        self.reply = false;
+        self.release(pool);
+    }
+
+    #[inline]
+    fn count(&mut self, added: usize) {
+        self.tail = self.tail.saturating_add(added);
+        self.queued = self.queued.saturating_add(added);
+    }
+
+    /// The first stretch of what is queued.
+    #[inline]
+    fn front(&self) -> &[u8] {
+        match self.shared.front() {
+            None => self.buffer.filled(),
+            Some(Shared { after: 0, payload }) => payload,
+            Some(Shared { after, .. }) => self.buffer.filled().get(..*after).unwrap_or_default(),
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        let count = count.min(self.queued);
+        self.queued = self.queued.saturating_sub(count);
+        self.taken = self.taken.saturating_add(count as u64);
+        if self.queued == 0 {
+            self.reply = self.pong.is_some();
+        }
+        let left = self.advance_shared(count);
+        self.tail = self.tail.saturating_sub(left);
+        self.buffer.consume(left);
+    }
+
+    /// Advances over payloads by reference; returns what is left to take from the tail.
+    #[inline]
+    fn advance_shared(&mut self, mut count: usize) -> usize {
+        while let Some(front) = self.shared.front_mut() {
+            let before = count.min(front.after);
+            self.buffer.consume(before);
+            front.after = front.after.saturating_sub(before);
+            count = count.saturating_sub(before);
+            let of_payload = count.min(front.payload.len());
+            front.payload.advance(of_payload);
+            count = count.saturating_sub(of_payload);
+            if front.after > 0 || !front.payload.is_empty() {
+                return 0;
+            }
+            self.shared.pop_front();
+        }
+        count
+    }
+}
+
+/// What a connection wants to send now: a [`Buf`] over the bytes in order.
+///
+/// Write as much as the transport takes and [`advance`](Buf::advance) by it; what is left stays
+/// queued. When nothing remains, ask [`take_end`](Self::take_end).
+#[derive(Debug)]
+pub struct DataToSend<'a> {
+    output: &'a mut Output,
+}
+
+impl DataToSend<'_> {
+    /// Whether no byte waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.output.queued == 0
+    }
+
+    /// Returns the stretches of bytes, in order.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let mut buffered = self.output.buffer.filled();
+        let shared = self.output.shared.iter().flat_map(move |shared| {
+            let (before, rest) = buffered.split_at_checked(shared.after).unwrap_or_default();
+            buffered = rest;
+            [before, &shared.payload[..]]
+        });
+        let filled = self.output.buffer.filled();
+        let tail_start = filled.len().saturating_sub(self.output.tail);
+        let tail = filled.get(tail_start..).unwrap_or_default();
+        shared
+            .chain(core::iter::once(tail))
+            .filter(|slice| !slice.is_empty())
+    }
+
+    /// Returns whether the write side of the transport must be closed now: `true` once, when every
+    /// byte before the end of the stream was taken.
+    ///
+    /// Over TCP this is a half-close; what the peer still sends can be received.
+    pub fn take_end(&mut self) -> bool {
+        let ends = self.output.queued == 0 && self.output.end == End::Queued;
+        if ends {
+            self.output.end = End::Told;
+        }
+        ends
+    }
+}
+
+impl Buf for DataToSend<'_> {
+    fn remaining(&self) -> usize {
+        self.output.queued
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.output.front()
+    }
+
+    /// Marks bytes as sent; more than there are counts as all.
+    fn advance(&mut self, count: usize) {
+        self.output.advance(count);
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, slots: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut filled = 0_usize;
+        for (slot, slice) in slots.iter_mut().zip(self.slices()) {
+            *slot = std::io::IoSlice::new(slice);
+            filled = filled.saturating_add(1);
+        }
+        filled
+    }
+}

@@ -1,0 +1,35 @@
+//! Counters of a connection, as plain integers.
+
+use core::time::Duration;
+
+/// What passed over a connection so far.
+///
+/// Bytes include headers and the opening handshake; a length that is still queued is not counted as
+/// sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes received from the transport.
+    pub bytes_received: u64,
+    /// Bytes handed to the transport.
+    pub bytes_sent: u64,
+    /// Frames received, of every kind.
+    pub frames_received: u64,
+    /// Frames queued for sending, of every kind.
+    pub frames_sent: u64,
+    /// Pings received.
+    pub pings_received: u64,
+    /// Bytes that wait to be sent.
+    pub queued: usize,
+    /// The round trip of the last ping that was answered.
+    pub latency: Option<Duration>,
+}
+
+/// The counters that a connection keeps.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) bytes_received: u64,
+    pub(super) frames_received: u64,
+    pub(super) frames_sent: u64,
+    pub(super) pings_received: u64,
+}

@@ -1,0 +1,208 @@
+//! The frame header, read and written (RFC 6455 section 5.2).
+//!
+//! Reading refuses at the first byte that allows it: reserved bits, opcode and fragmentation at byte
+//! 0, masking and the length of control frames at byte 1, then the length, and only then the masking
+//! key. A change must keep that order: nothing of a payload is stored before its header is right.
+
+use super::{OpCode, Side};
+use crate::error::ProtocolError;
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const OPCODE: u8 = 0x0F;
+const MASK: u8 = 0x80;
+const LENGTH: u8 = 0x7F;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
+
+/// What the connection allows the next frame to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    /// The side that reads.
+    pub(crate) side: Side,
+    /// Whether a fragmented message is open, so that a continuation must come.
+    pub(crate) in_message: bool,
+    /// Reserved bits that an extension claims on the first frame of a message.
+    pub(crate) claimed: u8,
+    /// Largest payload of a data frame.
+    pub(crate) limit: u64,
+}
+
+/// A header that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) opcode: OpCode,
+    pub(crate) fin: bool,
+    /// Reserved bits, as they stand in the first byte.
+    pub(crate) reserved: u8,
+    pub(crate) payload_length: u64,
+    /// All zero where the frame is not masked.
+    pub(crate) masking_key: [u8; 4],
+    /// Length of the header itself.
+    pub(crate) size: usize,
+}
+
+impl Header {
+    /// Reads the header at the start of `bytes`; `None` where more bytes are needed.
+    #[inline]
+    pub(crate) fn read(bytes: &[u8], expected: Expected) -> Result<Option<Self>, ProtocolError> {
+        let Some((&first, rest)) = bytes.split_first() else {
+            return Ok(None);
+        };
+        let opcode = check_first(first, expected)?;
+        let Some((&second, rest)) = rest.split_first() else {
+            return Ok(None);
+        };
+        check_second(second, opcode, expected.side)?;
+        let Some((payload_length, rest)) = read_length(second & LENGTH, rest)? else {
+            return Ok(None);
+        };
+        if payload_length > expected.limit && !opcode.is_control() {
+            return Err(ProtocolError::TooBig {
+                length: Some(payload_length),
+                limit: expected.limit,
+            });
+        }
+        let (masking_key, rest) = match expected.side {
+            Side::Client => ([0; 4], rest),
+            Side::Server => match rest.split_first_chunk::<4>() {
+                Some((key, rest)) => (*key, rest),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Self {
+            opcode,
+            fin: first & FIN != 0,
+            reserved: first & RESERVED,
+            payload_length,
+            masking_key,
+            size: bytes.len().saturating_sub(rest.len()),
+        }))
+    }
+}
+
+#[inline]
+fn check_first(first: u8, expected: Expected) -> Result<OpCode, ProtocolError> {
+    let opcode =
+        OpCode::from_number(first & OPCODE).ok_or(ProtocolError::ReservedOpcode(first & OPCODE))?;
+    let claimed = match opcode {
+        OpCode::Text | OpCode::Binary => expected.claimed,
+        OpCode::Continuation | OpCode::Close | OpCode::Ping | OpCode::Pong => 0,
+    };
+    if first & RESERVED & !claimed != 0 {
+        return Err(ProtocolError::ReservedBits(first & RESERVED & !claimed));
+    }
+    if opcode.is_control() {
+        if first & FIN == 0 {
+            return Err(ProtocolError::FragmentedControl(opcode));
+        }
+    } else if (opcode == OpCode::Continuation) != expected.in_message {
+        return Err(if expected.in_message {
+            ProtocolError::ExpectedContinuation(opcode)
+        } else {
+            ProtocolError::UnexpectedContinuation
+        });
+    }
+    Ok(opcode)
+}
+
+#[inline]
+fn check_second(second: u8, opcode: OpCode, side: Side) -> Result<(), ProtocolError> {
+    match (second & MASK != 0, side) {
+        (false, Side::Server) => return Err(ProtocolError::NotMasked),
+        (true, Side::Client) => return Err(ProtocolError::Masked),
+        (true, Side::Server) | (false, Side::Client) => {}
+    }
+    if opcode.is_control() && second & LENGTH >= LENGTH_16 {
+        return Err(ProtocolError::ControlTooLong(opcode));
+    }
+    Ok(())
+}
+
+/// Reads the extended length, if `length` says that there is one.
+#[inline]
+fn read_length(length: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
+    match length {
+        LENGTH_16 => {
+            let Some((bytes, rest)) = rest.split_first_chunk::<2>() else {
+                return Ok(None);
+            };
+            let length = u64::from(u16::from_be_bytes(*bytes));
+            if length < u64::from(LENGTH_16) {
+                return Err(ProtocolError::LengthNotMinimal);
+            }
+            Ok(Some((length, rest)))
+        }
+        LENGTH_64 => read_long_length(rest),
+        short => Ok(Some((u64::from(short), rest))),
+    }
+}
+
+fn read_long_length(rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
+    if rest.first().is_some_and(|top| top & 0x80 != 0) {
+        return Err(ProtocolError::LengthTopBit);
+    }
+    let Some((bytes, rest)) = rest.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let length = u64::from_be_bytes(*bytes);
+    if length <= u64::from(u16::MAX) {
+        return Err(ProtocolError::LengthNotMinimal);
+    }
+    Ok(Some((length, rest)))
+}
+
+/// A header as bytes: at most 14 of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    bytes: [u8; 14],
+    size: u8,
+}
+
+impl Written {
+    /// Writes a header with the shortest length form; `masking_key` only on a client.
+    #[inline]
+    pub(crate) fn new(
+        opcode: OpCode,
+        fin: bool,
+        reserved: u8,
+        payload_length: usize,
+        masking_key: Option<[u8; 4]>,
+    ) -> Self {
+        let first = opcode.number() | reserved | if fin { FIN } else { 0 };
+        let mask = if masking_key.is_some() { MASK } else { 0 };
+        let [k0, k1, k2, k3] = masking_key.unwrap_or_default();
+        let (bytes, size) = if payload_length < usize::from(LENGTH_16) {
+            let second = mask | payload_length as u8;
+            (
+                [first, second, k0, k1, k2, k3, 0, 0, 0, 0, 0, 0, 0, 0],
+                2_u8,
+            )
+        } else if let Ok(length) = u16::try_from(payload_length) {
+            let [l0, l1] = length.to_be_bytes();
+            let second = mask | LENGTH_16;
+            ([first, second, l0, l1, k0, k1, k2, k3, 0, 0, 0, 0, 0, 0], 4)
+        } else {
+            let [l0, l1, l2, l3, l4, l5, l6, l7] = (payload_length as u64).to_be_bytes();
+            let second = mask | LENGTH_64;
+            (
+                [
+                    first, second, l0, l1, l2, l3, l4, l5, l6, l7, k0, k1, k2, k3,
+                ],
+                10,
+            )
+        };
+        let key_size = if masking_key.is_some() { 4 } else { 0 };
+        Self {
+            bytes,
+            size: size.saturating_add(key_size),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes
+            .get(..usize::from(self.size))
+            .unwrap_or(&self.bytes)
+    }
+}

@@ -1,0 +1,114 @@
+//! The words of the frame format: opcodes, the FIN bit, the two kinds of message, the two sides.
+
+use core::fmt;
+
+/// Which end of the connection we are.
+///
+/// A client masks what it sends and a server does not (RFC 6455 section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The end that opened the connection.
+    Client,
+    /// The end that accepted it.
+    Server,
+}
+
+/// What a frame is for (RFC 6455 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum OpCode {
+    /// A further fragment of the message that is open.
+    Continuation = 0x0,
+    /// A text message, or its first fragment.
+    Text = 0x1,
+    /// A binary message, or its first fragment.
+    Binary = 0x2,
+    /// The closing handshake.
+    Close = 0x8,
+    /// Asks for a pong.
+    Ping = 0x9,
+    /// Answers a ping.
+    Pong = 0xA,
+}
+
+impl OpCode {
+    /// Returns the opcode with this number, `None` where RFC 6455 has it reserved.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0x0 => Some(Self::Continuation),
+            0x1 => Some(Self::Text),
+            0x2 => Some(Self::Binary),
+            0x8 => Some(Self::Close),
+            0x9 => Some(Self::Ping),
+            0xA => Some(Self::Pong),
+            _ => None,
+        }
+    }
+
+    /// Returns the number on the wire, 0 to 15.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether this is a Close, Ping or Pong (RFC 6455 section 5.5).
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self.number() & 0x8 != 0
+    }
+}
+
+impl fmt::Display for OpCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Continuation => "continuation",
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Close => "close",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+        })
+    }
+}
+
+/// Whether a frame ends its message: the FIN bit (RFC 6455 section 5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fin {
+    /// The message ends with this frame.
+    Last,
+    /// More fragments follow.
+    More,
+}
+
+impl Fin {
+    /// Whether the message ends here.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
+        matches!(self, Self::Last)
+    }
+}
+
+impl From<bool> for Fin {
+    fn from(fin: bool) -> Self {
+        if fin { Self::Last } else { Self::More }
+    }
+}
+
+/// What a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// Bytes of any meaning.
+    Binary,
+}
+
+impl From<Kind> for OpCode {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
+    }
+}
