@@ -1,12 +1,50 @@
-//! stub
-#[derive(Debug)]
-pub struct Request;
-#[derive(Debug)]
-pub struct Response;
-#[derive(Debug, Default, Clone)]
-pub struct Negotiated;
-impl Negotiated {
-    pub fn subprotocol(&self) -> Option<&str> {
-        None
-    }
+//! The opening handshake (RFC 6455 section 4): from the first byte to the 101, without any I/O.
+//!
+//! A server feeds what arrives to [`HeadScanner::scan`] until it tells where the head ends, parses that
+//! with [`Request::parse`], and answers with [`ServerOptions::accept`]. A client sends
+//! [`ClientHandshake::request`], scans likewise, parses with [`Response::parse`], and asks
+//! [`ClientHandshake::check`]; [`BodyReader`] takes the body of a refusal.
+//!
+//! The rule: nothing is accepted that two programs could read in two ways, and nothing is sent that was not
+//! checked. What is not accepted is refused, never repaired.
+
+mod auth;
+mod body;
+mod client;
+mod error;
+mod grammar;
+mod head;
+mod headers;
+#[cfg(feature = "http")]
+mod http_types;
+mod key;
+mod origin;
+mod request;
+mod response;
+mod server;
+mod uri;
+
+use bytestring::ByteString;
+
+pub use auth::{Credentials, InvalidCredentials, basic_challenge};
+pub use body::{BodyError, BodyReader};
+pub use client::{ClientHandshake, ClientOptions};
+pub use error::HandshakeError;
+pub use grammar::{ExtensionList, ExtensionOffer, ExtensionParam, GrammarError};
+pub use head::{HeadError, HeadLimits, HeadScanner, HttpVersion};
+pub use headers::{Headers, InvalidHeader};
+pub use key::accept_value;
+pub use origin::{OriginList, Origins};
+pub use request::Request;
+pub use response::{Response, StatusCode};
+pub use server::{ServerOptions, refuse, reject};
+pub use uri::{Uri, UriError};
+
+/// What client and server agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Negotiated {
+    /// The subprotocol, if one was selected.
+    pub subprotocol: Option<ByteString>,
+    /// The extensions in use, as the server accepted them.
+    pub extensions: ExtensionList,
 }

@@ -1,0 +1,200 @@
+//! Why an opening handshake failed, and what a server answers to it.
+//!
+//! Errors never repeat the value of a header that may hold a secret.
+
+use alloc::boxed::Box;
+use core::{error::Error, fmt};
+
+use bytestring::ByteString;
+
+use crate::handshake::{BodyError, GrammarError, HeadError, HttpVersion, Response, StatusCode};
+
+/// Why the opening handshake failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    // Either side, about the peer's head.
+    /// The peer did not send a head that we accept.
+    Head(HeadError),
+    /// The peer speaks HTTP, but not version 1.1.
+    HttpVersion(HttpVersion),
+    /// A header is missing.
+    MissingHeader(&'static str),
+    /// A header stands more than once where only one makes sense.
+    RepeatedHeader(&'static str),
+    /// A header does not follow its grammar.
+    InvalidHeader {
+        /// The header.
+        name: &'static str,
+        /// What is wrong with it.
+        cause: GrammarError,
+    },
+    /// `Connection` or `Upgrade` does not name the change of protocol.
+    NoUpgrade {
+        /// The header.
+        name: &'static str,
+    },
+
+    // Servers, about the client's request.
+    /// The method is not `GET`.
+    Method,
+    /// The request announces a body.
+    RequestBody,
+    /// `Sec-WebSocket-Version` is not 13.
+    WebSocketVersion,
+    /// The page that wants to connect may not, or did not tell its origin.
+    OriginNotAllowed(Option<ByteString>),
+
+    // Servers, about their application.
+    /// The application refused the request.
+    Rejected {
+        /// The status it gave.
+        status: StatusCode,
+        /// The text it gave.
+        text: ByteString,
+    },
+    /// The application selected a subprotocol that the client does not offer.
+    SubprotocolNotOffered(ByteString),
+
+    // Clients, about the server's response.
+    /// The server answered with another status than 101.
+    Refused(Box<Response>),
+    /// The body of a response that refuses the handshake is malformed.
+    Body(BodyError),
+    /// `Sec-WebSocket-Accept` does not belong to our key.
+    Accept {
+        /// What our key asks for.
+        expected: ByteString,
+        /// What the server sent.
+        received: ByteString,
+    },
+    /// The server accepts an extension in a way that we did not offer.
+    Extension {
+        /// The extension.
+        name: ByteString,
+        /// What is wrong with the answer.
+        problem: &'static str,
+    },
+    /// The server selected a subprotocol that we did not offer.
+    UnexpectedSubprotocol(ByteString),
+}
+
+impl HandshakeError {
+    /// Returns the error with which an application refuses a request.
+    #[must_use]
+    pub fn rejected(status: StatusCode, text: impl Into<ByteString>) -> Self {
+        Self::Rejected {
+            status,
+            text: text.into(),
+        }
+    }
+
+    /// Returns the status with which a server answers a request that failed so.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Head(HeadError::StartLineTooLong { .. }) => StatusCode::URI_TOO_LONG,
+            Self::Head(HeadError::HeadTooLarge { .. } | HeadError::TooManyHeaders { .. }) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            Self::Head(HeadError::HttpVersion) | Self::HttpVersion(_) => {
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            }
+            Self::NoUpgrade { .. } | Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OriginNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::Rejected { status, .. } => *status,
+            Self::SubprotocolNotOffered(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Head(_)
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::InvalidHeader { .. }
+            | Self::RequestBody
+            | Self::Refused(_)
+            | Self::Body(_)
+            | Self::Accept { .. }
+            | Self::Extension { .. }
+            | Self::UnexpectedSubprotocol(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(_) => f.write_str("did not receive a valid HTTP head"),
+            Self::HttpVersion(version) => write!(f, "HTTP version is {version}, not 1.1"),
+            Self::MissingHeader(name) => write!(f, "missing {name} header"),
+            Self::RepeatedHeader(name) => write!(f, "more than one {name} header"),
+            Self::InvalidHeader { name, .. } => write!(f, "invalid {name} header"),
+            Self::NoUpgrade { name } => write!(f, "{name} header does not ask for WebSocket"),
+            Self::Method => f.write_str("request method is not GET"),
+            Self::RequestBody => f.write_str("request has a body"),
+            Self::WebSocketVersion => f.write_str("Sec-WebSocket-Version is not 13"),
+            Self::OriginNotAllowed(None) => f.write_str("requests without Origin are not allowed"),
+            Self::OriginNotAllowed(Some(origin)) => write!(f, "Origin {origin} is not allowed"),
+            Self::Rejected { status, text } => write!(f, "rejected with {status}: {text}"),
+            Self::SubprotocolNotOffered(name) => {
+                write!(
+                    f,
+                    "selected subprotocol {name:?}, which the client does not offer"
+                )
+            }
+            Self::Refused(response) => write_refused(f, response),
+            Self::Body(_) => f.write_str("did not receive a valid HTTP body"),
+            Self::Accept { expected, received } => write!(
+                f,
+                "Sec-WebSocket-Accept is {received:?}, expected {expected:?}"
+            ),
+            Self::Extension { name, problem } => write!(f, "extension {name}: {problem}"),
+            Self::UnexpectedSubprotocol(name) => {
+                write!(
+                    f,
+                    "server selected subprotocol {name:?}, which was not offered"
+                )
+            }
+        }
+    }
+}
+
+impl Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Head(error) => Some(error),
+            Self::InvalidHeader { cause, .. } => Some(cause),
+            Self::Body(error) => Some(error),
+            Self::HttpVersion(_)
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::NoUpgrade { .. }
+            | Self::Method
+            | Self::RequestBody
+            | Self::WebSocketVersion
+            | Self::OriginNotAllowed(_)
+            | Self::Rejected { .. }
+            | Self::SubprotocolNotOffered(_)
+            | Self::Refused(_)
+            | Self::Accept { .. }
+            | Self::Extension { .. }
+            | Self::UnexpectedSubprotocol(_) => None,
+        }
+    }
+}
+
+fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result {
+    const SHOWN: usize = 80;
+
+    write!(f, "server answered {} instead of 101", response.status())?;
+    if let (true, Some(location)) = (
+        response.status().is_redirect(),
+        response.headers().get_str("Location"),
+    ) {
+        write!(f, ", a redirect to {location}")?;
+    }
+    let body = response.body();
+    if body.is_empty() {
+        return Ok(());
+    }
+    let start = body.get(..SHOWN).unwrap_or(body).escape_ascii();
+    write!(f, "; first bytes of body: \"{start}\"")
+}

@@ -1,0 +1,393 @@
+//! Grammars of header values: lists of tokens and of extensions (RFC 6455 section 9.1, RFC 9110 section 5.6).
+//!
+//! Several lines of one header are one list, and empty elements of a list are skipped. Every parser here
+//! goes over its input once, from left to right, and never back.
+
+use alloc::vec::Vec;
+use core::{
+    fmt, mem,
+    ops::Deref,
+    str::{self, FromStr},
+};
+
+use bytestring::ByteString;
+
+use crate::handshake::{
+    HandshakeError, Headers,
+    headers::{is_token, is_token_byte},
+};
+
+/// Where a header value departs from its grammar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrammarError {
+    expected: &'static str,
+    offset: usize,
+}
+
+impl GrammarError {
+    pub(super) const fn new(expected: &'static str, offset: usize) -> Self {
+        Self { expected, offset }
+    }
+
+    /// Returns what should have stood there.
+    #[must_use]
+    pub const fn expected(&self) -> &'static str {
+        self.expected
+    }
+
+    /// Returns the offset in bytes from the start of the header line's value.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl fmt::Display for GrammarError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} at offset {}", self.expected, self.offset)
+    }
+}
+
+impl core::error::Error for GrammarError {}
+
+/// An extension with its parameters, as offered by a client or accepted by a server.
+///
+/// Names and values are tokens; whether they make sense is for the extension to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionOffer {
+    name: ByteString,
+    params: Vec<ExtensionParam>,
+}
+
+impl ExtensionOffer {
+    /// Returns an extension without parameters. The name must be a token.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name: ByteString::from_static(name),
+            params: Vec::new(),
+        }
+    }
+
+    /// Adds a parameter with a number or without a value. The name must be a token.
+    #[must_use]
+    pub fn with_param(mut self, name: &'static str, value: Option<u8>) -> Self {
+        self.params.push(ExtensionParam {
+            name: ByteString::from_static(name),
+            value: value.map(|number| alloc::format!("{number}").into()),
+        });
+        self
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the parameters in order, repeated ones too.
+    #[must_use]
+    pub fn params(&self) -> &[ExtensionParam] {
+        &self.params
+    }
+
+    /// Returns the error that refuses the way in which the server accepted this extension.
+    pub(crate) fn error(&self, problem: &'static str) -> HandshakeError {
+        HandshakeError::Extension {
+            name: self.name.clone(),
+            problem,
+        }
+    }
+}
+
+/// Writes `name; param; param=value`.
+impl fmt::Display for ExtensionOffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        for ExtensionParam { name, value } in &self.params {
+            write!(f, "; {name}")?;
+            if let Some(value) = value {
+                write!(f, "={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A parameter of an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionParam {
+    name: ByteString,
+    value: Option<ByteString>,
+}
+
+impl ExtensionParam {
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the value with quotes and escapes resolved.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+}
+
+/// The extensions of a `Sec-WebSocket-Extensions` header, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExtensionList(Vec<ExtensionOffer>);
+
+impl ExtensionList {
+    /// Returns a list without extensions.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Parses all lines of the header as one list; no line is an empty list.
+    pub(super) fn from_headers(headers: &Headers) -> Result<Self, HandshakeError> {
+        const NAME: &str = "Sec-WebSocket-Extensions";
+
+        let mut list = Self::new();
+        for line in headers.get_all(NAME) {
+            list.parse_line(line)
+                .map_err(|cause| HandshakeError::InvalidHeader { name: NAME, cause })?;
+        }
+        Ok(list)
+    }
+
+    /// Adds an extension after the others.
+    pub fn push(&mut self, extension: ExtensionOffer) {
+        self.0.push(extension);
+    }
+
+    fn parse_line(&mut self, line: &[u8]) -> Result<(), GrammarError> {
+        let mut cursor = Cursor::new(line);
+        let before = self.0.len();
+        while cursor.next_element()? {
+            self.0.push(cursor.extension()?);
+        }
+        match self.0.len() > before {
+            true => Ok(()),
+            false => Err(cursor.expected("an extension")),
+        }
+    }
+}
+
+impl Deref for ExtensionList {
+    type Target = [ExtensionOffer];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl FromIterator<ExtensionOffer> for ExtensionList {
+    fn from_iter<I: IntoIterator<Item = ExtensionOffer>>(extensions: I) -> Self {
+        Self(extensions.into_iter().collect())
+    }
+}
+
+impl FromStr for ExtensionList {
+    type Err = GrammarError;
+
+    fn from_str(text: &str) -> Result<Self, GrammarError> {
+        let mut list = Self::new();
+        list.parse_line(text.as_bytes())?;
+        Ok(list)
+    }
+}
+
+/// Writes the list as the value of one header line.
+impl fmt::Display for ExtensionList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, extension) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{extension}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the elements of a list of tokens; protocols such as `HTTP/2.0` count as one.
+///
+/// Fails where the header is there and has no element.
+pub(super) fn tokens<'a>(
+    headers: &'a Headers,
+    name: &'static str,
+) -> impl Iterator<Item = Result<&'a str, HandshakeError>> {
+    headers
+        .get_all(name)
+        .flat_map(Tokens::new)
+        .map(move |token| token.map_err(|cause| HandshakeError::InvalidHeader { name, cause }))
+}
+
+/// Whether a list of tokens has this one, in any case. The whole list must be well-formed.
+pub(super) fn has_token(
+    headers: &Headers,
+    name: &'static str,
+    wanted: &str,
+) -> Result<bool, HandshakeError> {
+    let mut found = false;
+    for token in tokens(headers, name) {
+        found |= token?.eq_ignore_ascii_case(wanted);
+    }
+    Ok(found)
+}
+
+struct Tokens<'a> {
+    cursor: Cursor<'a>,
+    is_empty: bool,
+}
+
+impl<'a> Tokens<'a> {
+    const fn new(line: &'a [u8]) -> Self {
+        Self {
+            cursor: Cursor::new(line),
+            is_empty: true,
+        }
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Result<&'a str, GrammarError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let was_empty = mem::replace(&mut self.is_empty, false);
+        match self.cursor.next_element() {
+            Ok(true) => Some(self.cursor.protocol()),
+            Ok(false) if was_empty => Some(Err(self.cursor.expected("a token"))),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// A place in a header value that only moves forward.
+struct Cursor<'a> {
+    rest: &'a [u8],
+    whole: usize,
+}
+
+impl<'a> Cursor<'a> {
+    const fn new(value: &'a [u8]) -> Self {
+        Self {
+            rest: value,
+            whole: value.len(),
+        }
+    }
+
+    /// Goes to the next element of a list; false at its end.
+    fn next_element(&mut self) -> Result<bool, GrammarError> {
+        let at_start = self.rest.len() == self.whole;
+        self.skip_whitespace();
+        if !at_start && !self.rest.is_empty() && !self.skip(b',') {
+            return Err(self.expected("a comma"));
+        }
+        self.take_while(|byte| matches!(byte, b' ' | b'\t' | b','));
+        Ok(!self.rest.is_empty())
+    }
+
+    fn protocol(&mut self) -> Result<&'a str, GrammarError> {
+        let start = self.rest;
+        self.token()?;
+        if self.skip(b'/') {
+            self.token()?;
+        }
+        let length = start.len().saturating_sub(self.rest.len());
+        Ok(as_str(start.get(..length).unwrap_or_default()))
+    }
+
+    fn extension(&mut self) -> Result<ExtensionOffer, GrammarError> {
+        let name = self.token()?.into();
+        let mut params = Vec::new();
+        while self.skip_past_whitespace(b';') {
+            self.skip_whitespace();
+            params.push(self.param()?);
+        }
+        Ok(ExtensionOffer { name, params })
+    }
+
+    fn param(&mut self) -> Result<ExtensionParam, GrammarError> {
+        let name = self.token()?.into();
+        let value = match self.skip_past_whitespace(b'=') {
+            true => Some(self.param_value()?),
+            false => None,
+        };
+        Ok(ExtensionParam { name, value })
+    }
+
+    fn param_value(&mut self) -> Result<ByteString, GrammarError> {
+        self.skip_whitespace();
+        match self.skip(b'"') {
+            true => self.quoted_token(),
+            false => Ok(self.token()?.into()),
+        }
+    }
+
+    /// §9.1: a quoted value must be a token once quotes and escapes are resolved.
+    fn quoted_token(&mut self) -> Result<ByteString, GrammarError> {
+        let invalid = self.expected("a quoted token");
+        let mut value = Vec::new();
+        loop {
+            value.extend_from_slice(self.take_while(|byte| !matches!(byte, b'"' | b'\\')));
+            match self.next() {
+                Some(b'"') if is_token(&value) => return Ok(as_str(&value).into()),
+                Some(b'"') => return Err(invalid),
+                Some(_) => value.extend(self.next()),
+                None => return Err(self.expected("a closing quote")),
+            }
+        }
+    }
+
+    fn token(&mut self) -> Result<&'a str, GrammarError> {
+        match self.take_while(is_token_byte) {
+            [] => Err(self.expected("a token")),
+            token => Ok(as_str(token)),
+        }
+    }
+
+    fn skip_past_whitespace(&mut self, byte: u8) -> bool {
+        self.skip_whitespace();
+        self.skip(byte)
+    }
+
+    fn skip_whitespace(&mut self) {
+        self.take_while(|byte| matches!(byte, b' ' | b'\t'));
+    }
+
+    fn skip(&mut self, byte: u8) -> bool {
+        let rest = self.rest.strip_prefix(&[byte]);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
+        let end = self.rest.iter().position(|byte| !wanted(*byte));
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(end.unwrap_or(self.rest.len()))
+            .unwrap_or_default();
+        self.rest = rest;
+        taken
+    }
+
+    const fn expected(&self, what: &'static str) -> GrammarError {
+        GrammarError::new(what, self.whole.saturating_sub(self.rest.len()))
+    }
+}
+
+/// Tokens are ASCII.
+fn as_str(token: &[u8]) -> &str {
+    str::from_utf8(token).unwrap_or_default()
+}

@@ -1,0 +1,36 @@
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept` (RFC 6455 sections 4.1, 4.2.1 and 4.2.2).
+//!
+//! The key proves that the server read this very request; it is no secret.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha1::{Digest, Sha1};
+
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Returns the value of `Sec-WebSocket-Key` for 16 random bytes.
+pub(super) fn encode(nonce: [u8; 16]) -> [u8; 24] {
+    let mut key = [0; 24];
+    let length = STANDARD.encode_slice(nonce, &mut key);
+    debug_assert_eq!(length, Ok(24));
+    key
+}
+
+/// §4.2.1: whether the key is base64 that decodes to 16 bytes. Only its canonical spelling is valid.
+pub(super) fn is_valid(key: &[u8]) -> bool {
+    let mut nonce = [0; 18];
+    STANDARD.decode_slice(key, &mut nonce) == Ok(16)
+}
+
+/// Returns the value of `Sec-WebSocket-Accept` that answers this `Sec-WebSocket-Key`.
+#[must_use]
+pub fn accept_value(key: &[u8]) -> [u8; 28] {
+    let digest: [u8; 20] = Sha1::new()
+        .chain_update(key)
+        .chain_update(GUID)
+        .finalize()
+        .into();
+    let mut accept = [0; 28];
+    let length = STANDARD.encode_slice(digest, &mut accept);
+    debug_assert_eq!(length, Ok(28));
+    accept
+}

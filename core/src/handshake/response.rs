@@ -1,0 +1,308 @@
+//! Responses and status codes (RFC 9112 section 4, RFC 9110 section 15).
+//!
+//! A response that refuses a handshake always says `Connection: close`: bytes that follow a refused
+//! request must never be taken for a second one.
+
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::handshake::{
+    HeadError, HeadLimits, Headers, HttpVersion,
+    head::{parse_headers, split_start_line},
+    headers::is_value_byte,
+};
+
+/// The status of a response: a number from 100 to 599.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StatusCode(u16);
+
+impl StatusCode {
+    /// 101: the connection speaks WebSocket from here on.
+    pub const SWITCHING_PROTOCOLS: Self = Self(101);
+    /// 200: an ordinary answer.
+    pub const OK: Self = Self(200);
+    /// 400: the request is malformed.
+    pub const BAD_REQUEST: Self = Self(400);
+    /// 401: credentials are missing or wrong.
+    pub const UNAUTHORIZED: Self = Self(401);
+    /// 403: the client may not do this, whoever it is.
+    pub const FORBIDDEN: Self = Self(403);
+    /// 404: nothing is here.
+    pub const NOT_FOUND: Self = Self(404);
+    /// 405: the handshake is a `GET` request.
+    pub const METHOD_NOT_ALLOWED: Self = Self(405);
+    /// 408: the request did not arrive in time.
+    pub const REQUEST_TIMEOUT: Self = Self(408);
+    /// 414: the request line is too long.
+    pub const URI_TOO_LONG: Self = Self(414);
+    /// 426: only WebSocket is spoken here.
+    pub const UPGRADE_REQUIRED: Self = Self(426);
+    /// 429: the client comes too often.
+    pub const TOO_MANY_REQUESTS: Self = Self(429);
+    /// 431: the headers are too large or too many.
+    pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Self = Self(431);
+    /// 500: the server is at fault.
+    pub const INTERNAL_SERVER_ERROR: Self = Self(500);
+    /// 503: the server is overloaded or going down.
+    pub const SERVICE_UNAVAILABLE: Self = Self(503);
+    /// 505: the request is not HTTP/1.1.
+    pub const HTTP_VERSION_NOT_SUPPORTED: Self = Self(505);
+
+    /// Returns the status with this number, which must lie between 100 and 599.
+    #[must_use]
+    pub const fn new(number: u16) -> Option<Self> {
+        match number {
+            100..=599 => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Whether another response follows this one: 1xx other than 101.
+    #[must_use]
+    pub const fn is_interim(self) -> bool {
+        matches!(self.0, 100 | 102..=199)
+    }
+
+    /// Whether the response sends the client elsewhere.
+    #[must_use]
+    pub const fn is_redirect(self) -> bool {
+        matches!(self.0, 301 | 302 | 303 | 307 | 308)
+    }
+
+    /// Returns the phrase that stands after the number in a status line.
+    #[must_use]
+    pub const fn reason_phrase(self) -> &'static str {
+        match self.0 {
+            100 => "Continue",
+            101 => "Switching Protocols",
+            200 => "OK",
+            204 => "No Content",
+            301 => "Moved Permanently",
+            302 => "Found",
+            303 => "See Other",
+            304 => "Not Modified",
+            307 => "Temporary Redirect",
+            308 => "Permanent Redirect",
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            407 => "Proxy Authentication Required",
+            408 => "Request Timeout",
+            409 => "Conflict",
+            410 => "Gone",
+            413 => "Content Too Large",
+            414 => "URI Too Long",
+            418 => "I'm a teapot",
+            421 => "Misdirected Request",
+            426 => "Upgrade Required",
+            429 => "Too Many Requests",
+            431 => "Request Header Fields Too Large",
+            451 => "Unavailable For Legal Reasons",
+            500 => "Internal Server Error",
+            501 => "Not Implemented",
+            502 => "Bad Gateway",
+            503 => "Service Unavailable",
+            504 => "Gateway Timeout",
+            505 => "HTTP Version Not Supported",
+            511 => "Network Authentication Required",
+            _ => "",
+        }
+    }
+
+    fn parse(digits: &[u8]) -> Result<Self, HeadError> {
+        let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = digits else {
+            return Err(HeadError::StartLine);
+        };
+        let digits = [a, b, c].map(|digit| u16::from(digit & 0x0f));
+        let number = digits.iter().fold(0_u16, |number, digit| {
+            number.saturating_mul(10).saturating_add(*digit)
+        });
+        Ok(Self(number))
+    }
+
+    const fn digits(self) -> [u8; 3] {
+        [
+            b'0'.wrapping_add((self.0 / 100 % 10) as u8),
+            b'0'.wrapping_add((self.0 / 10 % 10) as u8),
+            b'0'.wrapping_add((self.0 % 10) as u8),
+        ]
+    }
+}
+
+impl fmt::Debug for StatusCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StatusCode({})", self.0)
+    }
+}
+
+/// Writes `404 Not Found`.
+impl fmt::Display for StatusCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.reason_phrase() {
+            "" => Ok(()),
+            phrase => write!(f, " {phrase}"),
+        }
+    }
+}
+
+/// An HTTP response, as the server answers the request to open a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+    version: HttpVersion,
+    headers: Headers,
+    body: Bytes,
+    body_truncated: bool,
+}
+
+impl Response {
+    /// Returns a response without headers or body.
+    #[must_use]
+    pub const fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            reason: Cow::Borrowed(status.reason_phrase()),
+            version: HttpVersion::Http11,
+            headers: Headers::new(),
+            body: Bytes::new(),
+            body_truncated: false,
+        }
+    }
+
+    /// Returns a response with a body of plain text, after which the connection is closed.
+    #[must_use]
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Self {
+        let mut response = Self::new(status);
+        response.headers.push(b"Connection", b"close");
+        response.set_body(text.into());
+        let plain = b"text/plain; charset=utf-8";
+        response.headers.push(b"Content-Type", plain);
+        response
+    }
+
+    pub(super) fn with_headers(status: StatusCode, headers: Headers) -> Self {
+        Self {
+            headers,
+            ..Self::new(status)
+        }
+    }
+
+    /// Parses the bytes that [`HeadScanner`](crate::handshake::HeadScanner) has found to be a head.
+    ///
+    /// The body, if there is one, is read with [`BodyReader`](crate::handshake::BodyReader).
+    ///
+    /// # Errors
+    ///
+    /// The head is malformed or exceeds a limit.
+    pub fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadError> {
+        let (line, rest) = split_start_line(head, limits)?;
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let (Some(version), Some(status), Some(reason)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(HeadError::StartLine);
+        };
+        let version = HttpVersion::parse(version)?;
+        let status = StatusCode::parse(status)?;
+        Ok(Self {
+            reason: parse_reason(reason, status)?,
+            version,
+            ..Self::with_headers(status, parse_headers(rest, limits)?)
+        })
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the phrase of the status line. It means nothing.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Returns the version of the response.
+    #[must_use]
+    pub const fn version(&self) -> HttpVersion {
+        self.version
+    }
+
+    /// Returns the headers.
+    #[must_use]
+    pub const fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// Returns the headers for editing.
+    pub const fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+
+    /// Returns the body, or as much of it as was kept.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Whether the body was longer than what was kept of it.
+    #[must_use]
+    pub const fn is_body_truncated(&self) -> bool {
+        self.body_truncated
+    }
+
+    /// Replaces the body and the `Content-Length` header.
+    pub fn set_body(&mut self, body: impl Into<Bytes>) {
+        self.body = body.into();
+        self.body_truncated = false;
+        self.headers.remove("Content-Length");
+        let length = alloc::format!("{}", self.body.len());
+        self.headers.push(b"Content-Length", length.as_bytes());
+    }
+
+    /// Gives a parsed response the body that followed it, without touching the headers.
+    pub(super) fn receive_body(&mut self, body: Bytes, truncated: bool) {
+        self.body = body;
+        self.body_truncated = truncated;
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) const fn set_version(&mut self, version: HttpVersion) {
+        self.version = version;
+    }
+
+    /// Appends the response as it goes over the wire.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.version.as_str().as_bytes());
+        out.extend_from_slice(b" ");
+        out.extend_from_slice(&self.status.digits());
+        out.extend_from_slice(b" ");
+        out.extend_from_slice(self.reason.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        self.headers.write_to(out);
+        out.extend_from_slice(&self.body);
+    }
+}
+
+fn parse_reason(reason: &[u8], status: StatusCode) -> Result<Cow<'static, str>, HeadError> {
+    if reason == status.reason_phrase().as_bytes() {
+        return Ok(Cow::Borrowed(status.reason_phrase()));
+    }
+    if !reason.iter().all(|byte| is_value_byte(*byte)) {
+        return Err(HeadError::StartLine);
+    }
+    Ok(String::from_utf8_lossy(reason).into_owned().into())
+}
