@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use crate::buffer::{BufferPool, Unpooled};
 use crate::entropy::{Entropy, NoEntropy};
+use crate::handshake::HeadLimits;
 
 /// In which portions a connection gives out what it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) max_frame_size: Option<usize>,
     pub(crate) max_empty_fragments: Option<u32>,
     pub(crate) max_queued_output: Option<usize>,
+    pub(crate) head_limits: HeadLimits,
+    pub(crate) max_refusal_body: usize,
     pub(crate) open_timeout: Option<Duration>,
     pub(crate) close_timeout: Option<Duration>,
     pub(crate) ping_interval: Option<Duration>,
@@ -64,6 +67,8 @@ impl Config {
                 max_frame_size: None,
                 max_empty_fragments: Some(1024),
                 max_queued_output: Some(64 << 10),
+                head_limits: HeadLimits::default(),
+                max_refusal_body: 4 << 10,
                 open_timeout: Some(Duration::from_secs(10)),
                 close_timeout: Some(Duration::from_secs(5)),
                 ping_interval: Some(Duration::from_secs(20)),
@@ -122,6 +127,20 @@ impl Config {
     pub fn max_queued_output(self, limit: impl Into<Option<usize>>) -> Self {
         let limit = limit.into();
         self.with(|settings| settings.max_queued_output = limit)
+    }
+
+    /// Sets the limits of the request or response of the opening handshake. Default: a first line of
+    /// 8 KiB, 16 KiB in all, 64 headers.
+    #[must_use]
+    pub fn head_limits(self, limits: HeadLimits) -> Self {
+        self.with(|settings| settings.head_limits = limits)
+    }
+
+    /// Sets how many bytes a client keeps of the body of a response that refuses the handshake.
+    /// Default: 4 KiB. The rest is dropped.
+    #[must_use]
+    pub fn max_refusal_body(self, limit: usize) -> Self {
+        self.with(|settings| settings.max_refusal_body = limit)
     }
 
     /// Sets how long the opening handshake may take, from the making of the connection. Default: 10 s.

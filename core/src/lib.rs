@@ -17,6 +17,7 @@
 extern crate alloc;
 
 mod buffer;
+mod client;
 mod config;
 mod connection;
 mod entropy;
@@ -26,9 +27,11 @@ mod frame;
 pub mod handshake;
 mod message;
 mod prepared;
+mod server;
 mod time;
 
 pub use crate::buffer::{BufferPool, Unpooled};
+pub use crate::client::{ClientConnection, ClientError};
 pub use crate::config::{Config, Delivery};
 pub use crate::connection::{Closed, Connection, DataToSend, Deadline, PingId, State, Stats};
 pub use crate::entropy::{Entropy, EntropyError, FixedSeed};
@@ -38,4 +41,5 @@ pub use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, 
 pub use crate::handshake::Negotiated;
 pub use crate::message::{LentBytes, LentText, Message, MessageRef, Outgoing};
 pub use crate::prepared::Prepared;
+pub use crate::server::ServerConnection;
 pub use crate::time::Instant;

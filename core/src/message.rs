@@ -264,6 +264,15 @@ impl<'a> From<&'a MessageRef<'_>> for Outgoing<'a> {
     }
 }
 
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(LentText::read(text)),
+            Message::Binary(bytes) => Self::Binary(LentBytes::read(bytes)),
+        }
+    }
+}
+
 /// Text lent from a connection; dereferences to `str`.
 #[derive(Debug)]
 pub struct LentText<'a>(Lent<&'a str, &'a mut String>);
@@ -325,6 +334,12 @@ impl<'a> LentBytes<'a> {
             Lent::Read(bytes) => Bytes::copy_from_slice(bytes),
             Lent::Assembled(bytes) => core::mem::take(bytes).into(),
         }
+    }
+}
+
+impl<'a> From<&'a [u8]> for LentBytes<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::read(bytes)
     }
 }
 

@@ -4,7 +4,7 @@
 //! peer, the end of the stream and the passing of time bring about.
 
 use crate::config::{Config, Settings};
-use crate::entropy::{EntropyError, Generator};
+use crate::entropy::Generator;
 use crate::error::Failure;
 use crate::frame::{CloseCode, CloseFrame, OpCode, Side, Written};
 use crate::time::Instant;
@@ -39,12 +39,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(side: Side, config: Config) -> Result<Self, EntropyError> {
-        let generator = match side {
-            Side::Client => Some(Generator::new(&*config.settings().entropy)?),
-            Side::Server => None,
-        };
-        Ok(Self {
+    pub(super) fn new(side: Side, generator: Option<Generator>, config: Config) -> Self {
+        Self {
             side,
             config,
             phase: Phase::Connecting,
@@ -61,20 +57,12 @@ impl Link {
             keepalive: None,
             keepalive_ends: None,
             now: Instant::START,
-        })
+        }
     }
 
     #[inline]
     pub(super) fn settings(&self) -> &Settings {
         self.config.settings()
-    }
-
-    /// Returns the random bytes of a client's handshake; zeroes on a server, which needs none.
-    pub(super) fn nonce(&mut self) -> [u8; 16] {
-        self.generator
-            .as_mut()
-            .map(Generator::nonce)
-            .unwrap_or_default()
     }
 
     /// The opening handshake is complete.

@@ -13,11 +13,11 @@ mod state;
 mod stats;
 
 use crate::config::{Config, Delivery};
-use crate::entropy::EntropyError;
+use crate::entropy::{EntropyError, Generator};
 use crate::error::{Failure, SendError};
 use crate::event::Event;
 use crate::frame::{CloseCode, CloseFrame, Fin, Payload, Side, TextPayload};
-use crate::handshake::Negotiated;
+use crate::handshake::{HeadLimits, Negotiated};
 use crate::message::Outgoing;
 use crate::prepared::Prepared;
 use crate::time::Instant;
@@ -78,19 +78,23 @@ impl Connection {
     /// # Errors
     /// [`EntropyError`] for a client whose configuration has no source of seeds.
     pub fn new(side: Side, negotiated: Negotiated, config: Config) -> Result<Self, EntropyError> {
-        let mut connection = Self::connecting(side, config)?;
+        let generator = match side {
+            Side::Client => Some(Generator::new(&*config.settings().entropy)?),
+            Side::Server => None,
+        };
+        let mut connection = Self::connecting(side, generator, config);
         connection.open(negotiated);
         Ok(connection)
     }
 
-    /// Returns a connection before its opening handshake.
-    pub(crate) fn connecting(side: Side, config: Config) -> Result<Self, EntropyError> {
+    /// Returns a connection before its opening handshake. A client has a generator.
+    pub(crate) fn connecting(side: Side, generator: Option<Generator>, config: Config) -> Self {
         let settings = config.settings();
-        Ok(Self {
+        Self {
             incoming: Incoming::new(settings.delivery, settings.control_events),
-            link: Link::new(side, config)?,
+            link: Link::new(side, generator, config),
             negotiated: Negotiated::default(),
-        })
+        }
     }
 
     // Feed.
@@ -161,6 +165,13 @@ impl Connection {
         self.incoming.take_event(&mut self.link)
     }
 
+    /// Whether the event that is ready is a message, or a part of one.
+    #[must_use]
+    #[inline]
+    pub const fn is_data_ready(&self) -> bool {
+        self.incoming.is_data_ready()
+    }
+
     /// Parses until an event is ready, and returns whether [`next_event`](Self::next_event) will give
     /// one. The replies that come before it are queued.
     #[inline]
@@ -219,6 +230,18 @@ impl Connection {
         fin: Fin,
     ) -> Result<(), SendError> {
         self.link.send_text(text.into(), fin)
+    }
+
+    /// Queues a text message, or its first fragment, that may be cut inside a character.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::InvalidUtf8`] where the text would not be UTF-8.
+    pub fn send_text_part<'a>(
+        &mut self,
+        text: impl Into<Payload<'a>>,
+        fin: Fin,
+    ) -> Result<(), SendError> {
+        self.link.send_text_part(text.into(), fin)
     }
 
     /// Queues a binary message, or its first fragment.
@@ -311,6 +334,11 @@ impl Connection {
         self.link.fail_with(CloseFrame::new(code, reason))
     }
 
+    /// Sets whether pings and pongs are given out as events; see [`Config::control_events`].
+    pub fn set_control_events(&mut self, given: bool) {
+        self.incoming.set_control_events(given);
+    }
+
     /// Changes in which portions received data is given out, from the next message on.
     ///
     /// Returns `false`, and changes nothing, inside a message.
@@ -375,7 +403,7 @@ impl Connection {
     /// Returns the subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.negotiated.subprotocol()
+        self.negotiated.subprotocol.as_deref()
     }
 
     /// Returns what was agreed on in the opening handshake.
@@ -459,9 +487,14 @@ impl Connection {
         self.link.output.push(bytes, buffers);
     }
 
-    /// Returns the random bytes of a client's handshake.
-    pub(crate) fn nonce(&mut self) -> [u8; 16] {
-        self.link.nonce()
+    /// Returns the limits of the heads in the opening handshake.
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        self.link.settings().head_limits
+    }
+
+    /// Returns how much is kept of the body of a response that refuses the handshake.
+    pub(crate) fn max_refusal_body(&self) -> usize {
+        self.link.settings().max_refusal_body
     }
 
     /// The opening handshake is complete.

@@ -156,12 +156,20 @@ impl Incoming {
         possible
     }
 
+    pub(super) const fn set_control_events(&mut self, given: bool) {
+        self.tells_control = given;
+    }
+
     fn between_messages(&self) -> bool {
-        let data_ready = matches!(
+        self.open.is_none() && !self.is_data_ready()
+    }
+
+    /// Whether the event that is ready is a message, or a part of one.
+    pub(super) const fn is_data_ready(&self) -> bool {
+        matches!(
             self.ready,
             Some(Ready::Message { .. } | Ready::Frame { .. } | Ready::Chunk { .. })
-        );
-        self.open.is_none() && !data_ready
+        )
     }
 
     /// Whether an event is ready, and was not given out.

@@ -18,11 +18,41 @@ pub(super) struct OpenMessage {
     cut: CutCharacter,
 }
 
+impl OpenMessage {
+    /// Returns the message as it is after a further fragment, `None` where that ends it.
+    fn continued(mut self, payload: &Payload<'_>, fin: Fin) -> Result<Option<Self>, SendError> {
+        if self.kind == Kind::Text {
+            let fed = self.cut.feed(payload.as_slice(), |_| {});
+            fed.map_err(|_| SendError::InvalidUtf8)?;
+        }
+        if fin.is_last() {
+            self.cut.finish().map_err(|_| SendError::InvalidUtf8)?;
+        }
+        Ok((!fin.is_last()).then_some(self))
+    }
+}
+
 impl Link {
     pub(super) fn send_text(&mut self, text: TextPayload<'_>, fin: Fin) -> Result<(), SendError> {
         self.may_send(false)?;
         self.push_data(OpCode::Text, text.into(), fin);
         self.keep_open(Kind::Text, fin);
+        Ok(())
+    }
+
+    pub(super) fn send_text_part(
+        &mut self,
+        payload: Payload<'_>,
+        fin: Fin,
+    ) -> Result<(), SendError> {
+        self.may_send(false)?;
+        let begun = OpenMessage {
+            kind: Kind::Text,
+            cut: CutCharacter::default(),
+        };
+        let open = begun.continued(&payload, fin)?;
+        self.push_data(OpCode::Text, payload, fin);
+        self.open_message = open;
         Ok(())
     }
 
@@ -39,7 +69,8 @@ impl Link {
         fin: Fin,
     ) -> Result<(), SendError> {
         self.may_send(true)?;
-        let open = self.continued(&payload, fin)?;
+        let open = self.open_message.ok_or(SendError::UnexpectedContinuation)?;
+        let open = open.continued(&payload, fin)?;
         self.push_data(OpCode::Continuation, payload, fin);
         self.open_message = open;
         Ok(())
@@ -134,19 +165,6 @@ impl Link {
             return Err(SendError::ControlTooLong(size));
         }
         Ok(())
-    }
-
-    /// Returns the message that is open after a further fragment.
-    fn continued(&self, payload: &Payload<'_>, fin: Fin) -> Result<Option<OpenMessage>, SendError> {
-        let mut open = self.open_message.ok_or(SendError::UnexpectedContinuation)?;
-        if open.kind == Kind::Text {
-            let fed = open.cut.feed(payload.as_slice(), |_| {});
-            fed.map_err(|_| SendError::InvalidUtf8)?;
-        }
-        if fin.is_last() {
-            open.cut.finish().map_err(|_| SendError::InvalidUtf8)?;
-        }
-        Ok((!fin.is_last()).then_some(open))
     }
 
     #[inline]

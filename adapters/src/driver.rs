@@ -1,0 +1,357 @@
+//! The driver: moves bytes between a transport and a connection, and minds the time.
+//!
+//! One step writes what is queued, reads, and looks at the clock, in this order:
+//!
+//! - A write that is blocked never keeps from reading, and deadlines pass while it is.
+//! - A reply to the peer is offered to the transport before the event behind it is given out.
+//! - A pong is missed only when there is nothing left to read: it might be in there.
+//! - Everything that was begun is kept in the struct, so that a future may be dropped at any time.
+//!
+//! A transport that fails to write is still read to its end: what arrived before is given out, and a
+//! Close frame among it makes the end a clean one.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Buf;
+use futures_io::{AsyncRead, AsyncWrite, IoSlice};
+use sansock_core::{ClientConnection, Connection, Instant, ServerConnection, State};
+
+use crate::timer::Timer;
+
+/// Steps that read before the task lets others run.
+const STEPS_PER_POLL: u32 = 64;
+
+/// Slices in one vectored write.
+const SLICES: usize = 16;
+
+/// A connection in whichever phase: what the driver asks of it.
+pub(crate) trait Drives {
+    /// Whether an event is ready.
+    fn is_event_ready(&mut self) -> bool;
+
+    /// Takes the end of the peer's stream.
+    fn receive_eof(&mut self, now: Instant);
+
+    fn connection(&mut self) -> &mut Connection;
+}
+
+macro_rules! drives {
+    ($($connection:ty),*) => {$(
+        impl Drives for $connection {
+            fn is_event_ready(&mut self) -> bool {
+                Self::is_event_ready(self)
+            }
+
+            fn receive_eof(&mut self, now: Instant) {
+                Self::receive_eof(self, now);
+            }
+
+            fn connection(&mut self) -> &mut Connection {
+                self
+            }
+        }
+    )*};
+}
+
+drives!(Connection, ClientConnection, ServerConnection);
+
+/// How far the write side of the transport is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WriteSide {
+    Open,
+    Closing,
+    Closed,
+}
+
+/// A transport and a timer, and what has to be remembered of them between two polls.
+#[derive(Debug)]
+pub(crate) struct Driver<S, T> {
+    stream: S,
+    timer: T,
+    /// What the timer is set to.
+    alarm: Option<Instant>,
+    /// Whom the timer wakes.
+    alarm_waker: Option<Waker>,
+    write_side: WriteSide,
+    /// The peer's stream has ended.
+    read_ended: bool,
+    /// Bytes were written that the transport was not yet asked to flush.
+    unflushed: bool,
+    /// The first failure of the transport.
+    error: Option<Arc<io::Error>>,
+    write_failed: bool,
+}
+
+impl<S, T> Driver<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    pub(crate) const fn new(stream: S, timer: T) -> Self {
+        Self {
+            stream,
+            timer,
+            alarm: None,
+            alarm_waker: None,
+            write_side: WriteSide::Open,
+            read_ended: false,
+            unflushed: false,
+            error: None,
+            write_failed: false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.timer.now()
+    }
+
+    pub(crate) const fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    pub(crate) const fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Returns the first failure of the transport.
+    pub(crate) const fn error(&self) -> Option<&Arc<io::Error>> {
+        self.error.as_ref()
+    }
+
+    pub(crate) const fn write_failed(&self) -> bool {
+        self.write_failed
+    }
+
+    /// Drives the connection until an event is ready, or nothing more can come.
+    pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
+    ) -> Poll<()> {
+        for _ in 0..STEPS_PER_POLL {
+            if connection.is_event_ready() {
+                if connection.connection().has_reply() {
+                    let _ = self.poll_write(cx, connection.connection());
+                }
+                return Poll::Ready(());
+            }
+            let written = self.poll_write(cx, connection.connection());
+            if self.is_over(connection.connection(), &written) {
+                return Poll::Ready(());
+            }
+            if self.poll_read(cx, connection).is_pending()
+                && self.poll_time(cx, connection.connection()).is_pending()
+            {
+                connection.connection().release_buffers();
+                return Poll::Pending;
+            }
+        }
+        self.yield_now(cx)
+    }
+
+    /// Drives the connection until everything queued was written and flushed.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
+    ) -> Poll<()> {
+        self.poll_until(cx, connection, |_, written| written)
+    }
+
+    /// Drives the connection until data can be queued.
+    pub(crate) fn poll_capacity(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
+    ) -> Poll<()> {
+        if connection.connection().has_capacity() {
+            return Poll::Ready(());
+        }
+        self.poll_until(cx, connection, |connection, written| {
+            written || connection.has_capacity()
+        })
+    }
+
+    /// Drives the connection until `done`, given whether everything was written. Reads no further than
+    /// the next event, which it leaves to whoever receives; so two sides that both write do not wait
+    /// for each other.
+    pub(crate) fn poll_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
+        done: impl Fn(&Connection, bool) -> bool,
+    ) -> Poll<()> {
+        for _ in 0..STEPS_PER_POLL {
+            let written = self.poll_write(cx, connection.connection()).is_ready();
+            if done(connection.connection(), written) {
+                return Poll::Ready(());
+            }
+            let read = !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
+            if !read && self.poll_time(cx, connection.connection()).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.yield_now(cx)
+    }
+
+    /// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.
+    fn is_over(&self, connection: &Connection, written: &Poll<()>) -> bool {
+        connection.state() == State::Closed && (written.is_ready() || connection.is_flushed())
+    }
+
+    /// Writes and flushes what is queued, then closes the write side where that is due. A failure ends
+    /// the writing, and is kept.
+    fn poll_write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
+        if self.write_failed {
+            return Poll::Ready(());
+        }
+        let written = ready!(self.try_write(cx, connection));
+        if let Err(error) = written {
+            self.write_failed = true;
+            self.error.get_or_insert(Arc::new(error));
+        }
+        Poll::Ready(())
+    }
+
+    #[inline]
+    fn try_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut data = connection.data_to_send();
+            if data.is_empty() {
+                if data.take_end() {
+                    self.write_side = WriteSide::Closing;
+                }
+                break;
+            }
+            let size = ready!(write_some(&mut self.stream, cx, &data))?;
+            data.advance(size);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        if self.write_side == WriteSide::Closing {
+            ready!(Pin::new(&mut self.stream).poll_close(cx))?;
+            self.write_side = WriteSide::Closed;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once. A failure is the end of the stream, and is kept.
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, connection: &mut impl Drives) -> Poll<()> {
+        if self.read_ended {
+            return Poll::Pending;
+        }
+        let room = connection.connection().read_buffer();
+        let size = room.len();
+        let read = loop {
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, room)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(read) if read > size => break Err(lied("read")),
+                read => break read,
+            }
+        };
+        let now = self.timer.now();
+        match read {
+            Ok(0) => self.read_ended = true,
+            Ok(read) => connection.connection().received(read, now),
+            Err(error) => {
+                self.error.get_or_insert(Arc::new(error));
+                self.read_ended = true;
+            }
+        }
+        if self.read_ended {
+            connection.receive_eof(now);
+        }
+        Poll::Ready(())
+    }
+
+    /// Looks at the clock, and sees that the task is woken at the next deadline. Ready where a
+    /// deadline brought something about.
+    fn poll_time(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
+        let (state, flushed) = (connection.state(), connection.is_flushed());
+        connection.handle_timeout(self.timer.now());
+        if connection.state() != state || connection.is_flushed() != flushed {
+            return Poll::Ready(());
+        }
+        let deadline = connection.next_timeout();
+        self.poll_alarm(cx, deadline)
+    }
+
+    /// Sets the alarm. An earlier one may stay: when it rings, the clock is asked.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        if self
+            .alarm
+            .is_none_or(|alarm| deadline < alarm || alarm <= self.timer.now())
+        {
+            self.timer.set(Some(deadline));
+            self.alarm = Some(deadline);
+            self.alarm_waker = None;
+        }
+        let waits = self.alarm_waker.as_ref();
+        if waits.is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        if self.timer.poll(cx).is_pending() {
+            self.alarm_waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.alarm = None;
+        Poll::Ready(())
+    }
+
+    /// Lets other tasks run, and asks to be polled again.
+    fn yield_now(&self, cx: &Context<'_>) -> Poll<()> {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Writes as much as the transport takes at once.
+fn write_some(
+    stream: &mut (impl AsyncWrite + Unpin),
+    cx: &mut Context<'_>,
+    data: &sansock_core::DataToSend<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let size;
+    let written = loop {
+        let stream = Pin::new(&mut *stream);
+        let written = if data.chunk().len() == data.remaining() {
+            ready!(stream.poll_write(cx, data.chunk()))
+        } else {
+            let count = data.chunks_vectored(&mut slices);
+            ready!(stream.poll_write_vectored(cx, &slices[..count]))
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            written => {
+                size = data.remaining();
+                break written?;
+            }
+        }
+    };
+    Poll::Ready(match written {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        lie if lie > size => Err(lied("write")),
+        written => Ok(written),
+    })
+}
+
+/// The error of a transport that claims to have moved more bytes than there were.
+fn lied(call: &str) -> io::Error {
+    let text = format!("the transport claims that a {call} moved more bytes than it was given");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

@@ -1,0 +1,206 @@
+//! The one error type of the driver: what failed, and whose fault it was.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use sansock_core::handshake::{HandshakeError, Response, UriError};
+use sansock_core::{ClientError, CloseCode, Closed, Deadline, Failure, ProtocolError, SendError};
+
+/// Why an operation on a WebSocket failed.
+///
+/// It is cheap to clone: after a connection has failed, every call returns the same error.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// The opening handshake failed.
+    Handshake(Box<HandshakeError>),
+    /// The peer broke the protocol; it was sent a Close frame that says so.
+    Protocol(ProtocolError),
+    /// A deadline passed.
+    TimedOut(Deadline),
+    /// The stream ended, or failed, without a Close frame of the peer.
+    Lost(Option<Arc<io::Error>>),
+    /// The connection is closed or closing; nothing can be sent.
+    Closed(Box<Closed>),
+    /// This side failed the connection.
+    Failed(Box<Failure>),
+    /// The call was a mistake; nothing was sent and nothing has changed.
+    Misuse(SendError),
+    /// A whole message was asked for inside one that is being received in parts.
+    InMessage,
+    /// More arrived before the pong of a ping than is kept: [`recv`](crate::WebSocket::recv) first.
+    Backlog,
+    /// The URI is not one of a WebSocket.
+    Uri(UriError),
+    /// The client's request could not be made.
+    Request(ClientError),
+    /// The URI asks for TLS, and there is none.
+    NoTls,
+    /// Reading, writing or connecting failed.
+    Io(Arc<io::Error>),
+}
+
+/// The result of an operation on a WebSocket.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether a deadline passed.
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
+    }
+
+    /// Whether the connection is over, for whatever reason.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed(_)
+                | Self::Lost(_)
+                | Self::TimedOut(_)
+                | Self::Protocol(_)
+                | Self::Failed(_)
+        )
+    }
+
+    /// Whether the peer broke the protocol, in the opening handshake or after it.
+    #[must_use]
+    pub const fn is_protocol(&self) -> bool {
+        matches!(self, Self::Protocol(_) | Self::Handshake(_))
+    }
+
+    /// Whether the call was a mistake that has changed nothing.
+    #[must_use]
+    pub const fn is_misuse(&self) -> bool {
+        matches!(self, Self::Misuse(_) | Self::InMessage | Self::Backlog)
+    }
+
+    /// Returns the response with which the server refused the opening handshake.
+    #[must_use]
+    pub fn response(&self) -> Option<&Response> {
+        let Self::Handshake(error) = self else {
+            return None;
+        };
+        let HandshakeError::Refused(response) = &**error else {
+            return None;
+        };
+        Some(response)
+    }
+
+    /// Returns the close code of the peer, where the connection is closed.
+    #[must_use]
+    pub fn close_code(&self) -> Option<CloseCode> {
+        let Self::Closed(closed) = self else {
+            return None;
+        };
+        closed.received().map(|frame| frame.code)
+    }
+
+    /// Returns the error that a failed connection has.
+    pub(crate) fn of_failure(failure: &Failure, io: Option<&Arc<io::Error>>) -> Self {
+        match failure {
+            Failure::Protocol(error) => Self::Protocol(*error),
+            Failure::TimedOut(deadline) => Self::TimedOut(*deadline),
+            Failure::Lost => Self::Lost(io.cloned()),
+            Failure::Local(_) | _ => Self::Failed(Box::new(failure.clone())),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handshake(_) => f.write_str("opening handshake failed"),
+            Self::Protocol(error) => write!(
+                f,
+                "the peer broke the protocol ({})",
+                error.close_code().number()
+            ),
+            Self::TimedOut(deadline) => write!(f, "{deadline} timed out"),
+            Self::Lost(_) => f.write_str("connection lost without a close frame (1006)"),
+            Self::Closed(closed) => write!(f, "connection closed: {closed}"),
+            Self::Failed(failure) => write!(f, "{failure}"),
+            Self::Misuse(error) => write!(f, "{error}"),
+            Self::InMessage => {
+                f.write_str("the message that was begun has not been received to its end")
+            }
+            Self::Backlog => f.write_str("messages wait to be received before the pong"),
+            Self::Uri(_) => f.write_str("invalid WebSocket URI"),
+            Self::Request(_) => f.write_str("could not make the request"),
+            Self::NoTls => f.write_str(
+                "wss:// needs TLS, and this build of sansock has none; \
+                 enable it with: cargo add sansock --features rustls",
+            ),
+            Self::Io(_) => f.write_str("input or output failed"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Handshake(error) => Some(&**error),
+            Self::Protocol(error) => Some(error),
+            Self::Lost(error) => error.as_deref().map(|error| error as _),
+            Self::Uri(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Io(error) => Some(&**error),
+            Self::TimedOut(_)
+            | Self::Closed(_)
+            | Self::Failed(_)
+            | Self::Misuse(_)
+            | Self::InMessage
+            | Self::Backlog
+            | Self::NoTls => None,
+        }
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        Self::Misuse(error)
+    }
+}
+
+impl From<HandshakeError> for Error {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(Box::new(error))
+    }
+}
+
+impl From<UriError> for Error {
+    fn from(error: UriError) -> Self {
+        Self::Uri(error)
+    }
+}
+
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
+/// For the byte stream, and for callers that speak `io::Error`.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::TimedOut(_) => io::ErrorKind::TimedOut,
+            Error::Lost(_) => io::ErrorKind::UnexpectedEof,
+            Error::Closed(_) => io::ErrorKind::BrokenPipe,
+            Error::Protocol(_) | Error::Handshake(_) => io::ErrorKind::InvalidData,
+            Error::Misuse(_) | Error::InMessage | Error::Backlog | Error::Uri(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            Error::Io(error) => error.kind(),
+            Error::Failed(_) | Error::Request(_) | Error::NoTls => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

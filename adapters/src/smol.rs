@@ -1,0 +1,16 @@
+//! WebSockets over the sockets of smol.
+//!
+//! ```no_run
+//! # async fn run() -> sansock::Result<()> {
+//! let mut ws = sansock::smol::connect("ws://localhost:9001/").await?;
+//! ws.send("hello").await?;
+//! while let Some(message) = ws.recv().await? {
+//!     println!("{message:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use async_net::TcpStream;
+
+crate::shim::tcp_shim!();

@@ -1,0 +1,390 @@
+//! Two halves of a WebSocket, for two tasks.
+//!
+//! Both halves work on the one WebSocket behind a lock, which is held for one poll and never while
+//! anything is woken. A transport and a timer wake one task each; here that is everybody who waits:
+//! either half may be the one that moves the bytes that the other waits for. What one half brings
+//! about without the transport (room in the queue, an event) it tells the others itself.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use futures_io::{AsyncRead, AsyncWrite};
+use sansock_core::{CloseCode, Closed, Message, Outgoing, PingId, Prepared, State, Stats};
+
+use crate::error::Result;
+use crate::timer::Timer;
+use crate::websocket::WebSocket;
+
+/// The half that receives. See [`WebSocket::split`].
+pub struct Receiver<S, T> {
+    half: Half<S, T>,
+}
+
+/// The half that sends; a clone sends over the same connection. See [`WebSocket::split`].
+pub struct Sender<S, T> {
+    half: Half<S, T>,
+}
+
+/// One of those who share a WebSocket.
+struct Half<S, T> {
+    shared: Arc<Shared<S, T>>,
+    id: u64,
+}
+
+struct Shared<S, T> {
+    socket: Mutex<WebSocket<S, T>>,
+    waiting: Arc<Waiting>,
+    /// The waker that the transport and the timer are given.
+    waker: Waker,
+    next_id: AtomicU64,
+}
+
+/// Everybody who waits.
+#[derive(Default)]
+struct Waiting {
+    wakers: Mutex<Vec<(u64, Waker)>>,
+}
+
+impl Waiting {
+    fn add(&self, id: u64, waker: &Waker) {
+        let mut wakers = lock(&self.wakers);
+        match wakers.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, old)) => old.clone_from(waker),
+            None => wakers.push((id, waker.clone())),
+        }
+    }
+
+    fn remove(&self, id: u64) {
+        let mut wakers = lock(&self.wakers);
+        let gone = wakers.iter().position(|(waiting, _)| *waiting == id);
+        let gone = gone.map(|index| wakers.swap_remove(index));
+        drop(wakers);
+        // A waker may do anything when it is dropped: not under the lock.
+        drop(gone);
+    }
+
+    /// Wakes everybody but `id`.
+    fn wake_others(&self, id: Option<u64>) {
+        let wakers = lock(&self.wakers);
+        let others = wakers.iter().filter(|(waiting, _)| Some(*waiting) != id);
+        let others: Vec<Waker> = others.map(|(_, waker)| waker.clone()).collect();
+        drop(wakers);
+        others.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_others(None);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_others(None);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the others may wait for.
+#[derive(PartialEq, Eq)]
+struct Marks {
+    capacity: bool,
+    flushed: bool,
+    event: bool,
+    state: State,
+    latency: Option<Duration>,
+    over: bool,
+}
+
+impl<S, T> Half<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Polls the WebSocket on behalf of this half.
+    fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut WebSocket<S, T>, &mut Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let shared = &*self.shared;
+        shared.waiting.add(self.id, cx.waker());
+        let mut socket = lock(&shared.socket);
+        let before = marks(&socket);
+        let result = poll(&mut socket, &mut Context::from_waker(&shared.waker));
+        let changed = marks(&socket) != before;
+        drop(socket);
+        if result.is_ready() {
+            shared.waiting.remove(self.id);
+        }
+        if changed {
+            shared.waiting.wake_others(Some(self.id));
+        }
+        result
+    }
+}
+
+fn marks<S, T>(socket: &WebSocket<S, T>) -> Marks
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    let connection = socket.connection();
+    Marks {
+        capacity: connection.has_capacity(),
+        flushed: connection.is_flushed(),
+        event: connection.is_data_ready(),
+        state: connection.state(),
+        latency: connection.stats().latency,
+        over: socket.get_ref().is_none(),
+    }
+}
+
+impl<S, T> Half<S, T> {
+    fn new(shared: Arc<Shared<S, T>>) -> Self {
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        Self { shared, id }
+    }
+
+    fn socket(&self) -> MutexGuard<'_, WebSocket<S, T>> {
+        lock(&self.shared.socket)
+    }
+}
+
+impl<S, T> Drop for Half<S, T> {
+    fn drop(&mut self) {
+        self.shared.waiting.remove(self.id);
+    }
+}
+
+impl<S, T> WebSocket<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Splits into a half that receives and one that sends, for two tasks. The sender can be cloned.
+    ///
+    /// Deadlines are kept and pings answered while either half is awaited. Keep receiving: a
+    /// connection that is only sent to does not notice a Close frame. When all halves are dropped, the
+    /// transport is.
+    #[must_use]
+    pub fn split(self) -> (Receiver<S, T>, Sender<S, T>) {
+        let waiting = Arc::new(Waiting::default());
+        let shared = Arc::new(Shared {
+            socket: Mutex::new(self),
+            waker: Waker::from(waiting.clone()),
+            waiting,
+            next_id: AtomicU64::new(0),
+        });
+        let receiver = Receiver {
+            half: Half::new(shared.clone()),
+        };
+        let sender = Sender {
+            half: Half::new(shared),
+        };
+        (receiver, sender)
+    }
+}
+
+impl<S, T> Receiver<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Receives the next message, `None` once the connection was closed.
+    ///
+    /// # Errors
+    /// As [`WebSocket::recv`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::recv`].
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Receives the next message; the poll form of [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As [`WebSocket::recv`].
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        self.half.poll(cx, WebSocket::poll_recv)
+    }
+
+    /// Returns a sender over the same connection.
+    #[must_use]
+    pub fn sender(&self) -> Sender<S, T> {
+        Sender {
+            half: Half::new(self.half.shared.clone()),
+        }
+    }
+
+    /// Returns which Close frames were exchanged and whose was first, once no more can follow.
+    #[must_use]
+    pub fn closed(&self) -> Option<Closed> {
+        self.half.socket().closed().cloned()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.half.socket().stats()
+    }
+}
+
+impl<S, T> Sender<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Sends a message: when this returns, it is in the hands of the transport.
+    ///
+    /// # Errors
+    /// As [`WebSocket::send`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::send`].
+    pub async fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
+        let mut message = Some(message);
+        poll_fn(|cx| {
+            self.half.poll(cx, |socket, cx| {
+                if message.is_some() {
+                    ready!(socket.poll_capacity(cx))?;
+                }
+                if let Some(message) = message.take() {
+                    socket.queue(|connection| connection.send(message))?;
+                }
+                socket.poll_flush(cx)
+            })
+        })
+        .await
+    }
+
+    /// Queues a message, and waits only where the queue is full. [`flush`](Self::flush) writes it, and
+    /// so does the receiver before it waits.
+    ///
+    /// # Errors
+    /// As [`WebSocket::send`].
+    ///
+    /// # Cancel safety
+    /// The message is queued whole or not at all.
+    pub async fn feed<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
+        let mut message = Some(message);
+        poll_fn(|cx| {
+            self.half.poll(cx, |socket, cx| {
+                ready!(socket.poll_capacity(cx))?;
+                let Some(message) = message.take() else {
+                    return Poll::Ready(Ok(()));
+                };
+                Poll::Ready(socket.queue(|connection| connection.send(message)))
+            })
+        })
+        .await
+    }
+
+    /// Sends a message that was prepared for many connections.
+    ///
+    /// # Errors
+    /// As [`WebSocket::send`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::send`].
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<()> {
+        let mut queued = false;
+        poll_fn(|cx| {
+            self.half.poll(cx, |socket, cx| {
+                if !queued {
+                    ready!(socket.poll_capacity(cx))?;
+                    socket.queue(|connection| connection.send_prepared(prepared))?;
+                    queued = true;
+                }
+                socket.poll_flush(cx)
+            })
+        })
+        .await
+    }
+
+    /// Writes everything that is queued, and flushes the transport.
+    ///
+    /// # Errors
+    /// As [`WebSocket::flush`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::flush`].
+    pub async fn flush(&mut self) -> Result<()> {
+        poll_fn(|cx| self.half.poll(cx, WebSocket::poll_flush)).await
+    }
+
+    /// Pings the peer, and returns the round trip. The pong is received by the receiving half, which
+    /// must be kept busy.
+    ///
+    /// # Errors
+    /// What ended the connection.
+    ///
+    /// # Cancel safety
+    /// The ping is sent, and its pong ignored.
+    pub async fn ping(&mut self) -> Result<Duration> {
+        let mut id: Option<PingId> = None;
+        poll_fn(|cx| {
+            self.half.poll(cx, |socket, cx| {
+                let id = match id {
+                    Some(id) => id,
+                    None => *id.insert(socket.queue_ping()?),
+                };
+                socket.poll_answer(cx, id)
+            })
+        })
+        .await
+    }
+
+    /// Closes the connection: sends a Close frame, and waits for the peer's and for the end of the
+    /// stream. Messages that arrive meanwhile go to the receiver.
+    ///
+    /// # Errors
+    /// As [`WebSocket::close`].
+    ///
+    /// # Cancel safety
+    /// As [`WebSocket::close`].
+    pub async fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<ByteString>,
+    ) -> Result<()> {
+        let mut frame = Some((code.into(), reason.into()));
+        poll_fn(|cx| {
+            self.half.poll(cx, |socket, cx| {
+                if let Some((code, reason)) = frame.take() {
+                    socket.start_close(code, reason)?;
+                }
+                socket.poll_over(cx)
+            })
+        })
+        .await
+    }
+}
+
+impl<S, T> Clone for Sender<S, T> {
+    fn clone(&self) -> Self {
+        Self {
+            half: Half::new(self.half.shared.clone()),
+        }
+    }
+}
+
+impl<S, T> fmt::Debug for Receiver<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+impl<S, T> fmt::Debug for Sender<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,226 @@
+//! The opening handshake over a transport that exists already (RFC 6455 section 4).
+
+use std::fmt;
+use std::future::poll_fn;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
+use sansock_core::{ClientConnection, Event, Failure, ServerConnection, State};
+
+use crate::driver::Driver;
+use crate::error::{Error, Result};
+use crate::timer::Timer;
+use crate::websocket::WebSocket;
+
+impl<S, T> WebSocket<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Opens a connection as a client, over a transport that is connected to the server (and on which
+    /// TLS was negotiated, if the URI asks for it). Returns the server's response as well.
+    ///
+    /// The request is sent unless [`ClientConnection::send_request`] was called before, which is how
+    /// it is edited.
+    ///
+    /// # Errors
+    /// [`Error::Handshake`] where the server does not answer as a WebSocket server should, with its
+    /// response where it gave one; [`Error::TimedOut`] after the configured time; [`Error::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn client(
+        stream: S,
+        timer: T,
+        mut connection: ClientConnection,
+    ) -> Result<(Self, Response)> {
+        let mut driver = Driver::new(stream, timer);
+        // Refused where it was sent before: then there is nothing to do.
+        let _ = connection.send_request(connection.connect());
+        poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
+        let response = match connection.next_event() {
+            Some(Event::Response(response)) => Some(response),
+            _ => None,
+        };
+        match response {
+            Some(response) if connection.state() == State::Open => {
+                let socket = Self::from_parts(driver, connection.into_connection());
+                Ok((socket, response))
+            }
+            _ => Err(ended(
+                connection.handshake_error(),
+                connection.failure(),
+                &driver,
+            )),
+        }
+    }
+
+    /// Opens a connection as a server: reads the request, and accepts it if it is acceptable.
+    ///
+    /// To look at the request first, use [`Upgrade::read`].
+    ///
+    /// # Errors
+    /// As [`Upgrade::read`] and [`Upgrade::accept`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn server(stream: S, timer: T, connection: ServerConnection) -> Result<Self> {
+        let upgrade = Upgrade::read(stream, timer, connection).await?;
+        upgrade.accept().await
+    }
+}
+
+/// A request to open a WebSocket that was read and not yet answered: the second phase of a server's
+/// opening handshake.
+///
+/// Look at it, ask a database if you like, then [`accept`](Self::accept) or
+/// [`reject`](Self::reject). The configured time for the handshake goes on.
+pub struct Upgrade<S, T> {
+    driver: Driver<S, T>,
+    connection: ServerConnection,
+    request: Request,
+}
+
+impl<S, T> Upgrade<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Reads the request of a client.
+    ///
+    /// Bytes that were read before are fed to the connection first:
+    /// [`receive_data`](sansock_core::Connection::receive_data).
+    ///
+    /// # Errors
+    /// [`Error::Handshake`] for a malformed request, which has been answered; [`Error::TimedOut`]
+    /// after the configured time; [`Error::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn read(stream: S, timer: T, mut connection: ServerConnection) -> Result<Self> {
+        let mut driver = Driver::new(stream, timer);
+        poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
+        match connection.next_event() {
+            Some(Event::Request(request)) => Ok(Self {
+                driver,
+                connection,
+                request,
+            }),
+            _ => Err(ended(
+                connection.handshake_error(),
+                connection.failure(),
+                &driver,
+            )),
+        }
+    }
+
+    /// Returns the request.
+    #[must_use]
+    pub const fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Returns the transport, for example to ask for the peer's address.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        self.driver.stream()
+    }
+
+    /// Accepts the request, if it is acceptable.
+    ///
+    /// # Errors
+    /// [`Error::Handshake`] where it is not; the client was told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn accept(self) -> Result<WebSocket<S, T>> {
+        self.accept_with(|_| {}).await
+    }
+
+    /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn accept_with(
+        mut self,
+        edit: impl FnOnce(&mut Response),
+    ) -> Result<WebSocket<S, T>> {
+        let mut response = self.connection.accept(&self.request);
+        if self.connection.handshake_error().is_none() {
+            edit(&mut response);
+        }
+        self.answer(response).await
+    }
+
+    /// Refuses the request with a status and a text.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the client could not be told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn reject(self, status: StatusCode, text: &str) -> Result<()> {
+        let response = self.connection.reject(status, text);
+        self.respond(response).await
+    }
+
+    /// Answers the request with a response of any kind but 101, then closes the transport.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the client could not be told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn respond(self, response: Response) -> Result<()> {
+        match self.answer(response).await {
+            Ok(_) | Err(Error::Handshake(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn answer(mut self, response: Response) -> Result<WebSocket<S, T>> {
+        self.connection.send_response(&response)?;
+        if self.connection.handshake_error().is_none() {
+            poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
+            let Self {
+                driver, connection, ..
+            } = self;
+            return Ok(WebSocket::from_parts(driver, connection.into_connection()));
+        }
+        poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
+        Err(ended(
+            self.connection.handshake_error(),
+            self.connection.failure(),
+            &self.driver,
+        ))
+    }
+}
+
+/// Returns why there is no connection: the deadline, the handshake, or the transport.
+fn ended<S, T>(
+    handshake: Option<&HandshakeError>,
+    failure: Option<&Failure>,
+    driver: &Driver<S, T>,
+) -> Error
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    match (failure, driver.error(), handshake) {
+        (Some(failure), io, _) => Error::of_failure(failure, io),
+        (None, Some(io), _) => Error::Io(io.clone()),
+        (None, None, Some(error)) => error.clone().into(),
+        (None, None, None) => Error::Lost(None),
+    }
+}
+
+impl<S, T> fmt::Debug for Upgrade<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}

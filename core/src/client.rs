@@ -1,0 +1,279 @@
+//! A client's connection from its first byte on (RFC 6455 section 4.1).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+use crate::config::Config;
+use crate::connection::{Connection, DataToSend, State};
+use crate::entropy::{EntropyError, Generator};
+use crate::error::SendError;
+use crate::event::Event;
+use crate::frame::Side;
+use crate::handshake::{
+    BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner,
+    InvalidHeader, Request, Response, StatusCode, Uri,
+};
+use crate::time::Instant;
+
+/// A client's connection: the opening handshake, then everything that [`Connection`] does.
+///
+/// It dereferences to [`Connection`], whose verbs it has from the first byte on, so that one receive
+/// loop serves the handshake and the messages. Its first event is the response.
+///
+/// # Example
+/// ```
+/// use bytes::Buf;
+/// use sansock_core::handshake::{ClientOptions, Uri};
+/// use sansock_core::{ClientConnection, Config, FixedSeed};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let uri: Uri = "ws://example.com/chat".parse()?;
+/// let config = Config::new().entropy(FixedSeed([1; 32]));
+/// let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config)?;
+///
+/// let request = client.connect();
+/// client.send_request(request)?;
+/// assert!(client.data_to_send().chunk().starts_with(b"GET /chat HTTP/1.1\r\n"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[doc(alias = "ClientProtocol")]
+pub struct ClientConnection {
+    connection: Connection,
+    handshake: Box<Opening>,
+}
+
+/// What only the opening handshake needs.
+#[derive(Debug)]
+struct Opening {
+    handshake: ClientHandshake,
+    scanner: HeadScanner,
+    interim: u8,
+    refusal: Option<(Response, BodyReader)>,
+    response: Option<Response>,
+    error: Option<HandshakeError>,
+    sent: bool,
+}
+
+impl ClientConnection {
+    /// Interim responses (1xx) that are skipped before the answer.
+    const MAX_INTERIM: u8 = 8;
+
+    /// Returns a connection to be opened at `uri`.
+    ///
+    /// # Errors
+    /// [`ClientError`] where the configuration has no source of seeds, or the options a header that
+    /// cannot be sent.
+    pub fn new(uri: &Uri, options: &ClientOptions, config: Config) -> Result<Self, ClientError> {
+        let mut generator = Generator::new(&*config.settings().entropy)?;
+        let handshake = ClientHandshake::new(uri, generator.nonce(), options)?;
+        let scanner = HeadScanner::new(config.settings().head_limits);
+        Ok(Self {
+            connection: Connection::connecting(Side::Client, Some(generator), config),
+            handshake: Box::new(Opening {
+                handshake,
+                scanner,
+                interim: 0,
+                refusal: None,
+                response: None,
+                error: None,
+                sent: false,
+            }),
+        })
+    }
+
+    /// Returns the request of the opening handshake, to be sent as it is or with further headers.
+    #[must_use]
+    pub fn connect(&self) -> Request {
+        self.handshake.handshake.request().clone()
+    }
+
+    /// Queues the request.
+    ///
+    /// # Errors
+    /// [`SendError::State`] where a request was sent already.
+    pub fn send_request(&mut self, request: Request) -> Result<(), SendError> {
+        if self.handshake.sent || self.connection.state() != State::Connecting {
+            return Err(SendError::State(self.connection.state()));
+        }
+        let mut head = Vec::with_capacity(512);
+        request.write_to(&mut head);
+        self.connection.push(&head);
+        self.handshake.handshake = ClientHandshake::of(request);
+        self.handshake.sent = true;
+        Ok(())
+    }
+
+    /// Takes the end of the server's stream; see [`Connection::receive_eof`].
+    pub fn receive_eof(&mut self, now: Instant) {
+        self.connection.receive_eof(now);
+        self.advance();
+    }
+
+    /// Returns the next event; see [`Connection::next_event`]. The first is the response.
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        self.advance();
+        match self.handshake.response.take() {
+            Some(response) => Some(Event::Response(response)),
+            None => self.connection.next_event(),
+        }
+    }
+
+    /// Parses until an event is ready; see [`Connection::is_event_ready`].
+    pub fn is_event_ready(&mut self) -> bool {
+        self.advance();
+        self.handshake.response.is_some() || self.connection.is_event_ready()
+    }
+
+    /// Returns what is to be sent now; see [`Connection::data_to_send`].
+    pub fn data_to_send(&mut self) -> DataToSend<'_> {
+        self.advance();
+        self.connection.data_to_send()
+    }
+
+    /// Returns why the opening handshake failed, `None` where it succeeded or goes on.
+    #[must_use]
+    #[doc(alias = "handshake_exc")]
+    pub fn handshake_error(&self) -> Option<&HandshakeError> {
+        self.handshake.error.as_ref()
+    }
+
+    /// Drops what only the opening handshake needed.
+    #[must_use]
+    pub fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    /// Reads the response as far as it has arrived.
+    fn advance(&mut self) {
+        while self.connection.state() == State::Connecting && self.handshake.error.is_none() {
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// Returns whether there was progress.
+    fn step(&mut self) -> Result<bool, HandshakeError> {
+        if self.handshake.refusal.is_some() {
+            return self.read_body();
+        }
+        let unread = self.connection.unread();
+        let Some(size) = self.handshake.scanner.scan(unread)? else {
+            let bytes = unread.len();
+            return match self.connection.is_eof() {
+                true => Err(HeadError::Incomplete { bytes }.into()),
+                false => Ok(false),
+            };
+        };
+        let limits = self.connection.head_limits();
+        let head = unread.get(..size).unwrap_or_default();
+        let response = Response::parse(head, &limits)?;
+        self.connection.consume(size);
+        self.answered(response)?;
+        Ok(true)
+    }
+
+    /// The head of a response has arrived.
+    fn answered(&mut self, response: Response) -> Result<(), HandshakeError> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let checked = self.handshake.handshake.check(&response);
+            self.handshake.response = Some(response);
+            self.connection.open(checked?);
+        } else if response.status().is_interim() && self.handshake.interim < Self::MAX_INTERIM {
+            self.handshake.interim = self.handshake.interim.saturating_add(1);
+            self.handshake.scanner = HeadScanner::new(self.connection.head_limits());
+        } else {
+            let body = BodyReader::new(&response, self.connection.max_refusal_body())?;
+            self.handshake.refusal = Some((response, body));
+        }
+        Ok(())
+    }
+
+    /// Reads the body of a response that refuses the handshake.
+    fn read_body(&mut self) -> Result<bool, HandshakeError> {
+        let Some((mut response, mut body)) = self.handshake.refusal.take() else {
+            return Ok(false);
+        };
+        let bytes = self.connection.unread();
+        let size = bytes.len();
+        let mut done = body.is_done() || body.receive(bytes)?;
+        self.connection.consume(size);
+        if !done && self.connection.is_eof() {
+            body.receive_eof()?;
+            done = true;
+        }
+        if !done {
+            self.handshake.refusal = Some((response, body));
+            return Ok(false);
+        }
+        body.finish(&mut response);
+        self.handshake.response = Some(response.clone());
+        Err(HandshakeError::Refused(Box::new(response)))
+    }
+
+    fn fail(&mut self, error: HandshakeError) {
+        self.handshake.error = Some(error);
+        self.connection.refuse();
+        if self.connection.is_eof() {
+            self.connection.end();
+        }
+    }
+}
+
+impl Deref for ClientConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for ClientConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+/// Why a client connection could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// There is no source of seeds.
+    Entropy(EntropyError),
+    /// A header, or a value that goes into one, cannot be sent.
+    Header(InvalidHeader),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("could not make the request")
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Entropy(error) => Some(error),
+            Self::Header(error) => Some(error),
+        }
+    }
+}
+
+impl From<EntropyError> for ClientError {
+    fn from(error: EntropyError) -> Self {
+        Self::Entropy(error)
+    }
+}
+
+impl From<InvalidHeader> for ClientError {
+    fn from(error: InvalidHeader) -> Self {
+        Self::Header(error)
+    }
+}
