@@ -17,10 +17,9 @@ class PeerError(Exception):
 
 def build(binary, profile="dev"):
     """Builds one of our peers and returns its path."""
-    subprocess.run(
-        ["cargo", "build", "--quiet", "--profile", profile, "-p", "sansock-tests", "--bin", binary],
-        cwd=ROOT, stdin=subprocess.DEVNULL, check=True,
-    )
+    command = ["cargo", "build", "--quiet", "--profile", profile, "-p", "sansock-tests", "--bin", binary]
+    if subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode != 0:
+        sys.exit(f"{binary} cannot be built")
     return TARGET / ("debug" if profile == "dev" else profile) / binary
 
 
@@ -83,7 +82,7 @@ class Server:
         """Ends the server; true if it went by itself, with exit status 0."""
         self.process.stdin.close()
         try:
-            return self.process.wait(timeout=5) == 0
+            return self.process.wait(timeout=3) == 0
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
