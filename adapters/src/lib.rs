@@ -1,4 +1,29 @@
-//! WebSockets for every runtime that speaks futures-io.
+//! WebSockets (RFC 6455) for smol, for async-std, and for every executor of your own.
+//!
+//! - `smol` and `async_std` connect and accept over the sockets of these runtimes.
+//! - [`WebSocket`] runs over any `AsyncRead + AsyncWrite` of futures-io, with any [`Timer`]. It spawns
+//!   nothing and knows no runtime.
+//!
+//! ```no_run
+//! # async fn run() -> sansock::Result<()> {
+//! let mut ws = sansock::smol::connect("ws://localhost:9001/").await?;
+//! ws.send("hello").await?;
+//! while let Some(message) = ws.recv().await? {
+//!     println!("{message:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Limits and deadlines have safe defaults, set in [`Config`]: start from [`config()`]. The protocol
+//! itself, without any I/O, is [`core`].
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `smol` | yes | connect and accept over async-net; `Timer` for `async_io::Timer` |
+//! | `async-std` | | `async_std`: the same over async-std's sockets |
+//! | `http` | | conversions to and from the types of the `http` crate |
+//! | `idna` | | international domain names in URIs |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "async-std")]

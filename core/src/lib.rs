@@ -1,4 +1,49 @@
-//! The WebSocket protocol (RFC 6455) as a pure state machine: bytes and time go in, bytes and events come out.
+//! The WebSocket protocol (RFC 6455) as a pure state machine: bytes and time go in, bytes and events
+//! come out. No I/O, no clock, no global randomness, no `unsafe`; `no_std` with `alloc`.
+//!
+//! - To write an application, use the `sansock` crate, which drives this one over futures-io.
+//! - To add WebSockets to an event loop, an embedded system or a blocking server of your own, start with
+//!   [`ClientConnection`] or [`ServerConnection`]; where an HTTP stack did the upgrade, with
+//!   [`Connection`].
+//!
+//! ```
+//! use bytes::Buf;
+//! use sansock_core::handshake::{ClientOptions, Uri};
+//! use sansock_core::{ClientConnection, Config, Event, FixedSeed, Instant, ServerConnection};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Production takes seeds from the operating system.
+//! let config = Config::new().entropy(FixedSeed([7; 32]));
+//! let uri: Uri = "ws://localhost/".parse()?;
+//! let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config)?;
+//! let mut server = ServerConnection::new(Default::default(), Config::new());
+//! let now = Instant::START;
+//!
+//! client.send_request(client.connect())?;
+//! transfer(&mut client.data_to_send(), |bytes| server.receive_data(bytes, now));
+//! let Some(Event::Request(request)) = server.next_event() else { panic!() };
+//! let response = server.accept(&request);
+//! server.send_response(&response)?;
+//! server.send("hello")?;
+//! transfer(&mut server.data_to_send(), |bytes| client.receive_data(bytes, now));
+//!
+//! assert!(matches!(client.next_event(), Some(Event::Response(_))));
+//! let Some(Event::Message(message)) = client.next_event() else { panic!() };
+//! assert_eq!(message.as_text(), Some("hello"));
+//! # Ok(())
+//! # }
+//! #
+//! # /// The network.
+//! # fn transfer(data: &mut impl Buf, mut receive: impl FnMut(&[u8])) {
+//! #     while data.has_remaining() {
+//! #         receive(data.chunk());
+//! #         data.advance(data.chunk().len());
+//! #     }
+//! # }
+//! ```
+//!
+//! Features: `std` (default) detects vector instructions at run time and offers `IoSlice`s; `http`
+//! converts to and from the types of the `http` crate; `idna` admits international domain names.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(
