@@ -16,6 +16,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "deflate")]
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 mod time;
