@@ -99,3 +99,43 @@ impl Deflater {
         (taken as usize, written as usize)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::deflate::DecompressError;
+    use crate::deflate::inflate::Inflater;
+    use crate::deflate::testing::Numbers;
+
+    /// Whether no match in what comes of these messages reaches further back than this.
+    fn stays_within(distance: usize, level: u8, messages: &[Vec<u8>]) -> bool {
+        let mut deflater = Deflater::new(DeflaterKind::new(8, level, 8));
+        let mut inflater = Inflater::new();
+        inflater.start(distance, &[]);
+        messages.iter().all(|plain| {
+            let mut stream = vec![];
+            deflater.deflate(plain, &mut stream);
+            inflater
+                .inflate(&stream, usize::MAX, |_| Ok::<_, DecompressError>(()))
+                .is_ok()
+        })
+    }
+
+    #[test]
+    fn distances_of_the_smallest_window_stay_below_256() {
+        let mut numbers = Numbers::new(1);
+        let messages: Vec<_> = (200..600)
+            .map(|distance| {
+                let mut plain = numbers.bytes(distance).repeat(3);
+                plain.extend(numbers.message(distance));
+                plain
+            })
+            .collect();
+        for level in 1..=9 {
+            assert!(stays_within(250, level, &messages), "level {level}");
+            assert!(!stays_within(249, level, &messages), "level {level}");
+        }
+    }
+}

@@ -20,6 +20,8 @@ mod inflate;
 mod negotiate;
 mod pool;
 mod prepared;
+#[cfg(test)]
+mod testing;
 
 pub use compressor::Compressor;
 pub use config::Deflate;

@@ -384,3 +384,324 @@ impl Deflate {
         Ok((answer.to_list(), answer.agreed_by_answer()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String, vec};
+
+    use super::NegotiationError::{
+        DuplicateParameter, InvalidValue, NotGranted, NotOffered, Required, UnknownParameter,
+    };
+    use super::*;
+
+    type Pair<'a> = (&'a str, Option<&'a str>);
+
+    /// Takes apart what the header's grammar would, as in `a; b=8`.
+    fn pairs(text: &str) -> impl Iterator<Item = Pair<'_>> {
+        let parameters = text.split("; ").filter(|parameter| !parameter.is_empty());
+        parameters.map(|parameter| match parameter.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (parameter, None),
+        })
+    }
+
+    fn text(list: &ParameterList) -> String {
+        let parameters: Vec<_> = list
+            .iter()
+            .map(|(name, value)| match value {
+                Some(value) => format!("{name}={value}"),
+                None => (*name).into(),
+            })
+            .collect();
+        parameters.join("; ")
+    }
+
+    fn answer(server: &Deflate, offer: &str) -> Result<String, NegotiationError> {
+        server.answer(pairs(offer)).map(|(list, _)| text(&list))
+    }
+
+    fn context(window_bits: u8, takeover: bool) -> Context {
+        Context {
+            window_bits,
+            takeover,
+        }
+    }
+
+    #[test]
+    fn offers_are_written_in_the_order_of_the_rfc() {
+        let offers = |client: Deflate| client.offers().map(|list| text(&list)).collect::<Vec<_>>();
+        assert_eq!(offers(Deflate::new()), ["client_max_window_bits"]);
+        let client = Deflate::new()
+            .client_max_window_bits(9)
+            .server_max_window_bits(10)
+            .client_no_context_takeover()
+            .server_no_context_takeover();
+        let all = "server_no_context_takeover; client_no_context_takeover; \
+                   server_max_window_bits=10; client_max_window_bits=9";
+        assert_eq!(offers(client.clone()), [all]);
+        let middle = Deflate::new()
+            .server_max_window_bits(11)
+            .or(&Deflate::new());
+        assert_eq!(
+            offers(client.or(&middle)),
+            [
+                all,
+                "server_max_window_bits=11; client_max_window_bits",
+                "client_max_window_bits",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_answers_by_the_smaller_of_its_own_and_the_offered_window() {
+        let default = Deflate::new();
+        let large = Deflate::new()
+            .server_max_window_bits(15)
+            .client_max_window_bits(15);
+        for (server, offer, expected) in [
+            (&default, "", "server_max_window_bits=12"),
+            (
+                &default,
+                "client_max_window_bits",
+                "server_max_window_bits=12; client_max_window_bits=12",
+            ),
+            (
+                &default,
+                "client_max_window_bits=10; server_max_window_bits=15",
+                "server_max_window_bits=12; client_max_window_bits=10",
+            ),
+            (
+                &default,
+                "server_max_window_bits=8; client_max_window_bits=15",
+                "server_max_window_bits=8; client_max_window_bits=12",
+            ),
+            (&large, "", ""),
+            (&large, "client_max_window_bits", ""),
+            (
+                &large,
+                "client_max_window_bits=15; server_max_window_bits=15",
+                "server_max_window_bits=15; client_max_window_bits=15",
+            ),
+            (
+                &large,
+                "client_max_window_bits=8; server_max_window_bits=9",
+                "server_max_window_bits=9; client_max_window_bits=8",
+            ),
+        ] {
+            assert_eq!(answer(server, offer).as_deref(), Ok(expected), "{offer}");
+        }
+    }
+
+    #[test]
+    fn either_side_can_turn_context_takeover_off() {
+        let base = Deflate::new().server_max_window_bits(15);
+        for (server, offer, expected) in [
+            (base.clone(), "", ""),
+            (
+                base.clone(),
+                "client_no_context_takeover; server_no_context_takeover",
+                "server_no_context_takeover; client_no_context_takeover",
+            ),
+            (
+                base.clone().server_no_context_takeover(),
+                "",
+                "server_no_context_takeover",
+            ),
+            (
+                base.client_no_context_takeover(),
+                "server_no_context_takeover",
+                "server_no_context_takeover; client_no_context_takeover",
+            ),
+        ] {
+            assert_eq!(answer(&server, offer).as_deref(), Ok(expected), "{offer}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_require_to_bound_the_window_of_the_client() {
+        let server = Deflate::new().require_client_max_window_bits();
+        assert_eq!(answer(&server, ""), Err(Required(CLIENT_MAX_WINDOW_BITS)));
+        assert!(answer(&server, "client_max_window_bits").is_ok());
+    }
+
+    #[test]
+    fn malformed_parameters_decline_an_offer_and_fail_an_answer() {
+        for (text, expected) in [
+            ("unknown", UnknownParameter("unknown".into())),
+            ("unknown=8", UnknownParameter("unknown".into())),
+            (
+                "Server_Max_Window_Bits=8",
+                UnknownParameter("Server_Max_Window_Bits".into()),
+            ),
+            (
+                "server_max_window_bits",
+                InvalidValue(SERVER_MAX_WINDOW_BITS, None),
+            ),
+            (
+                "server_no_context_takeover=1",
+                InvalidValue(SERVER_NO_CONTEXT_TAKEOVER, Some("1".into())),
+            ),
+            (
+                "client_no_context_takeover=",
+                InvalidValue(CLIENT_NO_CONTEXT_TAKEOVER, Some("".into())),
+            ),
+            (
+                "server_no_context_takeover; server_no_context_takeover",
+                DuplicateParameter(SERVER_NO_CONTEXT_TAKEOVER),
+            ),
+            (
+                "client_no_context_takeover; client_no_context_takeover",
+                DuplicateParameter(CLIENT_NO_CONTEXT_TAKEOVER),
+            ),
+            (
+                "server_max_window_bits=10; server_max_window_bits=10",
+                DuplicateParameter(SERVER_MAX_WINDOW_BITS),
+            ),
+            (
+                "client_max_window_bits=10; client_max_window_bits=11",
+                DuplicateParameter(CLIENT_MAX_WINDOW_BITS),
+            ),
+        ] {
+            assert_eq!(answer(&Deflate::new(), text), Err(expected.clone()));
+            assert_eq!(Deflate::new().check_answer(pairs(text)), Err(expected));
+        }
+    }
+
+    #[test]
+    fn window_bits_are_8_to_15_and_written_in_one_way() {
+        let mut values: Vec<String> = (0..1000).map(|number| format!("{number}")).collect();
+        for odd in [
+            "", "08", "010", "+8", "-8", " 8", "8 ", "8.0", "0x8", "\"8\"", "８",
+        ] {
+            values.push(odd.into());
+        }
+        for value in &values {
+            let is_valid = (8..=15).any(|bits| *value == format!("{bits}"));
+            for name in [SERVER_MAX_WINDOW_BITS, CLIENT_MAX_WINDOW_BITS] {
+                let list = [(name, Some(value.as_str()))];
+                let invalid = InvalidValue(
+                    if name == SERVER_MAX_WINDOW_BITS {
+                        SERVER_MAX_WINDOW_BITS
+                    } else {
+                        CLIENT_MAX_WINDOW_BITS
+                    },
+                    Some(value.as_str().into()),
+                );
+                let answered = Deflate::new().answer(list);
+                let checked = Deflate::new().check_answer(list);
+                if is_valid {
+                    assert!(answered.is_ok() && checked.is_ok(), "{value}");
+                } else {
+                    assert_eq!(answered.unwrap_err(), invalid, "{value}");
+                    assert_eq!(checked, Err(invalid), "{value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_checks_what_it_asked_for() {
+        let any = Deflate::new();
+        let bounded = Deflate::new().client_max_window_bits(10);
+        let asking = Deflate::new().server_max_window_bits(10);
+        let independent = Deflate::new().server_no_context_takeover();
+        for (client, answer, expected) in [
+            (&any, "", Ok((15, 15))),
+            (&any, "server_max_window_bits=9", Ok((15, 9))),
+            (&any, "client_max_window_bits=8", Ok((8, 15))),
+            (
+                &any,
+                "client_max_window_bits",
+                Err(InvalidValue(CLIENT_MAX_WINDOW_BITS, None)),
+            ),
+            (&bounded, "", Ok((10, 15))),
+            (&bounded, "client_max_window_bits=9", Ok((9, 15))),
+            (&bounded, "client_max_window_bits=10", Ok((10, 15))),
+            (
+                &bounded,
+                "client_max_window_bits=11",
+                Err(NotGranted(CLIENT_MAX_WINDOW_BITS)),
+            ),
+            (&asking, "", Err(NotGranted(SERVER_MAX_WINDOW_BITS))),
+            (&asking, "server_max_window_bits=10", Ok((15, 10))),
+            (&asking, "server_max_window_bits=8", Ok((15, 8))),
+            (
+                &asking,
+                "server_max_window_bits=11",
+                Err(NotGranted(SERVER_MAX_WINDOW_BITS)),
+            ),
+            (
+                &independent,
+                "",
+                Err(NotGranted(SERVER_NO_CONTEXT_TAKEOVER)),
+            ),
+            (&independent, "server_no_context_takeover", Ok((15, 15))),
+        ] {
+            let agreed = client.check_answer(pairs(answer));
+            let windows = agreed.map(|agreed| (agreed.ours.window_bits, agreed.theirs.window_bits));
+            assert_eq!(windows, expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_offers_no_bound_accepts_none() {
+        let mut client = Deflate::new();
+        client.terms.client_max_window_bits = None;
+        let answer = pairs("client_max_window_bits=10");
+        let expected = Err(NotOffered(CLIENT_MAX_WINDOW_BITS));
+        assert_eq!(client.check_answer(answer), expected);
+    }
+
+    #[test]
+    fn an_answer_may_fit_a_fallback_only() {
+        let client = Deflate::new()
+            .server_max_window_bits(9)
+            .or(&Deflate::new().server_max_window_bits(11))
+            .or(&Deflate::new().server_no_context_takeover());
+        let theirs = |answer| client.check_answer(pairs(answer)).map(Parameters::theirs);
+        assert_eq!(theirs("server_max_window_bits=9"), Ok(context(9, true)));
+        assert_eq!(theirs("server_max_window_bits=11"), Ok(context(11, true)));
+        assert_eq!(theirs("server_no_context_takeover"), Ok(context(15, false)));
+        let refused = Err(NotGranted(SERVER_MAX_WINDOW_BITS));
+        assert_eq!(theirs("server_max_window_bits=12"), refused);
+        assert_eq!(theirs(""), refused);
+    }
+
+    #[test]
+    fn both_sides_agree_on_the_same() {
+        let options: Vec<Deflate> = (7..=15)
+            .flat_map(|bits| {
+                let base = match bits {
+                    7 => Deflate::new(),
+                    _ => Deflate::new().server_max_window_bits(bits),
+                };
+                vec![
+                    base.clone(),
+                    base.clone().client_no_context_takeover(),
+                    base.clone()
+                        .client_max_window_bits(9)
+                        .server_no_context_takeover(),
+                    base.client_max_window_bits(14),
+                ]
+            })
+            .collect();
+        for client in &options {
+            for server in &options {
+                let offer = client.offers().next().unwrap();
+                let (answer, at_server) = server.answer(offer).unwrap();
+                let at_client = client.check_answer(answer).unwrap();
+                assert_eq!(at_client.ours(), at_server.theirs());
+                assert_eq!(at_client.theirs(), at_server.ours());
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_the_parameter() {
+        let error = Deflate::new().check_answer([(SERVER_MAX_WINDOW_BITS, Some("7"))]);
+        assert_eq!(
+            format!("{}", error.unwrap_err()),
+            "invalid value \"7\" of server_max_window_bits"
+        );
+    }
+}

@@ -140,3 +140,64 @@ pub(super) fn take_deflater(pool: &dyn CodecPool, kind: DeflaterKind) -> Box<Def
 pub(super) fn give_deflater(pool: &dyn CodecPool, deflater: Box<Deflater>) {
     pool.give(Codec(Inner::Deflater(deflater)));
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    fn kind(window_bits: u8, level: u8, mem_level: u8) -> DeflaterKind {
+        DeflaterKind::new(window_bits, level, mem_level)
+    }
+
+    fn codec(kind: DeflaterKind) -> Codec {
+        Codec(Inner::Deflater(Box::new(Deflater::new(kind))))
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_than_its_limit_of_each_kind() {
+        let pool = BoundedPool::new(2);
+        let (small, large) = (kind(9, 4, 1), kind(10, 4, 1));
+        for _ in 0..3 {
+            pool.give(codec(small));
+            pool.give(codec(large));
+        }
+        for kind in [small, large].map(CodecKind::of_deflater) {
+            assert!(pool.take(kind).is_some());
+            assert!(pool.take(kind).is_some());
+            assert!(pool.take(kind).is_none());
+        }
+    }
+
+    #[test]
+    fn kinds_are_not_mixed_up() {
+        let pool = BoundedPool::new(10);
+        pool.give(codec(kind(9, 4, 1)));
+        for other in [kind(10, 4, 1), kind(9, 5, 1), kind(9, 4, 2)] {
+            assert!(pool.take(CodecKind::of_deflater(other)).is_none());
+            assert!(take_deflater(&pool, other).kind() == other);
+        }
+        assert!(pool.take(CodecKind(Kind::Inflater)).is_none());
+        give_inflater(&pool, Box::new(Inflater::new()));
+        let codec = pool.take(CodecKind(Kind::Inflater)).unwrap();
+        assert_eq!(codec.kind(), CodecKind(Kind::Inflater));
+    }
+
+    /// A pool that hands out whatever it has.
+    #[derive(Debug)]
+    struct Careless;
+
+    impl CodecPool for Careless {
+        fn take(&self, _: CodecKind) -> Option<Codec> {
+            Some(codec(kind(9, 1, 1)))
+        }
+
+        fn give(&self, _: Codec) {}
+    }
+
+    #[test]
+    fn a_codec_of_the_wrong_kind_is_not_used() {
+        let wanted = kind(12, 4, 8);
+        assert!(take_deflater(&Careless, wanted).kind() == wanted);
+        take_inflater(&Careless);
+    }
+}

@@ -134,6 +134,12 @@ impl Inflater {
         self.output.window()
     }
 
+    /// Returns how many bytes the window and what is delivered at once take.
+    #[cfg(test)]
+    pub(super) fn buffered(&self) -> usize {
+        self.output.capacity()
+    }
+
     /// Inflates all of `input`; `limit` is how many bytes may come out, and is lowered by what does.
     pub(super) fn inflate<E: From<DecompressError>>(
         &mut self,
@@ -428,4 +434,277 @@ fn fixed_lengths() -> [u8; 320] {
     lengths[256..280].fill(7);
     lengths[288..].fill(5);
     lengths
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status, Strategy};
+
+    use super::*;
+    use crate::deflate::testing::{FixedBlocks, Numbers};
+
+    const WINDOW: usize = 1 << 15;
+
+    /// What came out, and how it ended.
+    type Outcome = (Vec<u8>, Result<bool, DecompressError>);
+
+    fn inflate(window: usize, pieces: &[&[u8]]) -> Outcome {
+        let mut inflater = Inflater::new();
+        inflater.start(window, &[]);
+        let mut plain = vec![];
+        for piece in pieces {
+            let result = inflater.inflate(piece, usize::MAX, |bytes| {
+                plain.extend_from_slice(bytes);
+                Ok(())
+            });
+            if let Err(error) = result {
+                return (plain, Err(error));
+            }
+        }
+        (plain, Ok(inflater.is_complete()))
+    }
+
+    /// Inflates with the other implementation at hand, up to the first final block.
+    fn reference(stream: &[u8], room: usize) -> (Vec<u8>, Option<Status>) {
+        let mut inflate = zlib_rs::Inflate::new(false, 15);
+        let mut plain = vec![0; room];
+        let status = inflate.decompress(stream, &mut plain, InflateFlush::SyncFlush);
+        plain.truncate(inflate.total_out() as usize);
+        (plain, status.ok())
+    }
+
+    fn deflated(plain: &[u8], level: i32, strategy: Strategy, flush: DeflateFlush) -> Vec<u8> {
+        let mut deflate = zlib_rs::Deflate::new_with_config(DeflateConfig {
+            level,
+            strategy,
+            window_bits: -15,
+            ..DeflateConfig::default()
+        });
+        let mut stream = vec![0; 2 * plain.len() + 64];
+        deflate.compress(plain, &mut stream, flush).unwrap();
+        stream.truncate(deflate.total_out() as usize);
+        stream
+    }
+
+    /// Bytes whose frequencies make codes of all lengths up to fifteen bits.
+    fn skewed() -> Vec<u8> {
+        let (mut plain, mut count, mut next) = (vec![], 1, 1);
+        for byte in 0..20 {
+            plain.extend(core::iter::repeat_n(byte * 11, count));
+            (count, next) = (next, count + next);
+        }
+        let mut numbers = Numbers::new(9);
+        for index in (1..plain.len()).rev() {
+            plain.swap(index, numbers.below(index + 1));
+        }
+        plain
+    }
+
+    #[test]
+    fn inflates_what_every_strategy_writes() {
+        let strategies = [
+            Strategy::Default,
+            Strategy::Filtered,
+            Strategy::HuffmanOnly,
+            Strategy::Rle,
+            Strategy::Fixed,
+        ];
+        let mut numbers = Numbers::new(1);
+        let mut messages: Vec<_> = [0, 1, 2, 50, 300, 5000, 70_000, 200_000]
+            .map(|length| numbers.message(length))
+            .into();
+        messages.push(skewed());
+        messages.push(vec![0; 100_000]);
+        messages.push(numbers.bytes(100_000));
+        for plain in &messages {
+            for strategy in strategies {
+                for level in [0, 1, 2, 4, 6, 9] {
+                    let stream = deflated(plain, level, strategy, DeflateFlush::SyncFlush);
+                    let outcome = inflate(WINDOW, &[&stream[..stream.len() - 4]]);
+                    assert!(outcome == (plain.clone(), Ok(true)), "{level} {strategy:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fails_on_damaged_streams_where_the_other_implementation_fails() {
+        let mut numbers = Numbers::new(2);
+        let skewed = skewed();
+        let (mut failed, mut passed) = (0, 0);
+        for round in 0..4000 {
+            let length = 1 + numbers.below(600);
+            let plain = match round % 3 {
+                0 => skewed[..20 * length].to_vec(),
+                _ => numbers.message(length),
+            };
+            let strategy = [Strategy::Default, Strategy::Fixed][round % 2];
+            let mut stream = deflated(&plain, 6, strategy, DeflateFlush::SyncFlush);
+            for _ in 0..=numbers.below(3) {
+                let index = numbers.below(stream.len());
+                stream[index] ^= 1 << numbers.below(8);
+            }
+            let (expected, status) = reference(&stream, 1 << 20);
+            let (inflated, result) = inflate(WINDOW, &[&stream]);
+            match status {
+                Some(Status::StreamEnd) => assert!(inflated.starts_with(&expected)),
+                Some(_) => {
+                    passed += 1;
+                    assert!(inflated == expected && result.is_ok(), "round {round}");
+                }
+                None => {
+                    failed += 1;
+                    assert!(result.is_err(), "round {round}");
+                }
+            }
+        }
+        assert!(failed > 500 && passed > 500, "{failed} and {passed}");
+    }
+
+    #[test]
+    fn survives_arbitrary_bytes() {
+        let mut numbers = Numbers::new(3);
+        for _ in 0..20_000 {
+            let length = numbers.below(200);
+            let mut stream = numbers.bytes(length);
+            if let Some(first) = stream.first_mut() {
+                *first = *first & !7 | 4;
+            }
+            let (expected, status) = reference(&stream, 1 << 20);
+            let (inflated, result) = inflate(WINDOW, &[&stream]);
+            assert!(inflated.starts_with(&expected));
+            assert!(status.is_some() || result.is_err());
+        }
+    }
+
+    #[test]
+    fn every_way_of_cutting_a_stream_gives_the_same() {
+        let mut numbers = Numbers::new(4);
+        let plain = numbers.message(150);
+        let mut streams = vec![
+            FixedBlocks::default()
+                .block()
+                .literals(b"Hello")
+                .end()
+                .message(),
+            FixedBlocks::default()
+                .stored(b"some stored bytes")
+                .message(),
+            FixedBlocks::default()
+                .final_block()
+                .literals(b"one")
+                .end()
+                .align()
+                .block()
+                .back(3)
+                .end()
+                .message(),
+            FixedBlocks::default()
+                .block()
+                .literals(b"x")
+                .back(2)
+                .end()
+                .message(),
+            FixedBlocks::default().block().symbol(287).message(),
+            vec![0x00, 0x01, 0x00, 0x00, 0x00],
+            vec![0x06],
+        ];
+        for level in [1, 6] {
+            let mut stream = deflated(&plain, level, Strategy::Default, DeflateFlush::SyncFlush);
+            stream.truncate(stream.len() - 4);
+            streams.push(stream.clone());
+            stream[20] ^= 0x55;
+            streams.push(stream);
+        }
+        for stream in &streams {
+            let whole = inflate(WINDOW, &[stream]);
+            for first in 0..=stream.len() {
+                for second in first..=stream.len() {
+                    let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
+                    assert_eq!(inflate(WINDOW, &pieces), whole, "{first} {second}");
+                }
+            }
+            let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+            assert_eq!(inflate(WINDOW, &bytes), whole);
+        }
+    }
+
+    #[test]
+    fn large_streams_byte_by_byte_give_the_same() {
+        let plain = Numbers::new(5).message(100_000);
+        for (level, plain) in [(6, plain), (6, skewed()), (0, vec![7; 40_000])] {
+            let mut stream = deflated(&plain, level, Strategy::Default, DeflateFlush::SyncFlush);
+            stream.truncate(stream.len() - 4);
+            for size in [1, 2, 3, 7, 8, 9, 100] {
+                let pieces: Vec<&[u8]> = stream.chunks(size).collect();
+                assert!(inflate(WINDOW, &pieces) == (plain.clone(), Ok(true)));
+            }
+        }
+    }
+
+    #[test]
+    fn matches_reach_as_far_as_the_window_and_no_further() {
+        for bits in 8..=15 {
+            let window = 1 << bits;
+            for before in [window, window + 1, 2 * window, 3 * window + 40_000] {
+                let plain = Numbers::new(bits).bytes(before);
+                let blocks = || FixedBlocks::default().block().literals(&plain);
+                let within = blocks().back(window as u32).end().message();
+                let (inflated, result) = inflate(window, &[&within]);
+                assert_eq!(result, Ok(true));
+                assert_eq!(inflated[before..], plain[before - window..][..3]);
+                if bits < 15 {
+                    let beyond = blocks().back(window as u32 + 1).end().message();
+                    let (inflated, result) = inflate(window, &[&beyond]);
+                    assert_eq!(result, Err(DecompressError::WindowExceeded));
+                    assert!(inflated == plain);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn matches_do_not_reach_before_the_start() {
+        let blocks = || FixedBlocks::default().block().literals(b"abc");
+        let within = blocks().back(3).end().message();
+        assert_eq!(inflate(256, &[&within]), (b"abcabc".into(), Ok(true)));
+        let beyond = blocks().back(4).end().message();
+        let outcome = (b"abc".into(), Err(DecompressError::WindowExceeded));
+        assert_eq!(inflate(256, &[&beyond]), outcome);
+    }
+
+    #[test]
+    fn symbols_without_a_meaning_are_corrupt() {
+        for symbol in [286, 287] {
+            let stream = FixedBlocks::default().block().symbol(symbol).message();
+            assert_eq!(inflate(256, &[&stream]).1, Err(DecompressError::Corrupt));
+        }
+    }
+
+    #[test]
+    fn blocks_that_no_sender_writes_are_corrupt() {
+        let corrupt: [&[u8]; 8] = [
+            // The reserved type.
+            &[0x06],
+            &[0x07],
+            // Lengths of a stored block that are not complements.
+            &[0x00, 0x05, 0x00, 0xfa, 0xfe],
+            // 287 codes of literals and lengths; 31 codes of distances.
+            &[0xf4, 0x01, 0x00],
+            &[0x04, 0x1e, 0x00],
+            // Code lengths: too many codes of one bit; none at all; a repetition of nothing.
+            &[0x04, 0x00, 0x92, 0x04, 0x00],
+            &[0x04, 0x00, 0x00, 0x00, 0x00],
+            &[0x04, 0x00, 0x12, 0x00, 0x00],
+        ];
+        for stream in corrupt {
+            assert_eq!(
+                inflate(256, &[stream]),
+                (vec![], Err(DecompressError::Corrupt)),
+                "{stream:02x?}"
+            );
+        }
+    }
 }

@@ -70,6 +70,11 @@ impl Output {
         self.delivered = kept;
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Whether a literal or any match can be written.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
