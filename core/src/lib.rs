@@ -65,6 +65,8 @@ mod buffer;
 mod client;
 mod config;
 mod connection;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod entropy;
 mod error;
 mod event;
