@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use sansock_core::handshake::{HandshakeError, Response, UriError};
-use sansock_core::{ClientError, CloseCode, Closed, Deadline, Failure, ProtocolError, SendError};
+use sansock_core::{
+    CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
+};
 
 /// Why an operation on a WebSocket failed.
 ///
@@ -33,8 +35,8 @@ pub enum Error {
     Backlog,
     /// The URI is not one of a WebSocket.
     Uri(UriError),
-    /// The client's request could not be made.
-    Request(ClientError),
+    /// The connection, or its request, could not be made.
+    Connection(ConnectionError),
     /// The URI asks for TLS, and there is none.
     NoTls,
     /// Reading, writing or connecting failed.
@@ -127,7 +129,7 @@ impl fmt::Display for Error {
             }
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
             Self::Uri(_) => f.write_str("invalid WebSocket URI"),
-            Self::Request(_) => f.write_str("could not make the request"),
+            Self::Connection(error) => write!(f, "{error}"),
             Self::NoTls => f.write_str(
                 "wss:// needs TLS, and this build of sansock has none; \
                  enable it with: cargo add sansock --features rustls",
@@ -144,7 +146,7 @@ impl StdError for Error {
             Self::Protocol(error) => Some(error),
             Self::Lost(error) => error.as_deref().map(|error| error as _),
             Self::Uri(error) => Some(error),
-            Self::Request(error) => Some(error),
+            Self::Connection(error) => error.source(),
             Self::Io(error) => Some(&**error),
             Self::TimedOut(_)
             | Self::Closed(_)
@@ -175,9 +177,9 @@ impl From<UriError> for Error {
     }
 }
 
-impl From<ClientError> for Error {
-    fn from(error: ClientError) -> Self {
-        Self::Request(error)
+impl From<ConnectionError> for Error {
+    fn from(error: ConnectionError) -> Self {
+        Self::Connection(error)
     }
 }
 
@@ -199,7 +201,7 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             Error::Io(error) => error.kind(),
-            Error::Failed(_) | Error::Request(_) | Error::NoTls => io::ErrorKind::Other,
+            Error::Failed(_) | Error::Connection(_) | Error::NoTls => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

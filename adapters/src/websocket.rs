@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{
-    Chunk, CloseCode, Closed, Connection, Delivery, Event, Fin, FrameRef, Kind, Message,
-    MessageRef, Outgoing, Payload, PingId, Prepared, SendError, State, Stats, TextPayload,
+    Chunk, CloseCode, Closed, Compression, Connection, Delivery, Event, Fin, FrameRef, Kind,
+    Message, MessageRef, Outgoing, Payload, PingId, Prepared, SendError, State, Stats, TextPayload,
 };
 
 use crate::driver::Driver;
@@ -262,6 +262,24 @@ where
     /// whatever uses the WebSocket next.
     pub async fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
         self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Sends a message, and chooses whether it is compressed where compression was agreed on: images and
+    /// the like are compressed already, and secrets should not be.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn send_with<'a>(
+        &mut self,
+        message: impl Into<Outgoing<'a>>,
+        compression: Compression,
+    ) -> Result<()> {
+        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.queue(|connection| connection.send_with(message, compression))?;
         self.flush().await
     }
 

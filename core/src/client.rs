@@ -2,19 +2,17 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::error::Error;
-use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
 use crate::connection::{Connection, DataToSend, State};
-use crate::entropy::{EntropyError, Generator};
-use crate::error::SendError;
+use crate::entropy::Generator;
+use crate::error::{ConnectionError, SendError};
 use crate::event::Event;
 use crate::frame::Side;
 use crate::handshake::{
-    BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner,
-    InvalidHeader, Request, Response, StatusCode, Uri,
+    BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner, Request,
+    Response, StatusCode, Uri,
 };
 use crate::time::Instant;
 
@@ -66,11 +64,18 @@ impl ClientConnection {
     /// Returns a connection to be opened at `uri`.
     ///
     /// # Errors
-    /// [`ClientError`] where the configuration has no source of seeds, or the options a header that
+    /// [`ConnectionError`] where the configuration has no source of seeds, or the options a header that
     /// cannot be sent.
-    pub fn new(uri: &Uri, options: &ClientOptions, config: Config) -> Result<Self, ClientError> {
+    pub fn new(
+        uri: &Uri,
+        options: &ClientOptions,
+        config: Config,
+    ) -> Result<Self, ConnectionError> {
         let mut generator = Generator::new(&*config.settings().entropy)?;
-        let handshake = ClientHandshake::new(uri, generator.nonce(), options)?;
+        let extensions = &config.settings().extensions;
+        let offers = extensions.iter().flat_map(|extension| extension.offers());
+        let options = options.clone().extensions(offers.collect());
+        let handshake = ClientHandshake::new(uri, generator.nonce(), &options)?;
         let scanner = HeadScanner::new(config.settings().head_limits);
         Ok(Self {
             connection: Connection::connecting(Side::Client, Some(generator), config),
@@ -185,7 +190,7 @@ impl ClientConnection {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let checked = self.handshake.handshake.check(&response);
             self.handshake.response = Some(response);
-            self.connection.open(checked?);
+            self.connection.open(checked?)?;
         } else if response.status().is_interim() && self.handshake.interim < Self::MAX_INTERIM {
             self.handshake.interim = self.handshake.interim.saturating_add(1);
             self.handshake.scanner = HeadScanner::new(self.connection.head_limits());
@@ -238,42 +243,5 @@ impl Deref for ClientConnection {
 impl DerefMut for ClientConnection {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
-    }
-}
-
-/// Why a client connection could not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// There is no source of seeds.
-    Entropy(EntropyError),
-    /// A header, or a value that goes into one, cannot be sent.
-    Header(InvalidHeader),
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("could not make the request")
-    }
-}
-
-impl Error for ClientError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Entropy(error) => Some(error),
-            Self::Header(error) => Some(error),
-        }
-    }
-}
-
-impl From<EntropyError> for ClientError {
-    fn from(error: EntropyError) -> Self {
-        Self::Entropy(error)
-    }
-}
-
-impl From<InvalidHeader> for ClientError {
-    fn from(error: InvalidHeader) -> Self {
-        Self::Header(error)
     }
 }

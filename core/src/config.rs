@@ -4,10 +4,12 @@
 //! safe for a server on the open internet. `None` turns a limit or a deadline off.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::buffer::{BufferPool, Unpooled};
 use crate::entropy::{Entropy, NoEntropy};
+use crate::extension::Extension;
 use crate::handshake::HeadLimits;
 
 /// In which portions a connection gives out what it receives.
@@ -45,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) extensions: Vec<Arc<dyn Extension>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) buffers: Arc<dyn BufferPool>,
 }
@@ -74,6 +77,7 @@ impl Config {
                 ping_interval: Some(Duration::from_secs(20)),
                 ping_timeout: Some(Duration::from_secs(20)),
                 write_timeout: Some(Duration::from_secs(30)),
+                extensions: Vec::new(),
                 entropy: Arc::new(NoEntropy),
                 buffers: Arc::new(Unpooled),
             }),
@@ -182,6 +186,23 @@ impl Config {
         self.with(|settings| settings.write_timeout = after)
     }
 
+    /// Adds an extension to be offered by clients and accepted by servers, after those added before.
+    #[must_use]
+    pub fn extension(self, extension: impl Extension + 'static) -> Self {
+        self.with(|settings| settings.extensions.push(Arc::new(extension)))
+    }
+
+    /// Turns compression on (permessage-deflate, RFC 7692): a client offers it, a server accepts it.
+    /// Default: off.
+    ///
+    /// [`Deflate::new`](crate::deflate::Deflate::new) has good defaults. Do not compress a secret
+    /// together with what an attacker can choose: the length tells.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(self, deflate: crate::deflate::Deflate) -> Self {
+        self.extension(deflate)
+    }
+
     /// Sets where seeds for masking keys come from. A client needs one.
     #[must_use]
     pub fn entropy(self, entropy: impl Entropy + 'static) -> Self {
@@ -213,6 +234,14 @@ impl Settings {
         }
         let left = limit(self.max_message_size).saturating_sub(before);
         left.min(limit(self.max_frame_size))
+    }
+
+    /// The most that a message may be decoded to.
+    pub(crate) fn decoded_limit(&self, delivery: Delivery) -> usize {
+        match delivery {
+            Delivery::Chunks => usize::MAX,
+            Delivery::Messages | Delivery::Frames => self.max_message_size.unwrap_or(usize::MAX),
+        }
     }
 }
 

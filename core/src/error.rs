@@ -8,7 +8,9 @@ use core::error::Error;
 use core::fmt;
 
 use crate::connection::{Deadline, State};
+use crate::entropy::EntropyError;
 use crate::frame::{CloseCode, CloseFrame, OpCode};
+use crate::handshake::{HandshakeError, InvalidHeader};
 
 /// How the peer broke the protocol after the opening handshake.
 ///
@@ -221,3 +223,52 @@ impl fmt::Display for SendError {
 }
 
 impl Error for SendError {}
+
+/// Why a connection could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// There is no source of seeds for masking keys.
+    Entropy(EntropyError),
+    /// A header, or a value that goes into one, cannot be sent.
+    Header(InvalidHeader),
+    /// What was negotiated does not fit the configuration.
+    Negotiated(HandshakeError),
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entropy(_) | Self::Negotiated(_) => "could not make the connection",
+            Self::Header(_) => "could not make the request",
+        })
+    }
+}
+
+impl Error for ConnectionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Entropy(error) => Some(error),
+            Self::Header(error) => Some(error),
+            Self::Negotiated(error) => Some(error),
+        }
+    }
+}
+
+impl From<EntropyError> for ConnectionError {
+    fn from(error: EntropyError) -> Self {
+        Self::Entropy(error)
+    }
+}
+
+impl From<InvalidHeader> for ConnectionError {
+    fn from(error: InvalidHeader) -> Self {
+        Self::Header(error)
+    }
+}
+
+impl From<HandshakeError> for ConnectionError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Negotiated(error)
+    }
+}

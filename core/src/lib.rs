@@ -70,6 +70,7 @@ pub mod deflate;
 mod entropy;
 mod error;
 mod event;
+pub mod extension;
 mod frame;
 pub mod handshake;
 mod message;
@@ -78,11 +79,13 @@ mod server;
 mod time;
 
 pub use crate::buffer::{BufferPool, Unpooled};
-pub use crate::client::{ClientConnection, ClientError};
+pub use crate::client::ClientConnection;
 pub use crate::config::{Config, Delivery};
-pub use crate::connection::{Closed, Connection, DataToSend, Deadline, PingId, State, Stats};
+pub use crate::connection::{
+    Closed, Compression, Connection, DataToSend, Deadline, PingId, State, Stats,
+};
 pub use crate::entropy::{Entropy, EntropyError, FixedSeed};
-pub use crate::error::{Failure, ProtocolError, SendError};
+pub use crate::error::{ConnectionError, Failure, ProtocolError, SendError};
 pub use crate::event::{Chunk, Event, FrameRef};
 pub use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, TextPayload};
 pub use crate::handshake::Negotiated;

@@ -1,21 +1,60 @@
-//! Messages that are framed once and sent to many connections.
+//! Messages that are framed, and encoded, once and sent to many connections.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::extension::Coding;
 use crate::frame::{Kind, Written};
 use crate::message::Message;
 
-/// A message that was framed once, to be sent to any number of connections.
+/// A message that was framed once, to be sent to any number of connections. A clone shares it.
 ///
-/// A server's connections share the frame by reference count. A client masks every frame with a key
-/// of its own (RFC 6455 section 5.3), so that it saves nothing.
+/// A server's connections share the frame by reference count, and the compressed frame as well: there
+/// is one for each set of parameters among them, made when it is first needed. A client masks every
+/// frame with a key of its own (RFC 6455 section 5.3), so that it saves nothing but the compression.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     kind: Kind,
-    frame: Bytes,
+    frame: Frame,
+    encoded: Arc<Cache>,
+}
+
+/// A frame that is not masked.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    bytes: Bytes,
     header: usize,
+    reserved: u8,
+}
+
+impl Frame {
+    fn new(kind: Kind, reserved: u8, payload: &[u8]) -> Self {
+        let header = Written::new(kind.into(), true, reserved, payload.len(), None);
+        let header = header.as_slice();
+        let mut bytes = Vec::with_capacity(header.len().saturating_add(payload.len()));
+        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(payload);
+        Self {
+            bytes: bytes.into(),
+            header: header.len(),
+            reserved,
+        }
+    }
+
+    /// Returns header and payload.
+    pub(crate) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(self.header..).unwrap_or_default()
+    }
+
+    pub(crate) const fn reserved(&self) -> u8 {
+        self.reserved
+    }
 }
 
 impl Prepared {
@@ -23,16 +62,10 @@ impl Prepared {
     #[must_use]
     pub fn new(message: impl Into<Message>) -> Self {
         let message = message.into();
-        let payload = message.as_bytes();
-        let header = Written::new(message.kind().into(), true, 0, payload.len(), None);
-        let header = header.as_slice();
-        let mut frame = Vec::with_capacity(header.len().saturating_add(payload.len()));
-        frame.extend_from_slice(header);
-        frame.extend_from_slice(payload);
         Self {
             kind: message.kind(),
-            frame: frame.into(),
-            header: header.len(),
+            frame: Frame::new(message.kind(), 0, message.as_bytes()),
+            encoded: Arc::default(),
         }
     }
 
@@ -45,11 +78,55 @@ impl Prepared {
     /// Returns the payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.frame.get(self.header..).unwrap_or_default()
+        self.frame.payload()
     }
 
-    /// Returns header and payload, not masked.
-    pub(crate) const fn frame(&self) -> &Bytes {
+    pub(crate) const fn frame(&self) -> &Frame {
         &self.frame
+    }
+
+    /// Returns the frame as this coding encodes it, where it can be shared.
+    pub(crate) fn encoded(&self, coding: &mut dyn Coding) -> Option<Frame> {
+        let kind = coding.shared_kind()?;
+        Some(self.encoded.get(kind, || {
+            let mut payload = Vec::new();
+            let reserved = coding.encode_shared(self.payload(), &mut payload);
+            Frame::new(self.kind, reserved, &payload)
+        }))
+    }
+}
+
+/// The encoded forms of a message, by kind of coding.
+#[cfg(feature = "std")]
+#[derive(Debug, Default)]
+struct Cache {
+    frames: std::sync::Mutex<Vec<(u64, Frame)>>,
+}
+
+#[cfg(feature = "std")]
+impl Cache {
+    fn get(&self, kind: u64, make: impl FnOnce() -> Frame) -> Frame {
+        let mut frames = self
+            .frames
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, frame)) = frames.iter().find(|(other, _)| *other == kind) {
+            return frame.clone();
+        }
+        let frame = make();
+        frames.push((kind, frame.clone()));
+        frame
+    }
+}
+
+/// Without std there is no lock to share the encoded forms behind: each connection makes its own.
+#[cfg(not(feature = "std"))]
+#[derive(Debug, Default)]
+struct Cache;
+
+#[cfg(not(feature = "std"))]
+impl Cache {
+    fn get(&self, _: u64, make: impl FnOnce() -> Frame) -> Frame {
+        make()
     }
 }

@@ -9,10 +9,11 @@ use crate::config::Config;
 use crate::connection::{Connection, DataToSend, State};
 use crate::error::SendError;
 use crate::event::Event;
+use crate::extension::Extension;
 use crate::frame::Side;
 use crate::handshake::{
-    HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response, ServerOptions,
-    StatusCode, refuse, reject,
+    ExtensionList, HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response,
+    ServerOptions, StatusCode, refuse, reject,
 };
 use crate::time::Instant;
 
@@ -103,7 +104,9 @@ impl ServerConnection {
     ///
     /// It may be edited, or replaced, before it is sent.
     pub fn accept(&mut self, request: &Request) -> Response {
-        let (response, result) = self.handshake.options.accept(request);
+        let extensions = self.connection.extensions();
+        let options = &self.handshake.options;
+        let (response, result) = options.accept(request, |offers| answer(offers, extensions));
         match result {
             Ok(negotiated) => self.handshake.negotiated = negotiated,
             Err(error) => self.handshake.error = Some(error),
@@ -130,9 +133,8 @@ impl ServerConnection {
         response.write_to(&mut head);
         self.connection.push(&head);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.handshake.error = None;
             let negotiated = core::mem::take(&mut self.handshake.negotiated);
-            self.connection.open(negotiated);
+            self.handshake.error = self.connection.open(negotiated).err();
         } else {
             let error = || HandshakeError::rejected(response.status(), response.reason());
             self.handshake.error.get_or_insert_with(error);
@@ -222,6 +224,20 @@ impl ServerConnection {
         self.handshake.error = Some(error);
         self.connection.refuse();
     }
+}
+
+/// Answers the offers of a client, each extension once, in the client's order (RFC 6455 section 9.1).
+fn answer(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
+    let mut answers = ExtensionList::new();
+    for offer in offers.iter() {
+        let is_new = !answers.iter().any(|other| other.name() == offer.name());
+        let mut candidates = extensions.iter().filter(|_| is_new);
+        let extension = candidates.find(|extension| extension.name() == offer.name());
+        if let Some(answer) = extension.and_then(|extension| extension.answer(offer)) {
+            answers.push(answer);
+        }
+    }
+    answers
 }
 
 impl Deref for ServerConnection {

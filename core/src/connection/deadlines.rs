@@ -85,16 +85,18 @@ pub(super) struct Deadlines {
     pub(super) ping: Alarm,
     pub(super) pong: Alarm,
     pub(super) write: Alarm,
+    /// When to see whether the connection has been quiet.
+    pub(super) quiet: Alarm,
 }
 
 impl Deadlines {
     /// Returns the first alarm. While input waits to be read, the pong may be in there.
     pub(super) fn next(&self, now: Instant, input_waits: bool) -> Option<Instant> {
         let pong = if input_waits { Alarm::Off } else { self.pong };
-        [self.open, self.close, self.ping, pong, self.write]
-            .into_iter()
-            .filter_map(|alarm| alarm.time(now))
-            .min()
+        let alarms = [
+            self.open, self.close, self.ping, pong, self.write, self.quiet,
+        ];
+        alarms.into_iter().filter_map(|alarm| alarm.time(now)).min()
     }
 
     /// Turns off everything but the deadline for the end, which goes on if it runs already.

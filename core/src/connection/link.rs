@@ -3,18 +3,26 @@
 //! Everything of a connection but what is being received. Commands are in `send`; here is what the
 //! peer, the end of the stream and the passing of time bring about.
 
+use core::time::Duration;
+
 use crate::config::{Config, Settings};
 use crate::entropy::Generator;
 use crate::error::Failure;
+use crate::extension::{Codings, Disagreement};
 use crate::frame::{CloseCode, CloseFrame, OpCode, Side, Written};
+use crate::handshake::{ExtensionList, HandshakeError};
 use crate::time::Instant;
 
 use super::deadlines::{Alarm, Deadline, Deadlines};
 use super::output::Output;
 use super::pings::{PingId, Pings};
-use super::send::OpenMessage;
+use super::send::{Compression, OpenMessage};
 use super::state::Phase;
 use super::stats::Counters;
+
+/// How long the extensions of a connection keep what they need for its next message and can have again:
+/// from once to twice this time after the last one.
+const CODINGS_KEPT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -24,6 +32,10 @@ pub(super) struct Link {
     pub(super) output: Output,
     pub(super) pings: Pings,
     pub(super) counters: Counters,
+    pub(super) codings: Codings,
+    /// Whether the codings were used since their alarm was set.
+    codings_used: bool,
+    pub(super) compression: Compression,
     /// The message of ours whose last fragment has not been sent.
     pub(super) open_message: Option<OpenMessage>,
     /// Masking keys; a server has none.
@@ -47,6 +59,9 @@ impl Link {
             output: Output::new(),
             pings: Pings::default(),
             counters: Counters::default(),
+            codings: Codings::default(),
+            codings_used: false,
+            compression: Compression::Auto,
             open_message: None,
             generator,
             deadlines: Deadlines {
@@ -63,6 +78,29 @@ impl Link {
     #[inline]
     pub(super) fn settings(&self) -> &Settings {
         self.config.settings()
+    }
+
+    /// Starts the extensions that were agreed on.
+    pub(super) fn start(&mut self, agreed: &ExtensionList) -> Result<(), HandshakeError> {
+        for answer in agreed.iter() {
+            let mut configured = self.config.settings().extensions.iter();
+            let coding = configured
+                .find(|extension| extension.name() == answer.name())
+                .ok_or(Disagreement("was not offered"))
+                .and_then(|extension| extension.start(self.side, answer));
+            coding
+                .and_then(|coding| self.codings.push(coding))
+                .map_err(|disagreement| answer.error(disagreement.0))?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that the codings hold what they can give back when the connection has been quiet.
+    pub(super) fn use_codings(&mut self) {
+        self.codings_used = true;
+        if self.deadlines.quiet == Alarm::Off {
+            self.deadlines.quiet = Alarm::Due;
+        }
     }
 
     /// The opening handshake is complete.
@@ -129,6 +167,7 @@ impl Link {
             self.output.push_end();
         }
         self.open_message = None;
+        self.codings = Codings::default();
         self.keepalive = None;
         self.keepalive_ends = None;
         self.deadlines.only_close();
@@ -157,15 +196,15 @@ impl Link {
         {
             *slot = *byte;
         }
-        self.push_frame(OpCode::Close, true, body.get(..size).unwrap_or_default());
+        self.push_frame(OpCode::Close, true, 0, body.get(..size).unwrap_or_default());
     }
 
     /// Queues a frame.
     #[inline]
-    pub(super) fn push_frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
+    pub(super) fn push_frame(&mut self, opcode: OpCode, fin: bool, reserved: u8, payload: &[u8]) {
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
         let key = self.masking_key();
-        let header = Written::new(opcode, fin, 0, payload.len(), key);
+        let header = Written::new(opcode, fin, reserved, payload.len(), key);
         let buffers = &*self.config.settings().buffers;
         self.output.push_frame(header, payload, key, buffers);
     }
@@ -242,6 +281,7 @@ impl Link {
         deadlines.ping.arm(now, settings.ping_interval);
         deadlines.pong.arm(now, settings.ping_timeout);
         deadlines.write.arm(now, settings.write_timeout);
+        deadlines.quiet.arm(now, Some(CODINGS_KEPT));
     }
 
     fn ring(&mut self, input_waits: bool) {
@@ -260,6 +300,19 @@ impl Link {
         }
         if self.deadlines.ping.rings(self.now) {
             self.keep_alive();
+        }
+        if self.deadlines.quiet.rings(self.now) {
+            self.be_quiet();
+        }
+    }
+
+    /// Gives back what the codings hold, unless they were used since the last time.
+    fn be_quiet(&mut self) {
+        if core::mem::take(&mut self.codings_used) {
+            self.deadlines.quiet = Alarm::Due;
+            self.arm();
+        } else {
+            self.codings.release();
         }
     }
 
@@ -289,7 +342,7 @@ impl Link {
 
     /// A pong came: the time since its ping, if that was one of ours. The keepalive is satisfied by
     /// the pong of its own ping, or of a later one.
-    pub(super) fn pong_received(&mut self, payload: &[u8]) -> Option<core::time::Duration> {
+    pub(super) fn pong_received(&mut self, payload: &[u8]) -> Option<Duration> {
         let latency = self.pings.pong(payload, self.now);
         if self.keepalive.is_some_and(|id| !self.pings.is_waiting(id)) {
             self.keepalive = None;

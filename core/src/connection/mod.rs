@@ -3,6 +3,7 @@
 //! [`Connection`] joins two halves: `receive` turns bytes into events, `link` holds our end (phase,
 //! output, deadlines). Neither does I/O, reads a clock or draws randomness.
 
+mod assembly;
 mod deadlines;
 mod link;
 mod output;
@@ -12,12 +13,15 @@ mod send;
 mod state;
 mod stats;
 
+use alloc::sync::Arc;
+
 use crate::config::{Config, Delivery};
-use crate::entropy::{EntropyError, Generator};
-use crate::error::{Failure, SendError};
+use crate::entropy::Generator;
+use crate::error::{ConnectionError, Failure, SendError};
 use crate::event::Event;
+use crate::extension::Extension;
 use crate::frame::{CloseCode, CloseFrame, Fin, Payload, Side, TextPayload};
-use crate::handshake::{HeadLimits, Negotiated};
+use crate::handshake::{HandshakeError, HeadLimits, Negotiated};
 use crate::message::Outgoing;
 use crate::prepared::Prepared;
 use crate::time::Instant;
@@ -28,6 +32,7 @@ use receive::Incoming;
 pub use deadlines::Deadline;
 pub use output::DataToSend;
 pub use pings::PingId;
+pub use send::Compression;
 pub use state::{Closed, State};
 pub use stats::Stats;
 
@@ -76,14 +81,19 @@ impl Connection {
     /// the stack has read beyond it are fed with [`receive_data`](Self::receive_data).
     ///
     /// # Errors
-    /// [`EntropyError`] for a client whose configuration has no source of seeds.
-    pub fn new(side: Side, negotiated: Negotiated, config: Config) -> Result<Self, EntropyError> {
+    /// [`ConnectionError`] for a client whose configuration has no source of seeds, and for extensions
+    /// that the configuration does not have.
+    pub fn new(
+        side: Side,
+        negotiated: Negotiated,
+        config: Config,
+    ) -> Result<Self, ConnectionError> {
         let generator = match side {
             Side::Client => Some(Generator::new(&*config.settings().entropy)?),
             Side::Server => None,
         };
         let mut connection = Self::connecting(side, generator, config);
-        connection.open(negotiated);
+        connection.open(negotiated)?;
         Ok(connection)
     }
 
@@ -217,6 +227,26 @@ impl Connection {
             Outgoing::Text(text) => self.link.send_text(text, Fin::Last),
             Outgoing::Binary(payload) => self.link.send_binary(payload, Fin::Last),
         }
+    }
+
+    /// Queues a whole message, and chooses whether it is compressed.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_with<'a>(
+        &mut self,
+        message: impl Into<Outgoing<'a>>,
+        compression: Compression,
+    ) -> Result<(), SendError> {
+        let before = core::mem::replace(&mut self.link.compression, compression);
+        let sent = self.send(message);
+        self.link.compression = before;
+        sent
+    }
+
+    /// Sets whether the messages begun from now on are compressed.
+    pub const fn set_compression(&mut self, compression: Compression) {
+        self.link.compression = compression;
     }
 
     /// Queues a text message, or its first fragment.
@@ -498,9 +528,16 @@ impl Connection {
     }
 
     /// The opening handshake is complete.
-    pub(crate) fn open(&mut self, negotiated: Negotiated) {
+    pub(crate) fn open(&mut self, negotiated: Negotiated) -> Result<(), HandshakeError> {
+        self.link.start(&negotiated.extensions)?;
         self.negotiated = negotiated;
         self.link.open();
+        Ok(())
+    }
+
+    /// Returns the extensions that are offered, or accepted.
+    pub(crate) fn extensions(&self) -> &[Arc<dyn Extension>] {
+        &self.link.settings().extensions
     }
 
     /// The opening handshake failed.

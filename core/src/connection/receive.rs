@@ -10,18 +10,18 @@
 //! for more grows with what has arrived, never with what a header declares.
 
 use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::config::{Delivery, Settings};
 use crate::error::{Failure, ProtocolError};
 use crate::event::{Chunk, Event, FrameRef};
+use crate::extension::{Codings, Passes};
 use crate::frame::utf8::{self, CutCharacter, InvalidUtf8};
 use crate::frame::{CloseCode, CloseFrame, Expected, Header, Kind, OpCode, mask};
 use crate::message::{LentBytes, LentText, MessageRef};
 
+use super::assembly::{Assembly, Expectation};
 use super::link::Link;
 
 impl From<InvalidUtf8> for ProtocolError {
@@ -29,6 +29,10 @@ impl From<InvalidUtf8> for ProtocolError {
         Self::InvalidUtf8
     }
 }
+
+/// How much of an encoded message is decoded for one chunk, in bytes. DEFLATE makes at most 1,032 bytes
+/// of one, so that this bounds what a chunk takes.
+const ENCODED_CHUNK: usize = 256;
 
 /// A frame whose payload has not been read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +57,10 @@ struct Open {
     empty_fragments: u32,
     /// Whether no part of it was given out.
     untouched: bool,
-}
-
-/// Where what is put together is kept. Text stays text: its proof is not lost.
-#[derive(Debug)]
-enum Assembly {
-    Binary(Vec<u8>),
-    Text(String),
+    /// The extensions that have encoded it.
+    passes: Passes,
+    /// Bytes that it was decoded to so far.
+    decoded: usize,
 }
 
 /// An event that is ready. Payloads lie at the start of the read buffer, or in the assembly.
@@ -78,7 +79,7 @@ enum Ready {
         kind: Kind,
         first: bool,
         last: bool,
-        size: usize,
+        place: Place,
     },
     Ping {
         size: usize,
@@ -249,12 +250,12 @@ impl Incoming {
                 kind,
                 first,
                 last,
-                size,
+                place,
             } => Event::Chunk(Chunk {
                 kind,
                 first,
                 last,
-                payload: self.lend(size),
+                payload: self.lend_slice(place),
             }),
             Ready::Ping { size } => Event::Ping(self.lend(size)),
             Ready::Pong { size, latency } => Event::Pong {
@@ -292,6 +293,17 @@ impl Incoming {
         }
     }
 
+    fn lend_slice(&mut self, place: Place) -> &[u8] {
+        match place {
+            Place::Read(size) => self.lend(size),
+            Place::Assembly => match self.lend_assembly() {
+                Some(Assembly::Binary(bytes)) => bytes,
+                Some(Assembly::Text(text)) => text.as_bytes(),
+                None => &[],
+            },
+        }
+    }
+
     fn lend_assembly(&mut self) -> Option<&mut Assembly> {
         self.assembly_lent = true;
         self.assembly.as_deref_mut()
@@ -311,16 +323,9 @@ impl Incoming {
     fn reclaim(&mut self) {
         self.buffer.consume(core::mem::take(&mut self.lent));
         if core::mem::take(&mut self.assembly_lent) {
-            self.clear_assembly();
-        }
-    }
-
-    /// Keeps the block of a small message for the next one.
-    fn clear_assembly(&mut self) {
-        match self.assembly.as_deref_mut() {
-            Some(Assembly::Binary(bytes)) => bytes.clear(),
-            Some(Assembly::Text(text)) => text.clear(),
-            None => {}
+            if let Some(assembly) = &mut self.assembly {
+                assembly.clear();
+            }
         }
     }
 
@@ -356,7 +361,7 @@ impl Incoming {
         if frame.opcode.is_control() {
             self.control(frame, link)
         } else {
-            self.data(frame, link.settings())
+            self.data(frame, link)
         }
     }
 
@@ -366,7 +371,8 @@ impl Incoming {
         let expected = Expected {
             side: link.side,
             in_message: self.open.is_some(),
-            claimed: 0,
+            claimed: link.codings.claims(),
+            encoded: self.open.is_some_and(|open| !open.passes.none()),
             limit: link.settings().frame_limit(self.delivery, before),
         };
         let Some(header) = Header::read(self.buffer.filled(), expected)? else {
@@ -382,7 +388,7 @@ impl Incoming {
             untouched: true,
         };
         if !header.opcode.is_control() {
-            self.begin(header, link.settings())?;
+            self.begin(header, link)?;
         }
         self.frame = Some(frame);
         Ok(Some(frame))
@@ -390,7 +396,7 @@ impl Incoming {
 
     /// Takes a data frame into account: it opens its message or continues it.
     #[inline]
-    fn begin(&mut self, header: Header, settings: &Settings) -> Result<(), ProtocolError> {
+    fn begin(&mut self, header: Header, link: &mut Link) -> Result<(), ProtocolError> {
         let open = self.open.get_or_insert_with(|| Open {
             kind: match header.opcode {
                 OpCode::Text => Kind::Text,
@@ -404,14 +410,20 @@ impl Incoming {
             cut: CutCharacter::default(),
             empty_fragments: 0,
             untouched: true,
+            passes: Passes::default(),
+            decoded: 0,
         });
+        if header.opcode != OpCode::Continuation && !link.codings.is_empty() {
+            open.passes = link.codings.decode_begin(header.reserved);
+            link.use_codings();
+        }
         open.size = open.size.saturating_add(header.payload_length);
         if header.payload_length > 0 || header.fin {
             open.empty_fragments = 0;
             return Ok(());
         }
         open.empty_fragments = open.empty_fragments.saturating_add(1);
-        match settings.max_empty_fragments {
+        match link.settings().max_empty_fragments {
             Some(budget) if open.empty_fragments > budget => {
                 Err(ProtocolError::TooManyEmptyFragments)
             }
@@ -453,8 +465,12 @@ impl Incoming {
 
     /// Reads what has arrived of a data frame.
     #[inline]
-    fn data(&mut self, frame: Frame, settings: &Settings) -> Result<Step, ProtocolError> {
-        let arrived = self.buffer.len();
+    fn data(&mut self, frame: Frame, link: &mut Link) -> Result<Step, ProtocolError> {
+        let encoded = self.open.is_some_and(|open| !open.passes.none());
+        let arrived = match self.delivery {
+            Delivery::Chunks if encoded => self.buffer.len().min(ENCODED_CHUNK),
+            Delivery::Messages | Delivery::Frames | Delivery::Chunks => self.buffer.len(),
+        };
         let size = usize::try_from(frame.left).map_or(arrived, |left| left.min(arrived));
         if size == 0 && frame.left > 0 {
             return Ok(Step::NeedsInput);
@@ -477,6 +493,10 @@ impl Incoming {
             fin: frame.fin,
             whole_frame: left == 0 && frame.untouched,
         };
+        if encoded {
+            return self.decode(part, open, frame.opcode, link);
+        }
+        let settings = link.settings();
         match self.delivery {
             Delivery::Messages if part.ends_message() && part.whole_frame && open.untouched => {
                 Ok(Step::Event(Ready::Message {
@@ -547,7 +567,7 @@ impl Incoming {
             kind,
             first,
             last,
-            size: part.size,
+            place: Place::Read(part.size),
         }))
     }
 
@@ -570,22 +590,52 @@ impl Incoming {
         cut: &mut CutCharacter,
         settings: &Settings,
     ) -> Result<(), ProtocolError> {
-        let payload = self.buffer.filled().get(..part.size).unwrap_or_default();
         let limit = settings.max_message_size.unwrap_or(usize::MAX);
-        match assembly_of(kind, &mut self.assembly) {
-            Assembly::Binary(bytes) => {
-                let more = part.growth(bytes.len(), bytes.capacity(), limit);
-                bytes.reserve_exact(more);
-                bytes.extend_from_slice(payload);
-            }
-            Assembly::Text(text) => {
-                let more = part.growth(text.len(), text.capacity(), limit);
-                text.reserve_exact(more);
-                cut.feed(payload, |complete| text.push_str(complete))?;
-            }
-        }
+        let payload = self.buffer.filled().get(..part.size).unwrap_or_default();
+        let assembly = Assembly::of(kind, &mut self.assembly);
+        let expected = part.expectation(assembly.len(), limit);
+        assembly.push(payload, cut, expected)?;
         self.buffer.consume(part.size);
         Ok(())
+    }
+
+    /// Reads a part of a message that an extension has encoded: what it decodes to is put together.
+    fn decode(
+        &mut self,
+        part: Part,
+        mut open: Open,
+        opcode: OpCode,
+        link: &mut Link,
+    ) -> Result<Step, ProtocolError> {
+        let piece = self.buffer.filled().get(..part.size).unwrap_or_default();
+        let settings = link.config.settings();
+        let decoder = Decoder {
+            kind: open.kind,
+            delivery: self.delivery,
+            limit: settings.decoded_limit(self.delivery),
+            assembly: &mut self.assembly,
+        };
+        decoder.run(piece, part.ends_message(), &mut open, &mut link.codings)?;
+        self.buffer.consume(part.size);
+        let (kind, first) = (open.kind, open.untouched);
+        let last = !self.keep_open(part, open)?;
+        let place = Place::Assembly;
+        let size = self.assembly.as_deref().map_or(0, Assembly::len);
+        Ok(Step::Event(match self.delivery {
+            Delivery::Messages if last => Ready::Message { kind, place },
+            Delivery::Frames if part.left == 0 => Ready::Frame {
+                opcode,
+                fin: part.fin,
+                place,
+            },
+            Delivery::Chunks if size > 0 || first || last => Ready::Chunk {
+                kind,
+                first,
+                last,
+                place,
+            },
+            Delivery::Messages | Delivery::Frames | Delivery::Chunks => return Ok(Step::Again),
+        }))
     }
 
     #[inline]
@@ -606,48 +656,78 @@ struct Part {
 }
 
 impl Part {
-    /// Bytes reserved ahead of their arrival, where less has arrived.
-    const AHEAD: usize = 4096;
-
     const fn ends_message(self) -> bool {
         self.left == 0 && self.fin
     }
 
-    /// Returns how much room to add to an assembly: enough for this part, as much again ahead of its
-    /// arrival, and never more than the message can have.
-    fn growth(self, length: usize, capacity: usize, limit: usize) -> usize {
-        let needed = length.saturating_add(self.size);
-        if needed <= capacity {
-            return 0;
+    /// Returns what can still come where `length` bytes are there, this part not among them.
+    fn expectation(self, length: usize, limit: usize) -> Expectation {
+        let announced = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let whole = length.saturating_add(self.size).saturating_add(announced);
+        Expectation {
+            announced,
+            most: if self.fin { whole } else { limit },
         }
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let most = if self.fin {
-            needed.saturating_add(left)
-        } else {
-            limit.max(needed)
-        };
-        let ahead = left.min(needed.max(Self::AHEAD));
-        let doubled = capacity.saturating_mul(2);
-        let target = needed.saturating_add(ahead).max(doubled).min(most);
-        target.saturating_sub(length)
     }
 }
 
-/// Returns the assembly, made anew where it holds the other kind.
-fn assembly_of(kind: Kind, assembly: &mut Option<Box<Assembly>>) -> &mut Assembly {
-    let fits = matches!(
-        (kind, assembly.as_deref()),
-        (Kind::Binary, Some(Assembly::Binary(_))) | (Kind::Text, Some(Assembly::Text(_)))
-    );
-    if !fits {
-        *assembly = None;
+/// Puts together what a message decodes to.
+struct Decoder<'a> {
+    kind: Kind,
+    delivery: Delivery,
+    /// The most that the message may decode to.
+    limit: usize,
+    assembly: &'a mut Option<Box<Assembly>>,
+}
+
+impl Decoder<'_> {
+    fn run(
+        self,
+        piece: &[u8],
+        ends: bool,
+        open: &mut Open,
+        codings: &mut Codings,
+    ) -> Result<(), ProtocolError> {
+        let whole_messages = self.delivery == Delivery::Messages;
+        let only_checked = self.kind == Kind::Text && !whole_messages;
+        let kind = if whole_messages {
+            self.kind
+        } else {
+            Kind::Binary
+        };
+        let assembly = Assembly::of(kind, self.assembly);
+        let expected = Expectation {
+            announced: 0,
+            most: self.limit,
+        };
+        let (limit, before, passes) = (self.limit, open.decoded, open.passes);
+        let mut sink = |decoded: &[u8]| {
+            open.decoded = open.decoded.saturating_add(decoded.len());
+            if open.decoded > limit {
+                return Err(too_big(limit));
+            }
+            if only_checked {
+                open.cut.feed(decoded, |_| {})?;
+            }
+            Ok(assembly.push(decoded, &mut open.cut, expected)?)
+        };
+        let left = limit.saturating_sub(before);
+        let decoded = codings.decode(passes, piece, ends, left, &mut sink);
+        decoded.map_err(
+            |error| match matches!(error, ProtocolError::TooBig { .. }) {
+                true => too_big(limit),
+                false => error,
+            },
+        )
     }
-    assembly.get_or_insert_with(|| {
-        Box::new(match kind {
-            Kind::Binary => Assembly::Binary(Vec::new()),
-            Kind::Text => Assembly::Text(String::new()),
-        })
-    })
+}
+
+/// The error of a message that decodes to more than the limit.
+const fn too_big(limit: usize) -> ProtocolError {
+    ProtocolError::TooBig {
+        length: None,
+        limit: limit as u64,
+    }
 }
 
 /// Reads the body of a Close frame (RFC 6455 section 5.5.1).

@@ -4,9 +4,10 @@
 //! every data command starts with it.
 
 use crate::error::{Failure, SendError};
+use crate::extension::{Outline, Passes};
 use crate::frame::utf8::CutCharacter;
 use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, TextPayload, Written};
-use crate::prepared::Prepared;
+use crate::prepared::{Frame, Prepared};
 
 use super::link::Link;
 use super::pings::PingId;
@@ -16,27 +17,36 @@ use super::pings::PingId;
 pub(super) struct OpenMessage {
     kind: Kind,
     cut: CutCharacter,
+    passes: Passes,
 }
 
-impl OpenMessage {
-    /// Returns the message as it is after a further fragment, `None` where that ends it.
-    fn continued(mut self, payload: &Payload<'_>, fin: Fin) -> Result<Option<Self>, SendError> {
-        if self.kind == Kind::Text {
-            let fed = self.cut.feed(payload.as_slice(), |_| {});
-            fed.map_err(|_| SendError::InvalidUtf8)?;
-        }
-        if fin.is_last() {
-            self.cut.finish().map_err(|_| SendError::InvalidUtf8)?;
-        }
-        Ok((!fin.is_last()).then_some(self))
-    }
+/// Whether a message is compressed, where the connection has agreed on compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    /// If the configuration finds it worth it.
+    #[default]
+    Auto,
+    /// Never: it passes as it is, and does not enter the history. For what is compressed already, and
+    /// for secrets.
+    Never,
+}
+
+/// Checks the next fragment of a text; returns the character that it cuts.
+fn continued(
+    mut cut: CutCharacter,
+    payload: &Payload<'_>,
+    fin: Fin,
+) -> Result<CutCharacter, SendError> {
+    let fed = cut.feed(payload.as_slice(), |_| {});
+    let ended = if fin.is_last() { cut.finish() } else { Ok(()) };
+    fed.and(ended).map_err(|_| SendError::InvalidUtf8)?;
+    Ok(cut)
 }
 
 impl Link {
     pub(super) fn send_text(&mut self, text: TextPayload<'_>, fin: Fin) -> Result<(), SendError> {
         self.may_send(false)?;
-        self.push_data(OpCode::Text, text.into(), fin);
-        self.keep_open(Kind::Text, fin);
+        self.begin(Kind::Text, text.into(), fin, CutCharacter::default());
         Ok(())
     }
 
@@ -46,20 +56,14 @@ impl Link {
         fin: Fin,
     ) -> Result<(), SendError> {
         self.may_send(false)?;
-        let begun = OpenMessage {
-            kind: Kind::Text,
-            cut: CutCharacter::default(),
-        };
-        let open = begun.continued(&payload, fin)?;
-        self.push_data(OpCode::Text, payload, fin);
-        self.open_message = open;
+        let cut = continued(CutCharacter::default(), &payload, fin)?;
+        self.begin(Kind::Text, payload, fin, cut);
         Ok(())
     }
 
     pub(super) fn send_binary(&mut self, payload: Payload<'_>, fin: Fin) -> Result<(), SendError> {
         self.may_send(false)?;
-        self.push_data(OpCode::Binary, payload, fin);
-        self.keep_open(Kind::Binary, fin);
+        self.begin(Kind::Binary, payload, fin, CutCharacter::default());
         Ok(())
     }
 
@@ -69,34 +73,70 @@ impl Link {
         fin: Fin,
     ) -> Result<(), SendError> {
         self.may_send(true)?;
-        let open = self.open_message.ok_or(SendError::UnexpectedContinuation)?;
-        let open = open.continued(&payload, fin)?;
-        self.push_data(OpCode::Continuation, payload, fin);
-        self.open_message = open;
+        let mut open = self.open_message.ok_or(SendError::UnexpectedContinuation)?;
+        if open.kind == Kind::Text {
+            open.cut = continued(open.cut, &payload, fin)?;
+        }
+        self.push_data(OpCode::Continuation, 0, open.passes, payload, fin);
+        self.open_message = (!fin.is_last()).then_some(open);
         Ok(())
     }
 
     pub(super) fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
         self.may_send(false)?;
-        if self.side == Side::Server {
-            self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
-            let buffers = &*self.config.settings().buffers;
-            self.output.push_prepared(prepared.frame(), buffers);
-        } else {
-            self.push_frame(prepared.kind().into(), true, prepared.payload());
+        let encodes = !self.codings.is_empty();
+        let begun = encodes.then(|| {
+            self.codings.encode_begin(Outline {
+                length: Some(prepared.payload().len()),
+                compress: self.compression == Compression::Auto,
+            })
+        });
+        match begun {
+            Some((passes, reserved)) if !passes.none() => {
+                self.push_prepared(prepared, passes, reserved);
+            }
+            Some(_) | None => self.push_prepared_frame(prepared.kind(), prepared.frame()),
         }
         Ok(())
     }
 
+    /// Queues a prepared message that the extensions encode: as it is shared, where that is possible.
+    fn push_prepared(&mut self, prepared: &Prepared, passes: Passes, reserved: u8) {
+        self.use_codings();
+        let payload = prepared.payload();
+        let shared = self.codings.only().and_then(|coding| {
+            let frame = prepared.encoded(coding)?;
+            coding.shared_sent(payload);
+            Some(frame)
+        });
+        match shared {
+            Some(frame) => self.push_prepared_frame(prepared.kind(), &frame),
+            None => {
+                let opcode = prepared.kind().into();
+                self.push_data(opcode, reserved, passes, payload.into(), Fin::Last);
+            }
+        }
+    }
+
+    fn push_prepared_frame(&mut self, kind: Kind, frame: &Frame) {
+        if self.side == Side::Client {
+            self.push_frame(kind.into(), true, frame.reserved(), frame.payload());
+            return;
+        }
+        self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        let buffers = &*self.config.settings().buffers;
+        self.output.push_prepared(frame.bytes(), buffers);
+    }
+
     pub(super) fn send_ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.may_send_control(payload.len())?;
-        self.push_frame(OpCode::Ping, true, payload);
+        self.push_frame(OpCode::Ping, true, 0, payload);
         Ok(())
     }
 
     pub(super) fn send_pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.may_send_control(payload.len())?;
-        self.push_frame(OpCode::Pong, true, payload);
+        self.push_frame(OpCode::Pong, true, 0, payload);
         Ok(())
     }
 
@@ -127,7 +167,7 @@ impl Link {
     /// Queues a ping of the connection's own.
     pub(super) fn push_ping(&mut self) -> PingId {
         let id = self.pings.next_id();
-        self.push_frame(OpCode::Ping, true, &id.payload());
+        self.push_frame(OpCode::Ping, true, 0, &id.payload());
         self.pings.queued(id, self.now(), self.output.position());
         id
     }
@@ -167,16 +207,53 @@ impl Link {
         Ok(())
     }
 
+    /// Queues the first frame of a message, and remembers the message where more frames follow.
     #[inline]
-    fn keep_open(&mut self, kind: Kind, fin: Fin) {
+    fn begin(&mut self, kind: Kind, payload: Payload<'_>, fin: Fin, cut: CutCharacter) {
+        let mut passes = Passes::default();
+        if self.codings.is_empty() {
+            self.push_plain(kind.into(), payload, fin);
+        } else {
+            let reserved;
+            (passes, reserved) = self.begin_encoding(&payload, fin);
+            self.push_data(kind.into(), reserved, passes, payload, fin);
+        }
         if !fin.is_last() {
-            let cut = CutCharacter::default();
-            self.open_message = Some(OpenMessage { kind, cut });
+            self.open_message = Some(OpenMessage { kind, cut, passes });
         }
     }
 
+    /// Asks the extensions which of them encode the message that begins.
+    fn begin_encoding(&mut self, payload: &Payload<'_>, fin: Fin) -> (Passes, u8) {
+        let length = payload.as_slice().len();
+        self.use_codings();
+        self.codings.encode_begin(Outline {
+            length: fin.is_last().then_some(length),
+            compress: self.compression == Compression::Auto,
+        })
+    }
+
+    /// Queues a data frame, through the extensions that encode its message.
+    fn push_data(
+        &mut self,
+        opcode: OpCode,
+        reserved: u8,
+        passes: Passes,
+        payload: Payload<'_>,
+        fin: Fin,
+    ) {
+        if passes.none() {
+            self.push_plain(opcode, payload, fin);
+            return;
+        }
+        let encoded = self.codings.encode(passes, payload.as_slice(), fin);
+        self.push_frame(opcode, fin.is_last(), reserved, &encoded);
+        self.codings.recycle(encoded);
+    }
+
+    /// Queues a data frame as it is.
     #[inline]
-    fn push_data(&mut self, opcode: OpCode, payload: Payload<'_>, fin: Fin) {
+    fn push_plain(&mut self, opcode: OpCode, payload: Payload<'_>, fin: Fin) {
         match payload {
             Payload::Shared(bytes) if self.side == Side::Server => {
                 self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
@@ -184,8 +261,8 @@ impl Link {
                 let buffers = &*self.config.settings().buffers;
                 self.output.push_shared_frame(header, bytes, buffers);
             }
-            Payload::Shared(bytes) => self.push_frame(opcode, fin.is_last(), &bytes),
-            Payload::Borrowed(bytes) => self.push_frame(opcode, fin.is_last(), bytes),
+            Payload::Shared(bytes) => self.push_frame(opcode, fin.is_last(), 0, &bytes),
+            Payload::Borrowed(bytes) => self.push_frame(opcode, fin.is_last(), 0, bytes),
         }
     }
 }

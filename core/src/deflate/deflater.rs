@@ -32,6 +32,16 @@ impl DeflaterKind {
             mem_level,
         }
     }
+
+    /// Returns a number that no other parameters have, and that is not 0.
+    pub(super) fn number(self) -> u64 {
+        u64::from(u32::from_be_bytes([
+            0,
+            self.window_bits,
+            self.level,
+            self.mem_level,
+        ]))
+    }
 }
 
 pub(super) struct Deflater {

@@ -11,6 +11,7 @@
 //! Hostile bytes are inflated by code of our own, for two reasons: a general inflater has a window of
 //! 32 KiB whatever was agreed, and so lets a peer refer to more than it may; and it weighs as much.
 
+mod coding;
 mod compressor;
 mod config;
 mod decompressor;

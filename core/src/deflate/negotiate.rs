@@ -338,6 +338,15 @@ fn written(bits: u8) -> &'static str {
         .map_or("15", |(_, text)| *text)
 }
 
+impl Parameters {
+    /// Returns what a server has agreed on with its own answer.
+    pub(super) fn of_own_answer<'a>(
+        answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Self, NegotiationError> {
+        Ok(Terms::parse(answer)?.agreed_by_answer())
+    }
+}
+
 impl Deflate {
     /// Returns the parameters of the client's offers, in the order of preference.
     pub fn offers(&self) -> impl Iterator<Item = ParameterList> {

@@ -17,6 +17,14 @@ impl CodecKind {
     pub(super) const fn of_deflater(kind: DeflaterKind) -> Self {
         Self(Kind::Deflater(kind))
     }
+
+    /// Returns a number that no other kind has.
+    pub(super) fn number(self) -> u64 {
+        match self.0 {
+            Kind::Inflater => 0,
+            Kind::Deflater(kind) => kind.number(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -24,6 +24,8 @@ pub(crate) struct Expected {
     pub(crate) in_message: bool,
     /// Reserved bits that an extension claims on the first frame of a message.
     pub(crate) claimed: u8,
+    /// Whether the message that is open was encoded by an extension.
+    pub(crate) encoded: bool,
     /// Largest payload of a data frame.
     pub(crate) limit: u64,
 }
@@ -57,11 +59,8 @@ impl Header {
         let Some((payload_length, rest)) = read_length(second & LENGTH, rest)? else {
             return Ok(None);
         };
-        if payload_length > expected.limit && !opcode.is_control() {
-            return Err(ProtocolError::TooBig {
-                length: Some(payload_length),
-                limit: expected.limit,
-            });
+        if !opcode.is_control() {
+            check_size(payload_length, first & RESERVED != 0, expected)?;
         }
         let (masking_key, rest) = match expected.side {
             Side::Client => ([0; 4], rest),
@@ -115,6 +114,22 @@ fn check_second(second: u8, opcode: OpCode, side: Side) -> Result<(), ProtocolEr
     }
     if opcode.is_control() && second & LENGTH >= LENGTH_16 {
         return Err(ProtocolError::ControlTooLong(opcode));
+    }
+    Ok(())
+}
+
+/// Checks the payload of a data frame against the limit. What cannot be compressed grows a little when
+/// it is: an encoded frame may be that much larger, and is measured again when it is decoded.
+#[inline]
+fn check_size(length: u64, encoded: bool, expected: Expected) -> Result<(), ProtocolError> {
+    let limit = expected.limit;
+    let growth = match encoded || expected.encoded {
+        true => (limit >> 10).saturating_add(64),
+        false => 0,
+    };
+    if length > limit.saturating_add(growth) {
+        let length = Some(length);
+        return Err(ProtocolError::TooBig { length, limit });
     }
     Ok(())
 }

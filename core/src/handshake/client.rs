@@ -60,9 +60,9 @@ impl ClientOptions {
         self
     }
 
-    /// Offers extensions, the preferred one first. Default: none.
+    /// Offers extensions, the preferred one first: those of the configuration.
     #[must_use]
-    pub fn extensions(mut self, offers: ExtensionList) -> Self {
+    pub(crate) fn extensions(mut self, offers: ExtensionList) -> Self {
         self.extensions = offers;
         self
     }

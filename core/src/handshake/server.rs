@@ -27,15 +27,12 @@ const BROWSER_HINT: &str = "\n\
 type SelectSubprotocol =
     dyn Fn(&Request, &[&str]) -> Result<Option<ByteString>, HandshakeError> + Send + Sync;
 
-type AnswerExtensions = dyn Fn(&ExtensionList) -> ExtensionList + Send + Sync;
-
 /// What a server accepts.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
     origins: Origins,
     subprotocols: Vec<ByteString>,
     select_subprotocol: Option<Arc<SelectSubprotocol>>,
-    answer_extensions: Option<Arc<AnswerExtensions>>,
 }
 
 impl ServerOptions {
@@ -83,21 +80,16 @@ impl ServerOptions {
         self
     }
 
-    /// Sets what decides which of the offered extensions are accepted, and with which parameters.
-    /// Default: none are.
-    #[must_use]
-    pub fn answer_extensions<F>(mut self, answer: F) -> Self
-    where
-        F: Fn(&ExtensionList) -> ExtensionList + Send + Sync + 'static,
-    {
-        self.answer_extensions = Some(Arc::new(answer));
-        self
-    }
-
     /// Checks a request and returns the response to it: 101 if it is accepted, otherwise the one
     /// that tells the client what is wrong.
-    pub fn accept(&self, request: &Request) -> (Response, Result<Negotiated, HandshakeError>) {
-        match self.negotiate(request) {
+    ///
+    /// `answer` decides which of the offered extensions are accepted, and with which parameters.
+    pub fn accept(
+        &self,
+        request: &Request,
+        answer: impl Fn(&ExtensionList) -> ExtensionList,
+    ) -> (Response, Result<Negotiated, HandshakeError>) {
+        match self.negotiate(request, answer) {
             Ok((key, negotiated)) => (switching_protocols(key, &negotiated), Ok(negotiated)),
             Err(error) => (refuse(&error), Err(error)),
         }
@@ -106,6 +98,7 @@ impl ServerOptions {
     fn negotiate<'a>(
         &self,
         request: &'a Request,
+        answer: impl Fn(&ExtensionList) -> ExtensionList,
     ) -> Result<(&'a [u8], Negotiated), HandshakeError> {
         let headers = request.headers();
         check_request_line(request)?;
@@ -116,18 +109,10 @@ impl ServerOptions {
         check_version(headers)?;
         self.origins.check(headers)?;
         let negotiated = Negotiated {
-            extensions: self.extensions(headers)?,
+            extensions: extensions(headers, answer)?,
             subprotocol: self.subprotocol(request)?,
         };
         Ok((key, negotiated))
-    }
-
-    fn extensions(&self, headers: &Headers) -> Result<ExtensionList, HandshakeError> {
-        let offers = ExtensionList::from_headers(headers)?;
-        Ok(match &self.answer_extensions {
-            Some(answer) if !offers.is_empty() => answer(&offers),
-            _ => ExtensionList::new(),
-        })
     }
 
     fn subprotocol(&self, request: &Request) -> Result<Option<ByteString>, HandshakeError> {
@@ -144,6 +129,17 @@ impl ServerOptions {
             selected => Ok(selected),
         }
     }
+}
+
+fn extensions(
+    headers: &Headers,
+    answer: impl Fn(&ExtensionList) -> ExtensionList,
+) -> Result<ExtensionList, HandshakeError> {
+    let offers = ExtensionList::from_headers(headers)?;
+    Ok(match offers.is_empty() {
+        true => offers,
+        false => answer(&offers),
+    })
 }
 
 impl fmt::Debug for ServerOptions {

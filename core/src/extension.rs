@@ -1,0 +1,275 @@
+//! The seam for extensions (RFC 6455 section 9): what changes messages between the application and
+//! the frames.
+//!
+//! An [`Extension`] is configured once and shared by many connections. Where a connection agrees on
+//! it, it makes a [`Coding`], which holds the state of that connection. Messages that are sent pass
+//! through the codings in the order of the agreement, messages that are received through the same in
+//! reverse. Control frames pass by.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::error::ProtocolError;
+use crate::frame::{Fin, Side};
+use crate::handshake::ExtensionOffer;
+
+/// An extension as it is configured; see [`Config::extension`](crate::Config::extension).
+pub trait Extension: fmt::Debug + Send + Sync {
+    /// Returns the name under which it is registered.
+    fn name(&self) -> &'static str;
+
+    /// Returns what a client offers, the preferred parameters first.
+    fn offers(&self) -> Vec<ExtensionOffer>;
+
+    /// Returns a server's answer to an offer of this name, `None` to decline it.
+    fn answer(&self, offer: &ExtensionOffer) -> Option<ExtensionOffer>;
+
+    /// Returns the state of a connection that agreed on this answer.
+    ///
+    /// # Errors
+    /// [`Disagreement`] where the answer is none to what this side offered; the handshake then fails.
+    fn start(&self, side: Side, answer: &ExtensionOffer) -> Result<Box<dyn Coding>, Disagreement>;
+}
+
+/// The answer of a server that a client cannot agree with; what is wrong, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disagreement(pub &'static str);
+
+/// What is known of a message before its first frame is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outline {
+    /// The length of the payload in bytes, where the message is not sent in fragments.
+    pub length: Option<usize>,
+    /// Whether the application wants it compressed, where that is worth it.
+    pub compress: bool,
+}
+
+/// Where decoded bytes go. It fails where they are too many, or not what they should be; then decoding
+/// must stop at once.
+pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), ProtocolError> + 'a;
+
+/// The state of an extension in one connection.
+///
+/// Bytes come and go in pieces of any size, in order.
+pub trait Coding: fmt::Debug + Send + Sync {
+    /// Returns the reserved bits that it uses in the first frame of a message, as they stand in the
+    /// first byte: 0x40 for RSV1, 0x20, 0x10.
+    fn claims(&self) -> u8;
+
+    /// A message begins to arrive, with these of the claimed bits set. Returns whether its payload is
+    /// to be decoded.
+    fn decode_begin(&mut self, reserved: u8) -> bool;
+
+    /// Decodes a piece of the payload. `limit` is how many bytes may still come out of the message;
+    /// past that, `sink` fails, so that there is no use in producing more.
+    ///
+    /// # Errors
+    /// Where the payload cannot be decoded, or `sink` fails. Nothing is decoded after that.
+    fn decode(
+        &mut self,
+        piece: &[u8],
+        limit: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ProtocolError>;
+
+    /// The message is complete.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn decode_end(&mut self, limit: usize, sink: &mut Sink<'_>) -> Result<(), ProtocolError>;
+
+    /// A message is about to be sent. Returns the claimed bits to set in its first frame, and `None`
+    /// to let its payload pass as it is.
+    fn encode_begin(&mut self, outline: Outline) -> Option<u8>;
+
+    /// Encodes the payload of a frame, and appends what the frame will hold to `output`.
+    fn encode(&mut self, payload: &[u8], fin: Fin, output: &mut Vec<u8>);
+
+    /// Returns what tells codings apart whose shared messages differ; `None` where messages cannot be
+    /// shared.
+    ///
+    /// A shared message is encoded once, and sent by any connection whose coding has the same kind.
+    fn shared_kind(&self) -> Option<u64> {
+        None
+    }
+
+    /// Encodes a whole message to be shared, and returns the bits to set in its frame. What this
+    /// connection has sent before must not matter to it.
+    fn encode_shared(&mut self, _payload: &[u8], _output: &mut Vec<u8>) -> u8 {
+        0
+    }
+
+    /// A shared message of this payload is sent on this connection.
+    fn shared_sent(&mut self, _payload: &[u8]) {}
+
+    /// The connection has been quiet for a while: gives back what can be had again.
+    fn release(&mut self) {}
+}
+
+/// The codings of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Codings {
+    list: Vec<Box<dyn Coding>>,
+    claims: u8,
+    /// Encoded payloads on their way to the output queue.
+    scratch: [Vec<u8>; 2],
+}
+
+/// Which codings a message passes through, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Passes(u8);
+
+impl Passes {
+    #[inline]
+    pub(crate) const fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn has(self, index: usize) -> bool {
+        index < Codings::MAX && self.0 & (1 << index) != 0
+    }
+
+    fn add(&mut self, index: usize) {
+        if index < Codings::MAX {
+            self.0 |= 1 << index;
+        }
+    }
+}
+
+impl Codings {
+    /// There are three reserved bits; extensions that use none are still bounded.
+    const MAX: usize = 8;
+
+    /// Adds a coding; fails where another one uses its bits.
+    pub(crate) fn push(&mut self, coding: Box<dyn Coding>) -> Result<(), Disagreement> {
+        if self.claims & coding.claims() != 0 || self.list.len() == Self::MAX {
+            return Err(Disagreement("uses the reserved bits of another extension"));
+        }
+        self.claims |= coding.claims();
+        self.list.push(coding);
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) const fn claims(&self) -> u8 {
+        self.claims
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// A message begins to arrive.
+    pub(crate) fn decode_begin(&mut self, reserved: u8) -> Passes {
+        let mut passes = Passes::default();
+        for (index, coding) in self.list.iter_mut().enumerate() {
+            if coding.decode_begin(reserved & coding.claims()) {
+                passes.add(index);
+            }
+        }
+        passes
+    }
+
+    /// Decodes a piece of a message, and its end where `fin` says so.
+    pub(crate) fn decode(
+        &mut self,
+        passes: Passes,
+        piece: &[u8],
+        fin: bool,
+        limit: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ProtocolError> {
+        decode(&mut self.list, passes, piece, limit, sink)?;
+        if fin {
+            decode_end(&mut self.list, passes, limit, sink)?;
+        }
+        Ok(())
+    }
+
+    /// A message is about to be sent. Returns what it passes through, and the bits of its first frame.
+    pub(crate) fn encode_begin(&mut self, outline: Outline) -> (Passes, u8) {
+        let (mut passes, mut reserved) = (Passes::default(), 0);
+        for (index, coding) in self.list.iter_mut().enumerate() {
+            if let Some(bits) = coding.encode_begin(outline) {
+                passes.add(index);
+                reserved |= bits & coding.claims();
+            }
+        }
+        (passes, reserved)
+    }
+
+    /// Encodes the payload of a frame. Give it back with [`recycle`](Self::recycle).
+    pub(crate) fn encode(&mut self, passes: Passes, payload: &[u8], fin: Fin) -> Vec<u8> {
+        let [mut done, mut next] = core::mem::take(&mut self.scratch);
+        let mut begun = false;
+        for (index, coding) in self.list.iter_mut().enumerate() {
+            if passes.has(index) {
+                next.clear();
+                coding.encode(if begun { &done } else { payload }, fin, &mut next);
+                core::mem::swap(&mut done, &mut next);
+                begun = true;
+            }
+        }
+        self.scratch = [Vec::new(), next];
+        done
+    }
+
+    /// Returns the one coding, where there is one only: others could not share with it.
+    pub(crate) fn only(&mut self) -> Option<&mut dyn Coding> {
+        match &mut *self.list {
+            [coding] => Some(&mut **coding),
+            _ => None,
+        }
+    }
+
+    /// Takes back what [`encode`](Self::encode) returned.
+    pub(crate) fn recycle(&mut self, encoded: Vec<u8>) {
+        let [slot, _] = &mut self.scratch;
+        *slot = encoded;
+    }
+
+    /// The connection has been quiet for a while.
+    pub(crate) fn release(&mut self) {
+        self.scratch = Default::default();
+        self.list.iter_mut().for_each(|coding| coding.release());
+    }
+}
+
+fn decode(
+    codings: &mut [Box<dyn Coding>],
+    passes: Passes,
+    piece: &[u8],
+    limit: usize,
+    sink: &mut Sink<'_>,
+) -> Result<(), ProtocolError> {
+    let Some((last, rest)) = codings.split_last_mut() else {
+        return sink(piece);
+    };
+    if passes.has(rest.len()) {
+        last.decode(piece, limit, &mut |decoded| {
+            decode(rest, passes, decoded, limit, sink)
+        })
+    } else {
+        decode(rest, passes, piece, limit, sink)
+    }
+}
+
+fn decode_end(
+    codings: &mut [Box<dyn Coding>],
+    passes: Passes,
+    limit: usize,
+    sink: &mut Sink<'_>,
+) -> Result<(), ProtocolError> {
+    let Some((last, rest)) = codings.split_last_mut() else {
+        return Ok(());
+    };
+    if passes.has(rest.len()) {
+        last.decode_end(limit, &mut |decoded| {
+            decode(rest, passes, decoded, limit, sink)
+        })?;
+    }
+    decode_end(rest, passes, limit, sink)
+}

@@ -1,0 +1,229 @@
+//! Messages through permessage-deflate, end to end in the core (RFC 7692).
+
+use bytes::Buf;
+use sansock_core::deflate::Deflate;
+use sansock_core::handshake::{ClientOptions, Uri};
+use sansock_core::{
+    ClientConnection, Compression, Config, Delivery, Event, Fin, FixedSeed, Instant, Kind,
+    Prepared, ServerConnection, State,
+};
+
+const NOW: Instant = Instant::START;
+
+struct Pair {
+    client: ClientConnection,
+    server: ServerConnection,
+}
+
+impl Pair {
+    #[track_caller]
+    fn open(client: Config, server: Config) -> Self {
+        let uri: Uri = "ws://localhost/".parse().unwrap();
+        let client = client.entropy(FixedSeed([3; 32]));
+        let client = ClientConnection::new(&uri, &ClientOptions::new(), client).unwrap();
+        let server = ServerConnection::new(Default::default(), server);
+        let mut pair = Self { client, server };
+        pair.client.send_request(pair.client.connect()).unwrap();
+        pair.to_server();
+        let Some(Event::Request(request)) = pair.server.next_event() else {
+            panic!("no request")
+        };
+        let response = pair.server.accept(&request);
+        pair.server.send_response(&response).unwrap();
+        pair.to_client();
+        assert!(matches!(pair.client.next_event(), Some(Event::Response(_))));
+        assert_eq!(pair.client.handshake_error(), None);
+        assert_eq!(pair.client.state(), State::Open);
+        pair
+    }
+
+    fn compressed(deflate: Deflate) -> Self {
+        let config = Config::new().deflate(deflate);
+        Self::open(config.clone(), config)
+    }
+
+    fn to_server(&mut self) -> usize {
+        transfer(&mut self.client.data_to_send(), |bytes| {
+            self.server.receive_data(bytes, NOW);
+        })
+    }
+
+    fn to_client(&mut self) -> usize {
+        transfer(&mut self.server.data_to_send(), |bytes| {
+            self.client.receive_data(bytes, NOW);
+        })
+    }
+}
+
+fn transfer(data: &mut impl Buf, mut receive: impl FnMut(&[u8])) -> usize {
+    let mut size = 0;
+    while data.has_remaining() {
+        let chunk = data.chunk().len();
+        receive(data.chunk());
+        data.advance(chunk);
+        size += chunk;
+    }
+    size
+}
+
+#[track_caller]
+fn text(event: Option<Event<'_>>) -> String {
+    match event {
+        Some(Event::Message(message)) => message.as_text().expect("text").to_owned(),
+        other => panic!("no message but {other:?}"),
+    }
+}
+
+#[test]
+fn messages_are_compressed_both_ways_and_later_ones_refer_to_earlier_ones() {
+    let mut pair = Pair::compressed(Deflate::new());
+    let message = "to be or not to be, that is the question; ".repeat(8);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        pair.client.send(&message).unwrap();
+        sizes.push(pair.to_server());
+        assert_eq!(text(pair.server.next_event()), message);
+        pair.server.send(&message).unwrap();
+        sizes.push(pair.to_client());
+        assert_eq!(text(pair.client.next_event()), message);
+    }
+    assert!(sizes[0] < message.len() / 4, "{sizes:?}");
+    assert!(sizes[2] < sizes[0] / 2, "{sizes:?}");
+}
+
+#[test]
+fn a_connection_that_was_quiet_goes_on_from_its_history() {
+    let mut pair = Pair::compressed(Deflate::new());
+    let message = "the quick brown fox jumps over the lazy dog".repeat(4);
+    for second in 0..4 {
+        pair.server.send(&message).unwrap();
+        pair.to_client();
+        assert_eq!(text(pair.client.next_event()), message);
+        let later = Instant::from_start(std::time::Duration::from_secs(second * 2));
+        for _ in 0..3 {
+            pair.server.handle_timeout(later);
+            pair.client.handle_timeout(later);
+        }
+    }
+}
+
+#[test]
+fn a_message_may_pass_as_it_is() {
+    let mut pair = Pair::compressed(Deflate::new());
+    let message = "a".repeat(1000);
+    pair.client.send_with(&message, Compression::Never).unwrap();
+    assert!(pair.to_server() > 1000);
+    assert_eq!(text(pair.server.next_event()), message);
+    pair.client.send(&message).unwrap();
+    assert!(pair.to_server() < 100);
+    assert_eq!(text(pair.server.next_event()), message);
+}
+
+#[test]
+fn fragments_are_compressed_one_by_one() {
+    let mut pair = Pair::compressed(Deflate::new());
+    let text_in_parts = "€uro and ".repeat(50);
+    let (first, rest) = text_in_parts.as_bytes().split_at(1);
+    pair.client.send_text("", Fin::More).unwrap();
+    pair.client.send_continuation(first, Fin::More).unwrap();
+    pair.client.send_continuation(&[], Fin::More).unwrap();
+    pair.client.send_continuation(rest, Fin::More).unwrap();
+    pair.client.send_continuation(&[], Fin::Last).unwrap();
+    assert!(pair.to_server() < text_in_parts.len());
+    assert_eq!(text(pair.server.next_event()), text_in_parts);
+}
+
+#[test]
+fn chunks_of_a_compressed_message_are_bounded() {
+    let config = Config::new().deflate(Deflate::new());
+    let mut pair = Pair::open(config.clone(), config.delivery(Delivery::Chunks));
+    let message = vec![7_u8; 8 << 20];
+    pair.client.send(&message).unwrap();
+    pair.to_server();
+    let (mut size, mut largest) = (0, 0);
+    loop {
+        match pair.server.next_event() {
+            Some(Event::Chunk(chunk)) => {
+                assert_eq!(chunk.kind, Kind::Binary);
+                assert!(chunk.payload.iter().all(|byte| *byte == 7));
+                size += chunk.payload.len();
+                largest = largest.max(chunk.payload.len());
+                if chunk.last {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(size, message.len());
+    assert!(largest <= 300 << 10, "{largest}");
+}
+
+#[test]
+fn the_limit_is_that_of_what_comes_out() {
+    for (size, passes) in [(1000, true), (1024, true), (1025, false), (1 << 20, false)] {
+        let deflate = Config::new().deflate(Deflate::new());
+        let mut pair = Pair::open(deflate.clone(), deflate.max_message_size(1024));
+        pair.client.send(&vec![0; size]).unwrap();
+        pair.to_server();
+        match pair.server.next_event() {
+            Some(Event::Message(message)) => {
+                assert!(passes);
+                assert_eq!(message.as_bytes().len(), size);
+            }
+            Some(Event::Failed(failure)) => {
+                assert!(!passes, "{size}");
+                assert_eq!(failure.close_code().number(), 1009);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_compressed_may_have_the_size_of_the_limit() {
+    let deflate = Config::new().deflate(Deflate::new());
+    let mut pair = Pair::open(deflate.clone(), deflate.max_message_size(100_000));
+    let mut seed = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 56) as u8
+    })
+    .take(100_000)
+    .collect();
+    pair.client.send(&noise).unwrap();
+    pair.to_server();
+    let Some(Event::Message(message)) = pair.server.next_event() else {
+        panic!("refused")
+    };
+    assert_eq!(message.as_bytes(), noise);
+}
+
+#[test]
+fn a_prepared_message_is_compressed_once_and_fits_between_others() {
+    let prepared = Prepared::new("news ".repeat(100).as_str());
+    let mut pairs: Vec<Pair> = (0..3).map(|_| Pair::compressed(Deflate::new())).collect();
+    for pair in &mut pairs {
+        for _ in 0..2 {
+            pair.server.send("news from before ".repeat(9).as_str()).unwrap();
+            pair.server.send_prepared(&prepared).unwrap();
+            pair.server.send("news from after ".repeat(9).as_str()).unwrap();
+            pair.to_client();
+            assert_eq!(text(pair.client.next_event()), "news from before ".repeat(9));
+            assert_eq!(text(pair.client.next_event()), "news ".repeat(100));
+            assert_eq!(text(pair.client.next_event()), "news from after ".repeat(9));
+        }
+    }
+}
+
+#[test]
+fn without_compression_on_one_side_nothing_is_compressed() {
+    let on = Config::new().deflate(Deflate::new());
+    for (client, server) in [(on.clone(), Config::new()), (Config::new(), on)] {
+        let mut pair = Pair::open(client, server);
+        assert!(pair.client.negotiated().extensions.is_empty());
+        pair.client.send("a".repeat(500).as_str()).unwrap();
+        assert!(pair.to_server() > 500);
+        assert_eq!(text(pair.server.next_event()), "a".repeat(500));
+    }
+}
