@@ -14,7 +14,7 @@ use bytestring::ByteString;
 
 use crate::handshake::{
     HandshakeError, Headers,
-    headers::{is_token, is_token_byte},
+    ascii::{is_token, is_token_byte},
 };
 
 /// Where a header value departs from its grammar.

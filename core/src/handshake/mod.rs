@@ -8,6 +8,7 @@
 //! The rule: nothing is accepted that two programs could read in two ways, and nothing is sent that was not
 //! checked. What is not accepted is refused, never repaired.
 
+mod ascii;
 mod auth;
 mod body;
 mod client;

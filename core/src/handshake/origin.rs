@@ -114,22 +114,15 @@ const fn is_host_byte(byte: &u8) -> bool {
 ///
 /// The scheme itself cannot be compared: a server behind a proxy does not know whether TLS was used.
 fn is_same_host(origin: &[u8], headers: &Headers) -> bool {
-    let (default_port, origin) = if let Some(rest) = origin.strip_prefix(b"https://") {
-        (":443", rest)
-    } else if let Some(rest) = origin.strip_prefix(b"http://") {
-        (":80", rest)
-    } else {
-        return false;
+    let (origin, default_port): (_, &[u8]) = match origin {
+        [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..] => (rest, b":443"),
+        [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => (rest, b":80"),
+        _ => return false,
     };
-    let without_port = |authority: &[u8]| -> Vec<u8> {
-        authority
-            .strip_suffix(default_port.as_bytes())
-            .unwrap_or(authority)
-            .to_ascii_lowercase()
-    };
-    headers
-        .get("Host")
-        .is_some_and(|host| without_port(host) == without_port(origin))
+    let host = headers.get("Host").unwrap_or_default();
+    let host = host.strip_suffix(default_port).unwrap_or(host);
+    let origin = origin.strip_suffix(default_port).unwrap_or(origin);
+    host.eq_ignore_ascii_case(origin)
 }
 
 fn printable(origin: &[u8]) -> ByteString {
