@@ -241,3 +241,195 @@ impl From<BodyError> for HandshakeError {
         Self::Body(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::handshake::StatusCode;
+
+    const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
+
+    fn response(status: u16, headers: &[(&str, &str)]) -> Response {
+        let mut response = Response::new(StatusCode::new(status).unwrap());
+        for (name, value) in headers {
+            response.headers_mut().append(name, value).unwrap();
+        }
+        response
+    }
+
+    /// Reads a body whole and byte by byte, which must agree; returns what was kept, whether it was cut, and
+    /// whether it is done before the end of the stream.
+    #[track_caller]
+    fn read(
+        response: &Response,
+        body: &[u8],
+        limit: usize,
+    ) -> Result<(String, bool, bool), BodyError> {
+        let whole = read_in(response, [body], limit);
+        assert_eq!(read_in(response, body.chunks(1), limit), whole);
+        whole
+    }
+
+    fn read_in<'a>(
+        response: &Response,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+        limit: usize,
+    ) -> Result<(String, bool, bool), BodyError> {
+        let mut reader = BodyReader::new(response, limit)?;
+        for part in parts {
+            reader.receive(part)?;
+        }
+        let done = reader.is_done();
+        reader.receive_eof()?;
+        let mut response = response.clone();
+        reader.finish(&mut response);
+        let kept = String::from_utf8(response.body().to_vec()).unwrap();
+        Ok((kept, response.is_body_truncated(), done))
+    }
+
+    #[test]
+    fn a_body_ends_where_its_headers_say() {
+        let length = ("Content-Length", "3");
+        let cases: [(u16, &[(&str, &str)], &str, &str, bool); 12] = [
+            (404, &[], "abc", "abc", false),
+            (404, &[], "", "", false),
+            (404, &[length], "abc", "abc", true),
+            (404, &[length], "abcdef", "abc", true),
+            (404, &[("content-length", "0")], "abc", "", true),
+            (404, &[("Content-Length", "000003")], "abc", "abc", true),
+            (404, &[CHUNKED], "3\r\nabc\r\n0\r\n\r\n", "abc", true),
+            (
+                404,
+                &[CHUNKED],
+                "3;x=\"y\"\r\nabc\r\n00A\r\n0123456789\r\n0\r\n",
+                "abc0123456789",
+                true,
+            ),
+            (
+                404,
+                &[CHUNKED, length],
+                "1\r\na\r\n0\r\nT: r\r\n\r\n",
+                "a",
+                true,
+            ),
+            (100, &[length], "abc", "", true),
+            (204, &[CHUNKED], "abc", "", true),
+            (304, &[length], "abc", "", true),
+        ];
+        for (status, headers, body, kept, done) in cases {
+            let result = read(&response(status, headers), body.as_bytes(), 100);
+            assert_eq!(
+                result,
+                Ok((kept.into(), false, done)),
+                "{status} {headers:?} {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_exceeds_the_limit_is_cut_and_not_waited_for() {
+        let cases: [(&[(&str, &str)], &str, bool); 6] = [
+            (&[], "abcd", false),
+            (&[], "abcde", true),
+            (&[("Content-Length", "999999999999999")], "abcde", true),
+            (&[("Content-Length", "4")], "abcd", false),
+            (&[CHUNKED], "2\r\nab\r\n2\r\ncd\r\n0\r\n", false),
+            (&[CHUNKED], "2\r\nab\r\n3\r\ncde", true),
+        ];
+        for (headers, body, truncated) in cases {
+            let result = read(&response(404, headers), body.as_bytes(), 4);
+            let (kept, cut, done) = result.unwrap();
+            assert_eq!((kept.as_str(), cut), ("abcd", truncated), "{headers:?}");
+            assert_eq!(done, truncated || !headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn lengths_are_strictly_digits() {
+        for length in [
+            "",
+            "+3",
+            "-3",
+            "3_0",
+            "0x3",
+            "3 ",
+            "3,3",
+            "3.0",
+            "٣",
+            "9999999999999999",
+        ] {
+            let response = response(404, &[("Content-Length", length.trim_end())]);
+            let expected = match length {
+                "3 " => Ok(("abc".into(), false, true)),
+                _ => Err(BodyError::ContentLength),
+            };
+            assert_eq!(read(&response, b"abc", 100), expected, "{length:?}");
+        }
+        let twice = [("Content-Length", "3"), ("Content-Length", "3")];
+        let result = read(&response(404, &twice), b"abc", 100);
+        assert_eq!(result, Err(BodyError::ContentLength));
+    }
+
+    #[test]
+    fn other_codings_are_refused() {
+        for coding in [
+            "gzip, chunked",
+            "chunked, chunked",
+            "identity",
+            "",
+            "xchunked",
+        ] {
+            let result = read(&response(404, &[("Transfer-Encoding", coding)]), b"", 100);
+            assert_eq!(result, Err(BodyError::TransferEncoding), "{coding}");
+        }
+        let result = read(&response(404, &[CHUNKED, CHUNKED]), b"", 100);
+        assert_eq!(result, Err(BodyError::TransferEncoding));
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        let long_line = "1;".to_owned() + &"x".repeat(MAX_LINE);
+        let bodies = [
+            "+3\r\nabc\r\n",
+            "0x3\r\nabc\r\n",
+            "3 \r\nabc\r\n",
+            "\r\nabc\r\n",
+            ";x\r\n",
+            "3\nabc\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n",
+            "3\r\nabc\rX\n",
+            "1000000000000000\r\n",
+            &long_line,
+        ];
+        for body in bodies {
+            let result = read(&response(404, &[CHUNKED]), body.as_bytes(), 100);
+            assert_eq!(result, Err(BodyError::Chunk), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_an_error_and_is_kept() {
+        let chunks = [
+            "3",
+            "3\r\n",
+            "3\r\nab",
+            "3\r\nabc",
+            "3\r\nabc\r\n",
+            "3\r\nabc\r\n0\r",
+        ];
+        for body in chunks {
+            let result = read(&response(404, &[CHUNKED]), body.as_bytes(), 100);
+            assert_eq!(result, Err(BodyError::Incomplete), "{body:?}");
+        }
+        let mut response = response(404, &[("Content-Length", "3")]);
+        let mut reader = BodyReader::new(&response, 100).unwrap();
+        assert_eq!(reader.receive(b"ab"), Ok(false));
+        assert_eq!(reader.receive_eof(), Err(BodyError::Incomplete));
+        reader.finish(&mut response);
+        assert_eq!(response.body(), "ab");
+        assert!(response.is_body_truncated());
+    }
+}

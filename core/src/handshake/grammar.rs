@@ -271,6 +271,9 @@ impl<'a> Iterator for Tokens<'a> {
 struct Cursor<'a> {
     rest: &'a [u8],
     whole: usize,
+    /// How many bytes were looked at.
+    #[cfg(test)]
+    work: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -278,6 +281,8 @@ impl<'a> Cursor<'a> {
         Self {
             rest: value,
             whole: value.len(),
+            #[cfg(test)]
+            work: 0,
         }
     }
 
@@ -379,6 +384,10 @@ impl<'a> Cursor<'a> {
             .split_at_checked(end.unwrap_or(self.rest.len()))
             .unwrap_or_default();
         self.rest = rest;
+        #[cfg(test)]
+        {
+            self.work += taken.len() + 1;
+        }
         taken
     }
 
@@ -390,4 +399,171 @@ impl<'a> Cursor<'a> {
 /// Tokens are ASCII.
 fn as_str(token: &[u8]) -> &str {
     str::from_utf8(token).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &str, lines: &[&str]) -> Headers {
+        let mut headers = Headers::new();
+        for line in lines {
+            headers.append(name, line).unwrap();
+        }
+        headers
+    }
+
+    fn parse_tokens(lines: &[&str]) -> Result<Vec<String>, HandshakeError> {
+        tokens(&headers("Upgrade", lines), "Upgrade")
+            .map(|token| token.map(String::from))
+            .collect()
+    }
+
+    fn extensions(line: &str) -> Result<String, GrammarError> {
+        line.parse::<ExtensionList>().map(|list| list.to_string())
+    }
+
+    #[test]
+    fn lists_skip_empty_elements_and_span_lines() {
+        let cases: [(&[&str], &[&str]); 9] = [
+            (&[], &[]),
+            (&["a"], &["a"]),
+            (&["keep-alive, Upgrade"], &["keep-alive", "Upgrade"]),
+            (&["a,b"], &["a", "b"]),
+            (&[" a \t,\t b "], &["a", "b"]),
+            (&[",, a,,b, ,"], &["a", "b"]),
+            (&["a, b", "c"], &["a", "b", "c"]),
+            (&["a, a"], &["a", "a"]),
+            (&["HTTP/2.0, websocket"], &["HTTP/2.0", "websocket"]),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(parse_tokens(lines).unwrap(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_lists_are_refused_at_their_offset() {
+        let cases: [(&[&str], &str, usize); 10] = [
+            (&[""], "a token", 0),
+            (&[",,"], "a token", 2),
+            (&["a b"], "a comma", 2),
+            (&["a; b"], "a comma", 1),
+            (&["a, \"b\""], "a token", 3),
+            (&["a/"], "a token", 2),
+            (&["a/b/c"], "a comma", 3),
+            (&["/a"], "a token", 0),
+            (&["a", ","], "a token", 1),
+            (&["é"], "a token", 0),
+        ];
+        for (lines, expected, offset) in cases {
+            let cause = GrammarError::new(expected, offset);
+            let name = "Upgrade";
+            let error = HandshakeError::InvalidHeader { name, cause };
+            assert_eq!(parse_tokens(lines), Err(error), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_counts_only_in_a_wellformed_list() {
+        let has = |line| has_token(&headers("Upgrade", &[line]), "Upgrade", "websocket");
+        assert_eq!(has("h2c, WebSocket"), Ok(true));
+        assert_eq!(has("websockets, webs"), Ok(false));
+        assert!(has("websocket, (").is_err());
+    }
+
+    #[test]
+    fn extensions_are_parsed_and_written() {
+        let cases = [
+            ("a", "a"),
+            ("a,b", "a, b"),
+            ("a;x", "a; x"),
+            ("a ;\tx = 1 ; y , b;z", "a; x=1; y, b; z"),
+            (r#"a; x="1""#, "a; x=1"),
+            (r#"a; x="1\2\3";y"#, "a; x=123; y"),
+            (",a,,b,", "a, b"),
+            ("a; x; x", "a; x; x"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(extensions(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn malformed_extensions_are_refused_at_their_offset() {
+        let cases = [
+            ("", "an extension", 0),
+            (" , ,", "an extension", 4),
+            (";", "a token", 0),
+            ("a;", "a token", 2),
+            ("a; ;x", "a token", 3),
+            ("a;x=", "a token", 4),
+            ("a;=1", "a token", 2),
+            ("a b", "a comma", 2),
+            ("a;x=1 2", "a comma", 6),
+            (r#"a;x="1"#, "a closing quote", 6),
+            (r#"a;x="1\"#, "a closing quote", 7),
+            (r#"a;x="""#, "a quoted token", 5),
+            (r#"a;x="1 2""#, "a quoted token", 5),
+            (r#"a;x="\"""#, "a quoted token", 5),
+            (r#"a;x="1"2"#, "a comma", 7),
+            (r#"a;b="\c\c\c"#, "a closing quote", 11),
+        ];
+        for (line, expected, offset) in cases {
+            let error = Err(GrammarError::new(expected, offset));
+            assert_eq!(extensions(line), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_extensions_are_one_list() {
+        let name = "Sec-WebSocket-Extensions";
+        let list = ExtensionList::from_headers(&headers(name, &["a; x=1, b", "c"])).unwrap();
+        let names: Vec<_> = list.iter().map(ExtensionOffer::name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let [param] = list[0].params() else { panic!() };
+        assert_eq!((param.name(), param.value()), ("x", Some("1")));
+        assert_eq!(
+            ExtensionList::from_headers(&Headers::new()),
+            Ok(ExtensionList::new())
+        );
+        assert!(ExtensionList::from_headers(&headers(name, &["a", ""])).is_err());
+    }
+
+    #[test]
+    fn a_built_offer_equals_a_parsed_one() {
+        let built = ExtensionOffer::new("permessage-deflate")
+            .with_param("client_max_window_bits", None)
+            .with_param("server_max_window_bits", Some(10));
+        let text = "permessage-deflate; client_max_window_bits; server_max_window_bits=10";
+        assert_eq!(Ok(ExtensionList::from_iter([built])), text.parse());
+    }
+
+    #[test]
+    fn parsing_is_linear_in_hostile_input() {
+        for unit in [
+            " ",
+            ",",
+            "a,",
+            "a;",
+            "a;b=",
+            "\\c",
+            "\t,",
+            "a/",
+            "\"",
+            "a ; b = \"\\c\" , ",
+        ] {
+            for start in ["", "a;b=\""] {
+                for size in [1_000, 64_000] {
+                    let line = format!("{start}{}", unit.repeat(size));
+                    assert!(work(&line) <= 4 * line.len() + 16, "{start}{unit}");
+                }
+            }
+        }
+    }
+
+    fn work(line: &str) -> usize {
+        let mut cursor = Cursor::new(line.as_bytes());
+        while matches!(cursor.next_element(), Ok(true)) && cursor.extension().is_ok() {}
+        cursor.work
+    }
 }

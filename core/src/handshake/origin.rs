@@ -128,3 +128,121 @@ fn is_same_host(origin: &[u8], headers: &Headers) -> bool {
 fn printable(origin: &[u8]) -> ByteString {
     String::from_utf8_lossy(origin).into_owned().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(origins: &Origins, host: &str, origin: Option<&str>) -> bool {
+        let mut headers = Headers::new();
+        headers.append("Host", host).unwrap();
+        if let Some(origin) = origin {
+            headers.append("Origin", origin).unwrap();
+        }
+        match origins.check(&headers) {
+            Ok(()) => true,
+            Err(HandshakeError::OriginNotAllowed(refused)) => {
+                assert_eq!(refused.as_deref(), origin);
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn same_host_compares_host_and_port() {
+        let cases = [
+            ("example.com", None, true),
+            ("example.com", Some("https://example.com"), true),
+            ("example.com", Some("http://example.com"), true),
+            ("EXAMPLE.com", Some("https://example.com"), true),
+            ("example.com:443", Some("https://example.com"), true),
+            ("example.com:80", Some("http://example.com"), true),
+            ("example.com", Some("https://example.com:443"), true),
+            ("localhost:8000", Some("http://localhost:8000"), true),
+            ("[::1]:8000", Some("http://[::1]:8000"), true),
+            ("example.com:80", Some("https://example.com"), false),
+            ("localhost:8000", Some("http://localhost:8001"), false),
+            ("example.com", Some("https://evil.example"), false),
+            (
+                "example.com",
+                Some("https://example.com.evil.example"),
+                false,
+            ),
+            ("example.com", Some("https://evilexample.com"), false),
+            ("example.com", Some("https://sub.example.com"), false),
+            ("example.com", Some("null"), false),
+            ("null", Some("null"), false),
+            ("example.com", Some(""), false),
+            ("example.com", Some("example.com"), false),
+            ("example.com", Some("file://example.com"), false),
+            ("example.com", Some("https://example.com/"), false),
+            ("example.com", Some("https://a https://example.com"), false),
+        ];
+        for (host, origin, allowed) in cases {
+            let result = check(&Origins::SameHost, host, origin);
+            assert_eq!(result, allowed, "{host} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn lists_compare_the_whole_origin() {
+        let list = Origins::list([
+            "https://Example.com/",
+            "https://*.example.org",
+            "http://localhost:*",
+        ]);
+        let cases = [
+            ("https://example.com", true),
+            ("https://a.example.org", true),
+            ("https://a.b-c.example.org", true),
+            ("http://localhost:3000", true),
+            ("http://example.com", false),
+            ("https://example.com:8443", false),
+            ("https://example.com.evil.example", false),
+            ("https://example.org", false),
+            ("https://.example.org.evil.example", false),
+            ("https://evil.example/.example.org", false),
+            ("https://evil.example:1.example.org", false),
+            ("https://evil@x.example.org", false),
+            ("https://*.example.org", false),
+            ("http://localhost", false),
+            ("http://localhost:", false),
+            ("http://localhost:1@evil.example", false),
+            ("null", false),
+        ];
+        for (origin, allowed) in cases {
+            assert_eq!(
+                check(&list, "example.com", Some(origin)),
+                allowed,
+                "{origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_refuses_a_missing_origin_unless_told_otherwise() {
+        let list = OriginList::new(["https://a"]);
+        assert!(!check(&list.clone().into(), "a", None));
+        assert!(check(&list.or_missing().into(), "a", None));
+        assert!(!check(&Origins::list([""; 0]), "a", Some("https://a")));
+        assert!(check(&Origins::list(["null"]), "a", Some("null")));
+    }
+
+    #[test]
+    fn any_accepts_everything_but_two_origins() {
+        assert!(check(&Origins::Any, "a", None));
+        assert!(check(&Origins::Any, "a", Some("null")));
+        let mut headers = Headers::new();
+        headers.append("Origin", "https://a").unwrap();
+        headers.append("Origin", "https://a").unwrap();
+        let error = Err(HandshakeError::RepeatedHeader("Origin"));
+        for origins in [
+            Origins::Any,
+            Origins::SameHost,
+            Origins::list(["https://a"]),
+        ] {
+            assert_eq!(origins.check(&headers), error);
+        }
+    }
+}

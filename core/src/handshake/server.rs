@@ -279,3 +279,283 @@ const fn invalid(name: &'static str, expected: &'static str) -> HandshakeError {
         cause: GrammarError::new(expected, 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{HeadError, HeadLimits, StatusCode as Status};
+
+    const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+    const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+    /// The request of the RFC's example, with one header replaced by these lines.
+    fn request(replaced: &str, values: &[&str]) -> Request {
+        let mut request = Request::get("/chat").unwrap();
+        let headers = request.headers_mut();
+        for (name, value) in [
+            ("Host", "server.example.com"),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ] {
+            headers.append(name, value).unwrap();
+        }
+        headers.remove(replaced);
+        for value in values {
+            headers.append(replaced, value).unwrap();
+        }
+        request
+    }
+
+    fn status(replaced: &str, values: &[&str]) -> u16 {
+        let (response, result) = ServerOptions::new().accept(&request(replaced, values));
+        match result {
+            Ok(_) => assert_eq!(response.status(), Status::SWITCHING_PROTOCOLS),
+            Err(error) => assert_eq!(response, refuse(&error)),
+        }
+        response.status().number()
+    }
+
+    fn negotiate(options: &ServerOptions, request: &Request) -> (Response, Negotiated) {
+        let (response, result) = options.accept(request);
+        (response, result.unwrap())
+    }
+
+    fn written(response: &Response) -> String {
+        let mut out = Vec::new();
+        response.write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_accepted() {
+        let options = ServerOptions::new()
+            .subprotocols(["superchat", "chat"])
+            .answer_extensions(|offers| offers.iter().take(1).cloned().collect());
+        let mut request = request(PROTOCOL, &["chat, superchat"]);
+        request
+            .headers_mut()
+            .append(EXTENSIONS, "x; y=1, z")
+            .unwrap();
+        let (response, negotiated) = negotiate(&options, &request);
+        let expected = "HTTP/1.1 101 Switching Protocols\r\n\
+            Upgrade: websocket\r\n\
+            Connection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+            Sec-WebSocket-Extensions: x; y=1\r\n\
+            Sec-WebSocket-Protocol: superchat\r\n\r\n";
+        assert_eq!(written(&response), expected);
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("superchat"));
+        assert_eq!(negotiated.extensions.to_string(), "x; y=1");
+    }
+
+    #[test]
+    fn every_header_is_checked() {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let cases: [(&str, &[&str], u16); 52] = [
+            ("Host", &["a:8080"], 101),
+            ("Host", &[], 400),
+            ("Host", &["a", "a"], 400),
+            ("Host", &[""], 400),
+            ("Host", &["a b"], 400),
+            ("Host", &["a@b"], 400),
+            ("Host", &["[::1"], 400),
+            ("Content-Length", &["0"], 101),
+            ("Content-Length", &["5"], 400),
+            ("Content-Length", &["0", "5"], 400),
+            ("Content-Length", &["+0"], 400),
+            ("Content-Length", &[""], 400),
+            ("Transfer-Encoding", &["chunked"], 400),
+            ("Transfer-Encoding", &[""], 400),
+            ("Connection", &["keep-alive, Upgrade"], 101),
+            ("Connection", &["keep-alive", "upgrade"], 101),
+            ("Connection", &[], 426),
+            ("Connection", &["close"], 426),
+            ("Connection", &[""], 400),
+            ("Connection", &["Upgrade Upgrade"], 400),
+            ("Upgrade", &["WebSocket"], 101),
+            ("Upgrade", &["h2c, websocket"], 101),
+            ("Upgrade", &[], 426),
+            ("Upgrade", &["h2c"], 426),
+            ("Upgrade", &["websocket2"], 426),
+            ("Upgrade", &["websocket;"], 400),
+            ("Upgrade", &[",,"], 400),
+            ("Sec-WebSocket-Key", &[], 400),
+            ("Sec-WebSocket-Key", &[key, key], 400),
+            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZR=="], 400),
+            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25j"], 400),
+            ("Sec-WebSocket-Key", &["not base64"], 400),
+            ("Sec-WebSocket-Version", &[], 426),
+            ("Sec-WebSocket-Version", &["7"], 426),
+            ("Sec-WebSocket-Version", &["8"], 426),
+            ("Sec-WebSocket-Version", &["13, 8"], 426),
+            ("Sec-WebSocket-Version", &["013"], 426),
+            ("Sec-WebSocket-Version", &["1337"], 426),
+            ("Sec-WebSocket-Version", &["13", "13"], 426),
+            ("Origin", &["https://server.example.com"], 101),
+            ("Origin", &["https://evil.example"], 403),
+            ("Origin", &["null"], 403),
+            (
+                "Origin",
+                &["https://server.example.com", "https://evil.example"],
+                400,
+            ),
+            (EXTENSIONS, &["permessage-deflate, unknown; a=\"b\""], 101),
+            (EXTENSIONS, &["a;b=\"c"], 400),
+            (EXTENSIONS, &[""], 400),
+            (PROTOCOL, &["chat", "chat, other"], 101),
+            (PROTOCOL, &["chat,,other"], 101),
+            (PROTOCOL, &["chat other"], 400),
+            (PROTOCOL, &["(chat)"], 400),
+            (PROTOCOL, &["chat; q=1"], 400),
+            (PROTOCOL, &[""], 400),
+        ];
+        for (name, values, expected) in cases {
+            assert_eq!(status(name, values), expected, "{name}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn every_check_is_made_even_for_an_old_version() {
+        let mut request = request("Upgrade", &[]);
+        request.headers_mut().remove("Connection");
+        request
+            .headers_mut()
+            .set("Sec-WebSocket-Version", "7")
+            .unwrap();
+        let (response, _) = ServerOptions::new().accept(&request);
+        assert_eq!(response.status(), Status::UPGRADE_REQUIRED);
+    }
+
+    #[test]
+    fn request_lines_are_checked() {
+        let accept = |line: &str| {
+            let head = format!("{line}\r\nHost: a\r\n\r\n");
+            let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
+            ServerOptions::new().accept(&request).0
+        };
+        let response = accept("POST / HTTP/1.1");
+        assert_eq!(response.status(), Status::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers().get_str("Allow"), Some("GET"));
+        assert_eq!(
+            accept("get / HTTP/1.1").status(),
+            Status::METHOD_NOT_ALLOWED
+        );
+        let version = Status::HTTP_VERSION_NOT_SUPPORTED;
+        assert_eq!(accept("GET / HTTP/1.0").status(), version);
+    }
+
+    #[test]
+    fn a_refusal_closes_the_connection_and_says_why() {
+        let response = refuse(&HandshakeError::WebSocketVersion);
+        let headers = response.headers();
+        assert_eq!(headers.get_str("Connection"), Some("close"));
+        assert_eq!(headers.get_str("Sec-WebSocket-Version"), Some("13"));
+        assert_eq!(headers.get_str("Upgrade"), Some("websocket"));
+        let body = str::from_utf8(response.body()).unwrap();
+        let expected = "Failed to open a WebSocket connection: Sec-WebSocket-Version is not 13.\n";
+        assert_eq!(body.strip_suffix(BROWSER_HINT), Some(expected));
+
+        let response = refuse(&HandshakeError::Head(HeadError::FoldedLine { line: 3 }));
+        let expected = "Failed to open a WebSocket connection: \
+            did not receive a valid HTTP head; line 3 begins with whitespace.\n";
+        assert_eq!(response.body(), expected);
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_secret() {
+        for name in [
+            "Authorization",
+            "Cookie",
+            "Connection",
+            "Sec-WebSocket-Key",
+            "Host",
+        ] {
+            let (response, _) = ServerOptions::new().accept(&request(name, &["hunter2 hunter2"]));
+            assert!(!written(&response).contains("hunter2"), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_application_rejects_with_status_and_text() {
+        let expected = "HTTP/1.1 401 Unauthorized\r\n\
+            Connection: close\r\n\
+            Content-Length: 3\r\n\
+            Content-Type: text/plain; charset=utf-8\r\n\r\nNo\n";
+        assert_eq!(written(&reject(Status::UNAUTHORIZED, "No\n")), expected);
+    }
+
+    #[test]
+    fn the_server_prefers_among_subprotocols_and_goes_on_without() {
+        let ours = ServerOptions::new().subprotocols(["b", "a"]);
+        let cases: [(&ServerOptions, &[&str], Option<&str>); 5] = [
+            (&ours, &["a, b"], Some("b")),
+            (&ours, &["a", "c"], Some("a")),
+            (&ours, &["c, B"], None),
+            (&ours, &[], None),
+            (&ServerOptions::new(), &["a"], None),
+        ];
+        for (options, offers, expected) in cases {
+            let (response, negotiated) = negotiate(options, &request(PROTOCOL, offers));
+            assert_eq!(negotiated.subprotocol.as_deref(), expected, "{offers:?}");
+            assert_eq!(response.headers().get_str(PROTOCOL), expected);
+        }
+    }
+
+    #[test]
+    fn ten_thousand_subprotocols_are_one_list() {
+        let offers = format!("{}b", "a,".repeat(10_000));
+        let options = ServerOptions::new().subprotocols(["b"]);
+        let (_, negotiated) = negotiate(&options, &request(PROTOCOL, &[&offers]));
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn the_application_selects_the_subprotocol() {
+        let options = ServerOptions::new().select_subprotocol(|request, offers| {
+            assert_eq!(request.path(), "/chat");
+            match offers {
+                [] => Err(HandshakeError::rejected(Status::BAD_REQUEST, "offer one\n")),
+                ["ours", ..] => Ok(Some("forged\r\nX: y".into())),
+                _ => Ok(offers.last().map(|name| (*name).into())),
+            }
+        });
+        let (_, negotiated) = negotiate(&options, &request(PROTOCOL, &["a", "b"]));
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("b"));
+
+        let (response, result) = options.accept(&request(PROTOCOL, &[]));
+        assert_eq!(response.status(), Status::BAD_REQUEST);
+        assert_eq!(response.body(), "offer one\n");
+        assert!(matches!(result, Err(HandshakeError::Rejected { .. })));
+
+        let (response, result) = options.accept(&request(PROTOCOL, &["ours"]));
+        assert_eq!(response.status(), Status::INTERNAL_SERVER_ERROR);
+        assert!(!written(&response).contains("forged"));
+        let error = HandshakeError::SubprotocolNotOffered("forged\r\nX: y".into());
+        assert_eq!(result, Err(error));
+    }
+
+    #[test]
+    fn heads_that_were_not_understood_have_their_status() {
+        let limit = 1;
+        let cases = [
+            (HeadError::StartLineTooLong { limit }, Status::URI_TOO_LONG),
+            (
+                HeadError::HeadTooLarge { limit },
+                Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ),
+            (
+                HeadError::TooManyHeaders { limit },
+                Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ),
+            (HeadError::HttpVersion, Status::HTTP_VERSION_NOT_SUPPORTED),
+            (HeadError::LooksLikeTls, Status::BAD_REQUEST),
+            (HeadError::Target { offset: 1 }, Status::BAD_REQUEST),
+            (HeadError::ControlCharacter { line: 1 }, Status::BAD_REQUEST),
+        ];
+        for (error, status) in cases {
+            assert_eq!(refuse(&error.into()).status(), status, "{error}");
+        }
+    }
+}

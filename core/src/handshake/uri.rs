@@ -329,3 +329,178 @@ fn split_before<'a>(text: &'a str, delimiters: &[char]) -> (&'a str, &'a str) {
         .and_then(|at| text.split_at_checked(at))
         .unwrap_or((text, ""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Uri {
+        Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn parts_have_their_defaults() {
+        let cases = [
+            ("ws://h", false, "h", 80, "/", "h"),
+            (
+                "WSS://Example.COM/",
+                true,
+                "example.com",
+                443,
+                "/",
+                "example.com",
+            ),
+            ("ws://h:/", false, "h", 80, "/", "h"),
+            ("ws://h:0/", false, "h", 80, "/", "h"),
+            ("ws://h:80/", false, "h", 80, "/", "h"),
+            ("wss://h:80/a", true, "h", 80, "/a", "h:80"),
+            ("ws://h:65535?q", false, "h", 65535, "/?q", "h:65535"),
+            ("ws://h/?", false, "h", 80, "/", "h"),
+            ("ws://h/a/../b?c=d?e", false, "h", 80, "/a/../b?c=d?e", "h"),
+            ("ws://h/%20%zz@:", false, "h", 80, "/%20%zz@:", "h"),
+            (
+                "ws://[2001:DB8::1]:81/",
+                false,
+                "2001:db8::1",
+                81,
+                "/",
+                "[2001:db8::1]:81",
+            ),
+            ("wss://[::1]", true, "::1", 443, "/", "[::1]"),
+            (
+                "ws://127.0.0.1:8080",
+                false,
+                "127.0.0.1",
+                8080,
+                "/",
+                "127.0.0.1:8080",
+            ),
+            ("ws://a_b.c-d~", false, "a_b.c-d~", 80, "/", "a_b.c-d~"),
+        ];
+        for (text, is_secure, host, port, resource_name, authority) in cases {
+            let uri = parse(text);
+            assert_eq!(uri.is_secure(), is_secure, "{text}");
+            assert_eq!(uri.host(), host, "{text}");
+            assert_eq!(uri.port(), port, "{text}");
+            assert_eq!(uri.resource_name(), resource_name, "{text}");
+            assert_eq!(uri.authority(), authority, "{text}");
+            assert_eq!(uri.credentials(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_encoded_and_percent_kept() {
+        let uri = parse("ws://h/ü%20?€=😀");
+        assert_eq!(uri.resource_name(), "/%C3%BC%20?%E2%82%AC=%F0%9F%98%80");
+    }
+
+    #[test]
+    fn user_information_is_decoded() {
+        let cases = [
+            ("ws://a:b@h", "a", "b"),
+            ("ws://a:@h", "a", ""),
+            ("ws://:b@h", "", "b"),
+            ("ws://a%40b:%3a%2F%25@h", "a@b", ":/%"),
+            ("ws://%C3%BC:é@h", "ü", "é"),
+            ("ws://a:b:c@h", "a", "b:c"),
+            ("ws://a:b@c@h", "a", "b@c"),
+        ];
+        for (text, user, password) in cases {
+            let uri = parse(text);
+            let credentials = uri.credentials().unwrap();
+            assert_eq!(
+                (credentials.user(), credentials.password()),
+                (user, password)
+            );
+            assert_eq!(uri.host(), "h");
+        }
+    }
+
+    #[test]
+    fn malformed_uris_are_refused() {
+        let control = UriError::Credentials(InvalidCredentials::ControlCharacter);
+        let colon = UriError::Credentials(InvalidCredentials::ColonInUser);
+        let cases = [
+            ("", UriError::NoScheme),
+            ("h/a", UriError::NoScheme),
+            ("ws:/h", UriError::NoScheme),
+            ("htp://h", UriError::Scheme("htp".into())),
+            ("https://h", UriError::Scheme("https".into())),
+            ("://h", UriError::Scheme(String::new())),
+            ("ws://h/#frag", UriError::Fragment),
+            ("ws://h/#", UriError::Fragment),
+            ("ws://h#", UriError::Fragment),
+            ("ws://h/a b", UriError::Character { offset: 8 }),
+            ("ws://h/\r\nA: b", UriError::Character { offset: 7 }),
+            ("ws://h/\0", UriError::Character { offset: 7 }),
+            ("ws://h/\x7f", UriError::Character { offset: 7 }),
+            ("ws://h/\u{85}", UriError::Character { offset: 7 }),
+            ("ws://h h/", UriError::Character { offset: 6 }),
+            ("ws://", UriError::Host),
+            ("ws:///a", UriError::Host),
+            ("ws://:80", UriError::Host),
+            ("ws://a%62", UriError::Host),
+            ("ws://a\\b", UriError::Host),
+            ("ws://::1", UriError::Port),
+            ("ws://[::1", UriError::Port),
+            ("ws://[1.2.3.4]", UriError::Host),
+            ("ws://[fe80::1%25eth0]", UriError::Host),
+            ("ws://[::1]x", UriError::Host),
+            ("ws://h:65536", UriError::Port),
+            ("ws://h:+80", UriError::Port),
+            ("ws://h:8_0", UriError::Port),
+            ("ws://h:-1", UriError::Port),
+            ("ws://h:80x", UriError::Port),
+            ("ws://h:99999999999999999999", UriError::Port),
+            ("ws://a@h", UriError::MissingPassword),
+            ("ws://@h", UriError::MissingPassword),
+            ("ws://a:%@h", UriError::PercentEncoding),
+            ("ws://a:%4@h", UriError::PercentEncoding),
+            ("ws://a:%zz@h", UriError::PercentEncoding),
+            ("ws://a:%+1@h", UriError::PercentEncoding),
+            ("ws://a:%ff@h", UriError::PercentEncoding),
+            ("ws://a:%0a@h", control),
+            ("ws://a%3A:b@h", colon),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Uri::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_credentials() {
+        let uri = parse("wss://alice:secret@h:1/a");
+        assert_eq!(uri.to_string(), "wss://h:1/a");
+        assert!(!format!("{uri:?}").contains("secret"));
+        assert!(!format!("{uri:?}").contains("alice"));
+    }
+
+    #[cfg(feature = "idna")]
+    #[test]
+    fn international_hosts_are_converted() {
+        assert_eq!(parse("ws://BÜCHER.example").host(), "xn--bcher-kva.example");
+        assert_eq!(Uri::parse("ws://\u{ad}"), Err(UriError::Host));
+        assert_eq!(Uri::parse("ws://a\u{ff0f}b"), Err(UriError::Host));
+    }
+
+    #[cfg(not(feature = "idna"))]
+    #[test]
+    fn international_hosts_need_a_feature_that_the_error_names() {
+        let error = Uri::parse("ws://bücher.example").unwrap_err();
+        assert_eq!(error, UriError::IdnaDisabled);
+        assert!(error.to_string().contains("idna"));
+    }
+
+    #[test]
+    fn a_host_header_is_a_host_and_a_port() {
+        for value in ["a", "A.b:80", "[::1]:8080", "127.0.0.1", "a:"] {
+            assert!(is_authority(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "", ":80", "a b", "a@b", "a/b", "a:b", "a:80:80", "[::1", "::1", "a%20", "a\\", "a#",
+        ] {
+            assert!(!is_authority(value.as_bytes()), "{value}");
+        }
+        assert!(!is_authority(b"\xff"));
+    }
+}
