@@ -149,7 +149,7 @@ impl State {
         if headers.contains("Transfer-Encoding") {
             return Self::of_transfer_encoding(headers);
         }
-        match headers.single("Content-Length") {
+        match headers.lines("Content-Length").single() {
             Ok(None) => Ok(Self::UntilEof),
             Ok(Some(length)) => match parse_length(length, 10) {
                 Some(0) => Ok(Self::Done),
@@ -161,7 +161,7 @@ impl State {
     }
 
     fn of_transfer_encoding(headers: &Headers) -> Result<Self, BodyError> {
-        match headers.single("Transfer-Encoding") {
+        match headers.lines("Transfer-Encoding").single() {
             Ok(Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(Self::ChunkSize { line: Vec::new() })
             }
@@ -249,6 +249,8 @@ mod tests {
     use super::*;
     use crate::handshake::StatusCode;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
 
     fn response(status: u16, headers: &[(&str, &str)]) -> Response {
@@ -258,6 +260,8 @@ mod tests {
         }
         response
     }
+
+    const LENGTH: (&str, &str) = ("Content-Length", "3");
 
     /// Reads a body whole and byte by byte, which must agree; returns what was kept, whether it was cut, and
     /// whether it is done before the end of the stream.
@@ -291,12 +295,11 @@ mod tests {
 
     #[test]
     fn a_body_ends_where_its_headers_say() {
-        let length = ("Content-Length", "3");
-        let cases: [(u16, &[(&str, &str)], &str, &str, bool); 12] = [
+        let cases: [(u16, Fields, &str, &str, bool); 12] = [
             (404, &[], "abc", "abc", false),
             (404, &[], "", "", false),
-            (404, &[length], "abc", "abc", true),
-            (404, &[length], "abcdef", "abc", true),
+            (404, &[LENGTH], "abc", "abc", true),
+            (404, &[LENGTH], "abcdef", "abc", true),
             (404, &[("content-length", "0")], "abc", "", true),
             (404, &[("Content-Length", "000003")], "abc", "abc", true),
             (404, &[CHUNKED], "3\r\nabc\r\n0\r\n\r\n", "abc", true),
@@ -309,14 +312,14 @@ mod tests {
             ),
             (
                 404,
-                &[CHUNKED, length],
+                &[CHUNKED, LENGTH],
                 "1\r\na\r\n0\r\nT: r\r\n\r\n",
                 "a",
                 true,
             ),
-            (100, &[length], "abc", "", true),
+            (100, &[LENGTH], "abc", "", true),
             (204, &[CHUNKED], "abc", "", true),
-            (304, &[length], "abc", "", true),
+            (304, &[LENGTH], "abc", "", true),
         ];
         for (status, headers, body, kept, done) in cases {
             let result = read(&response(status, headers), body.as_bytes(), 100);
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_limit_is_cut_and_not_waited_for() {
-        let cases: [(&[(&str, &str)], &str, bool); 6] = [
+        let cases: [(Fields, &str, bool); 6] = [
             (&[], "abcd", false),
             (&[], "abcde", true),
             (&[("Content-Length", "999999999999999")], "abcde", true),

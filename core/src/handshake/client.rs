@@ -15,7 +15,7 @@ use crate::handshake::{
     Credentials, ExtensionList, ExtensionOffer, HandshakeError, Headers, HttpVersion,
     InvalidHeader, Negotiated, Request, Response, StatusCode, Uri,
     grammar::{has_token, tokens},
-    headers::check_token,
+    headers::{Lines, check_token},
     key,
 };
 
@@ -125,7 +125,7 @@ impl ClientHandshake {
     pub fn check(&self, response: &Response) -> Result<Negotiated, HandshakeError> {
         let headers = response.headers();
         check_status(response)?;
-        if !has_token(headers, "Connection", "upgrade")? {
+        if !has_token(&headers.lines("Connection"), "upgrade")? {
             return Err(HandshakeError::NoUpgrade { name: "Connection" });
         }
         check_upgrade(headers)?;
@@ -136,9 +136,13 @@ impl ClientHandshake {
         })
     }
 
+    fn sent(&self, name: &'static str) -> Lines<'_> {
+        self.request.headers().lines(name)
+    }
+
     fn check_accept(&self, headers: &Headers) -> Result<(), HandshakeError> {
-        let key = self.request.headers().required("Sec-WebSocket-Key")?;
-        let received = headers.required("Sec-WebSocket-Accept")?;
+        let key = self.sent("Sec-WebSocket-Key").required()?;
+        let received = headers.lines("Sec-WebSocket-Accept").required()?;
         let expected = key::accept_value(key);
         match received == expected {
             true => Ok(()),
@@ -151,11 +155,13 @@ impl ClientHandshake {
 
     /// §4.1: an extension that was not offered fails the handshake, and so does one accepted twice.
     fn extensions(&self, headers: &Headers) -> Result<ExtensionList, HandshakeError> {
-        let accepted = ExtensionList::from_headers(headers)?;
+        const NAME: &str = "Sec-WebSocket-Extensions";
+
+        let accepted = ExtensionList::from_lines(&headers.lines(NAME))?;
         if accepted.is_empty() {
             return Ok(accepted);
         }
-        let offered = ExtensionList::from_headers(self.request.headers())?;
+        let offered = ExtensionList::from_lines(&self.sent(NAME))?;
         for (index, extension) in accepted.iter().enumerate() {
             let is_same = |other: &ExtensionOffer| other.name() == extension.name();
             if !offered.iter().any(is_same) {
@@ -171,14 +177,15 @@ impl ClientHandshake {
     fn subprotocol(&self, headers: &Headers) -> Result<Option<ByteString>, HandshakeError> {
         const NAME: &str = "Sec-WebSocket-Protocol";
 
-        let mut selected = tokens(headers, NAME);
+        let lines = headers.lines(NAME);
+        let mut selected = tokens(&lines);
         let Some(name) = selected.next().transpose()? else {
             return Ok(None);
         };
         if selected.next().is_some() {
             return Err(HandshakeError::RepeatedHeader(NAME));
         }
-        for offer in tokens(self.request.headers(), NAME) {
+        for offer in tokens(&self.sent(NAME)) {
             if offer? == name {
                 return Ok(Some(name.into()));
             }
@@ -271,7 +278,8 @@ fn check_status(response: &Response) -> Result<(), HandshakeError> {
 
 /// §4.1: the server names the one protocol that it switches to.
 fn check_upgrade(headers: &Headers) -> Result<(), HandshakeError> {
-    let mut protocols = tokens(headers, "Upgrade");
+    let lines = headers.lines("Upgrade");
+    let mut protocols = tokens(&lines);
     let first = protocols.next().transpose()?;
     match (first, protocols.next().transpose()?) {
         (Some(name), None) if name.eq_ignore_ascii_case("websocket") => Ok(()),

@@ -13,8 +13,9 @@ use core::{
 use bytestring::ByteString;
 
 use crate::handshake::{
-    HandshakeError, Headers,
+    HandshakeError,
     ascii::{is_token, is_token_byte},
+    headers::Lines,
 };
 
 /// Where a header value departs from its grammar.
@@ -146,14 +147,12 @@ impl ExtensionList {
         Self(Vec::new())
     }
 
-    /// Parses all lines of the header as one list; no line is an empty list.
-    pub(super) fn from_headers(headers: &Headers) -> Result<Self, HandshakeError> {
-        const NAME: &str = "Sec-WebSocket-Extensions";
-
+    /// Parses all lines of a header as one list; no line is an empty list.
+    pub(super) fn from_lines(lines: &Lines<'_>) -> Result<Self, HandshakeError> {
         let mut list = Self::new();
-        for line in headers.get_all(NAME) {
+        for line in lines.iter() {
             list.parse_line(line)
-                .map_err(|cause| HandshakeError::InvalidHeader { name: NAME, cause })?;
+                .map_err(|cause| lines.invalid(cause))?;
         }
         Ok(list)
     }
@@ -217,24 +216,20 @@ impl fmt::Display for ExtensionList {
 ///
 /// Fails where the header is there and has no element.
 pub(super) fn tokens<'a>(
-    headers: &'a Headers,
-    name: &'static str,
+    lines: &Lines<'a>,
 ) -> impl Iterator<Item = Result<&'a str, HandshakeError>> {
-    headers
-        .get_all(name)
+    lines
+        .iter()
         .flat_map(Tokens::new)
-        .map(move |token| token.map_err(|cause| HandshakeError::InvalidHeader { name, cause }))
+        .map(|token| token.map(as_str).map_err(|cause| lines.invalid(cause)))
 }
 
 /// Whether a list of tokens has this one, in any case. The whole list must be well-formed.
-pub(super) fn has_token(
-    headers: &Headers,
-    name: &'static str,
-    wanted: &str,
-) -> Result<bool, HandshakeError> {
+pub(super) fn has_token(lines: &Lines<'_>, wanted: &str) -> Result<bool, HandshakeError> {
     let mut found = false;
-    for token in tokens(headers, name) {
-        found |= token?.eq_ignore_ascii_case(wanted);
+    for token in lines.iter().flat_map(Tokens::new) {
+        let token = token.map_err(|cause| lines.invalid(cause))?;
+        found |= token.eq_ignore_ascii_case(wanted.as_bytes());
     }
     Ok(found)
 }
@@ -254,7 +249,7 @@ impl<'a> Tokens<'a> {
 }
 
 impl<'a> Iterator for Tokens<'a> {
-    type Item = Result<&'a str, GrammarError>;
+    type Item = Result<&'a [u8], GrammarError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let was_empty = mem::replace(&mut self.is_empty, false);
@@ -297,18 +292,18 @@ impl<'a> Cursor<'a> {
         Ok(!self.rest.is_empty())
     }
 
-    fn protocol(&mut self) -> Result<&'a str, GrammarError> {
+    fn protocol(&mut self) -> Result<&'a [u8], GrammarError> {
         let start = self.rest;
         self.token()?;
         if self.skip(b'/') {
             self.token()?;
         }
         let length = start.len().saturating_sub(self.rest.len());
-        Ok(as_str(start.get(..length).unwrap_or_default()))
+        Ok(start.get(..length).unwrap_or_default())
     }
 
     fn extension(&mut self) -> Result<ExtensionOffer, GrammarError> {
-        let name = self.token()?.into();
+        let name = as_str(self.token()?).into();
         let mut params = Vec::new();
         while self.skip_past_whitespace(b';') {
             self.skip_whitespace();
@@ -318,7 +313,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn param(&mut self) -> Result<ExtensionParam, GrammarError> {
-        let name = self.token()?.into();
+        let name = as_str(self.token()?).into();
         let value = match self.skip_past_whitespace(b'=') {
             true => Some(self.param_value()?),
             false => None,
@@ -330,7 +325,7 @@ impl<'a> Cursor<'a> {
         self.skip_whitespace();
         match self.skip(b'"') {
             true => self.quoted_token(),
-            false => Ok(self.token()?.into()),
+            false => Ok(as_str(self.token()?).into()),
         }
     }
 
@@ -349,10 +344,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn token(&mut self) -> Result<&'a str, GrammarError> {
+    fn token(&mut self) -> Result<&'a [u8], GrammarError> {
         match self.take_while(is_token_byte) {
             [] => Err(self.expected("a token")),
-            token => Ok(as_str(token)),
+            token => Ok(token),
         }
     }
 
@@ -404,6 +399,7 @@ fn as_str(token: &[u8]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::Headers;
 
     fn headers(name: &str, lines: &[&str]) -> Headers {
         let mut headers = Headers::new();
@@ -414,7 +410,7 @@ mod tests {
     }
 
     fn parse_tokens(lines: &[&str]) -> Result<Vec<String>, HandshakeError> {
-        tokens(&headers("Upgrade", lines), "Upgrade")
+        tokens(&headers("Upgrade", lines).lines("Upgrade"))
             .map(|token| token.map(String::from))
             .collect()
     }
@@ -465,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_token_counts_only_in_a_wellformed_list() {
-        let has = |line| has_token(&headers("Upgrade", &[line]), "Upgrade", "websocket");
+        let has = |line| has_token(&headers("Upgrade", &[line]).lines("Upgrade"), "websocket");
         assert_eq!(has("h2c, WebSocket"), Ok(true));
         assert_eq!(has("websockets, webs"), Ok(false));
         assert!(has("websocket, (").is_err());
@@ -516,17 +512,14 @@ mod tests {
 
     #[test]
     fn lines_of_extensions_are_one_list() {
-        let name = "Sec-WebSocket-Extensions";
-        let list = ExtensionList::from_headers(&headers(name, &["a; x=1, b", "c"])).unwrap();
+        let parse = |lines| ExtensionList::from_lines(&headers("X", lines).lines("X"));
+        let list = parse(&["a; x=1, b", "c"]).unwrap();
         let names: Vec<_> = list.iter().map(ExtensionOffer::name).collect();
         assert_eq!(names, ["a", "b", "c"]);
         let [param] = list[0].params() else { panic!() };
         assert_eq!((param.name(), param.value()), ("x", Some("1")));
-        assert_eq!(
-            ExtensionList::from_headers(&Headers::new()),
-            Ok(ExtensionList::new())
-        );
-        assert!(ExtensionList::from_headers(&headers(name, &["a", ""])).is_err());
+        assert_eq!(parse(&[]), Ok(ExtensionList::new()));
+        assert!(parse(&["a", ""]).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use alloc::{string::String, vec::Vec};
 use core::{fmt, str};
 
 use crate::handshake::{
-    HandshakeError,
+    GrammarError, HandshakeError,
     ascii::{is_text_byte, is_token, is_token_byte, trim},
 };
 
@@ -140,20 +140,25 @@ impl Headers {
         self.block.extend_from_slice(value);
     }
 
-    /// Returns the value of a field that may stand only once.
-    pub(super) fn single(&self, name: &'static str) -> Result<Option<&[u8]>, HandshakeError> {
-        let mut values = self.get_all(name);
-        let value = values.next();
-        match values.next() {
-            None => Ok(value),
-            Some(_) => Err(HandshakeError::RepeatedHeader(name)),
-        }
+    /// Returns the lines of one header.
+    pub(super) fn lines(&self, name: &'static str) -> Lines<'_> {
+        let [lines] = self.lines_of([name]);
+        lines
     }
 
-    /// Returns the value of a field that must stand exactly once.
-    pub(super) fn required(&self, name: &'static str) -> Result<&[u8], HandshakeError> {
-        self.single(name)?
-            .ok_or(HandshakeError::MissingHeader(name))
+    /// Returns the lines of each of these headers, in one pass.
+    pub(super) fn lines_of<const N: usize>(&self, names: [&'static str; N]) -> [Lines<'_>; N] {
+        let mut found = names.map(Lines::none);
+        let mut fields = self.fields();
+        loop {
+            let from_here = fields.clone();
+            let Some(field) = fields.next() else {
+                return found;
+            };
+            if let Some(lines) = found.iter_mut().find(|lines| field.is_named(lines.name)) {
+                lines.add(&field, from_here);
+            }
+        }
     }
 
     /// Writes the fields and the empty line that ends a head.
@@ -201,6 +206,72 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// The lines of one header.
+#[derive(Debug, Clone)]
+pub(super) struct Lines<'a> {
+    name: &'static str,
+    first: Option<&'a [u8]>,
+    /// The fields from the second line of this header on; none if there is no second line.
+    more: Fields<'a>,
+}
+
+impl<'a> Lines<'a> {
+    const fn none(name: &'static str) -> Self {
+        Self {
+            name,
+            first: None,
+            more: Fields { rest: &[] },
+        }
+    }
+
+    fn add(&mut self, field: &Field<'a>, from_here: Fields<'a>) {
+        if self.first.is_none() {
+            self.first = Some(field.value());
+        } else if self.more.rest.is_empty() {
+            self.more = from_here;
+        }
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
+        let more = self.more.clone();
+        let more = more.filter(|field| field.is_named(self.name));
+        self.first
+            .into_iter()
+            .chain(more.map(|field| field.value()))
+    }
+
+    /// Returns the value of a header that may stand only once.
+    pub(super) const fn single(&self) -> Result<Option<&'a [u8]>, HandshakeError> {
+        match self.more.rest {
+            [] => Ok(self.first),
+            _ => Err(HandshakeError::RepeatedHeader(self.name)),
+        }
+    }
+
+    /// Returns the value of a header that must stand exactly once.
+    pub(super) fn required(&self) -> Result<&'a [u8], HandshakeError> {
+        self.single()?
+            .ok_or(HandshakeError::MissingHeader(self.name))
+    }
+
+    /// Returns the error that this header does not follow its grammar.
+    pub(super) const fn invalid(&self, cause: GrammarError) -> HandshakeError {
+        HandshakeError::InvalidHeader {
+            name: self.name,
+            cause,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -409,12 +480,10 @@ mod tests {
     #[test]
     fn equality_heeds_the_order_of_equal_names() {
         let [mut a, mut b] = [Headers::new(), Headers::new()];
-        for (first, second) in [("1", "2")] {
-            a.append("X", first).unwrap();
-            a.append("X", second).unwrap();
-            b.append("X", second).unwrap();
-            b.append("X", first).unwrap();
-        }
+        a.append("X", "1").unwrap();
+        a.append("X", "2").unwrap();
+        b.append("X", "2").unwrap();
+        b.append("X", "1").unwrap();
         assert_ne!(a, b);
     }
 
@@ -435,11 +504,22 @@ mod tests {
     #[test]
     fn single_refuses_repetition_and_required_absence() {
         let headers = sample();
-        assert_eq!(headers.single("None"), Ok(None));
-        assert_eq!(headers.required("Host"), Ok(&b"example.com"[..]));
+        assert_eq!(headers.lines("None").single(), Ok(None));
+        assert_eq!(headers.lines("Host").required(), Ok(&b"example.com"[..]));
         let repeated = HandshakeError::RepeatedHeader("X-Many");
-        assert_eq!(headers.single("X-Many"), Err(repeated));
+        assert_eq!(headers.lines("X-Many").single(), Err(repeated));
         let missing = HandshakeError::MissingHeader("None");
-        assert_eq!(headers.required("None"), Err(missing));
+        assert_eq!(headers.lines("None").required(), Err(missing));
+    }
+
+    #[test]
+    fn the_lines_of_several_headers_are_found_in_one_pass() {
+        let mut headers = sample();
+        headers.append("Host", "").unwrap();
+        headers.append("X-MANY", "3").unwrap();
+        let [many, none, host] = headers.lines_of(["x-many", "None", "host"]);
+        assert_eq!(many.iter().collect::<Vec<_>>(), [&b"1"[..], b"\xff2", b"3"]);
+        assert_eq!(host.iter().collect::<Vec<_>>(), [&b"example.com"[..], b""]);
+        assert!(none.is_empty() && none.iter().next().is_none());
     }
 }

@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use bytestring::ByteString;
 
-use crate::handshake::{HandshakeError, Headers};
+use crate::handshake::{HandshakeError, headers::Lines};
 
 /// The origins from which a server accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,12 +34,12 @@ impl Origins {
         Self::List(OriginList::new(patterns))
     }
 
-    /// Checks the `Origin` of a request.
-    pub(super) fn check(&self, headers: &Headers) -> Result<(), HandshakeError> {
-        let origin = headers.single("Origin")?;
+    /// Checks the `Origin` of a request to a host.
+    pub(super) fn check(&self, origin: &Lines<'_>, host: &[u8]) -> Result<(), HandshakeError> {
+        let origin = origin.single()?;
         let allowed = match (self, origin) {
             (Self::Any, _) | (Self::SameHost, None) => true,
-            (Self::SameHost, Some(origin)) => is_same_host(origin, headers),
+            (Self::SameHost, Some(origin)) => is_same_host(origin, host),
             (Self::List(list), None) => list.allows_missing,
             (Self::List(list), Some(origin)) => list.allows(origin),
         };
@@ -113,13 +113,12 @@ const fn is_host_byte(byte: &u8) -> bool {
 /// Compares host and port of `Origin` and `Host`, where the scheme's default port may be left out.
 ///
 /// The scheme itself cannot be compared: a server behind a proxy does not know whether TLS was used.
-fn is_same_host(origin: &[u8], headers: &Headers) -> bool {
+fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     let (origin, default_port): (_, &[u8]) = match origin {
         [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..] => (rest, b":443"),
         [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => (rest, b":80"),
         _ => return false,
     };
-    let host = headers.get("Host").unwrap_or_default();
     let host = host.strip_suffix(default_port).unwrap_or(host);
     let origin = origin.strip_suffix(default_port).unwrap_or(origin);
     host.eq_ignore_ascii_case(origin)
@@ -132,14 +131,14 @@ fn printable(origin: &[u8]) -> ByteString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::Headers;
 
     fn check(origins: &Origins, host: &str, origin: Option<&str>) -> bool {
         let mut headers = Headers::new();
-        headers.append("Host", host).unwrap();
         if let Some(origin) = origin {
             headers.append("Origin", origin).unwrap();
         }
-        match origins.check(&headers) {
+        match origins.check(&headers.lines("Origin"), host.as_bytes()) {
             Ok(()) => true,
             Err(HandshakeError::OriginNotAllowed(refused)) => {
                 assert_eq!(refused.as_deref(), origin);
@@ -242,7 +241,7 @@ mod tests {
             Origins::SameHost,
             Origins::list(["https://a"]),
         ] {
-            assert_eq!(origins.check(&headers), error);
+            assert_eq!(origins.check(&headers.lines("Origin"), b"a"), error);
         }
     }
 }

@@ -18,11 +18,26 @@ use crate::handshake::{
     Request, Response, StatusCode,
     body::parse_length,
     grammar::{has_token, tokens},
+    headers::Lines,
     key, uri,
 };
 
 const BROWSER_HINT: &str = "\n\
     You cannot access a WebSocket server directly with a browser. You need a WebSocket client.\n";
+
+/// The headers that decide about a request.
+const NAMES: [&str; 10] = [
+    "Host",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Connection",
+    "Upgrade",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Origin",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Protocol",
+];
 
 type SelectSubprotocol =
     dyn Fn(&Request, &[&str]) -> Result<Option<ByteString>, HandshakeError> + Send + Sync;
@@ -107,32 +122,47 @@ impl ServerOptions {
         &self,
         request: &'a Request,
     ) -> Result<(&'a [u8], Negotiated), HandshakeError> {
-        let headers = request.headers();
+        let [
+            host,
+            length,
+            coding,
+            connection,
+            upgrade,
+            key,
+            version,
+            origin,
+            offers,
+            names,
+        ] = request.headers().lines_of(NAMES);
         check_request_line(request)?;
-        check_host(headers)?;
-        check_no_body(headers)?;
-        check_upgrade(headers)?;
-        let key = check_key(headers)?;
-        check_version(headers)?;
-        self.origins.check(headers)?;
+        let host = check_host(&host)?;
+        check_no_body(&length, &coding)?;
+        check_upgrade(&connection, "upgrade")?;
+        check_upgrade(&upgrade, "websocket")?;
+        let key = check_key(&key)?;
+        check_version(&version)?;
+        self.origins.check(&origin, host)?;
         let negotiated = Negotiated {
-            extensions: self.extensions(headers)?,
-            subprotocol: self.subprotocol(request)?,
+            extensions: self.extensions(&offers)?,
+            subprotocol: self.subprotocol(request, &names)?,
         };
         Ok((key, negotiated))
     }
 
-    fn extensions(&self, headers: &Headers) -> Result<ExtensionList, HandshakeError> {
-        let offers = ExtensionList::from_headers(headers)?;
+    fn extensions(&self, lines: &Lines<'_>) -> Result<ExtensionList, HandshakeError> {
+        let offers = ExtensionList::from_lines(lines)?;
         Ok(match &self.answer_extensions {
             Some(answer) if !offers.is_empty() => answer(&offers),
             _ => ExtensionList::new(),
         })
     }
 
-    fn subprotocol(&self, request: &Request) -> Result<Option<ByteString>, HandshakeError> {
-        let offered: Vec<&str> =
-            tokens(request.headers(), "Sec-WebSocket-Protocol").collect::<Result<_, _>>()?;
+    fn subprotocol(
+        &self,
+        request: &Request,
+        lines: &Lines<'_>,
+    ) -> Result<Option<ByteString>, HandshakeError> {
+        let offered: Vec<&str> = tokens(lines).collect::<Result<_, _>>()?;
         let Some(select) = &self.select_subprotocol else {
             let mut ours = self.subprotocols.iter();
             return Ok(ours.find(|name| offered.contains(&&***name)).cloned());
@@ -226,57 +256,45 @@ fn check_request_line(request: &Request) -> Result<(), HandshakeError> {
 }
 
 /// §4.2.1 item 2.
-fn check_host(headers: &Headers) -> Result<(), HandshakeError> {
-    match uri::is_authority(headers.required("Host")?) {
-        true => Ok(()),
-        false => Err(invalid("Host", "a host and an optional port")),
+fn check_host<'a>(lines: &Lines<'a>) -> Result<&'a [u8], HandshakeError> {
+    let host = lines.required()?;
+    match uri::is_authority(host) {
+        true => Ok(host),
+        false => Err(lines.invalid(GrammarError::new("a host and an optional port", 0))),
     }
 }
 
 /// A body would be taken for the first frames by us and for a body by a proxy.
-fn check_no_body(headers: &Headers) -> Result<(), HandshakeError> {
+fn check_no_body(length: &Lines<'_>, coding: &Lines<'_>) -> Result<(), HandshakeError> {
     let is_zero = |length| parse_length(length, 10) == Some(0);
-    let has_body =
-        headers.contains("Transfer-Encoding") || !headers.get_all("Content-Length").all(is_zero);
-    match has_body {
-        true => Err(HandshakeError::RequestBody),
-        false => Ok(()),
+    match coding.is_empty() && length.iter().all(is_zero) {
+        true => Ok(()),
+        false => Err(HandshakeError::RequestBody),
     }
 }
 
 /// §4.2.1 items 3 and 4.
-fn check_upgrade(headers: &Headers) -> Result<(), HandshakeError> {
-    for (name, token) in [("Connection", "upgrade"), ("Upgrade", "websocket")] {
-        if !has_token(headers, name, token)? {
-            return Err(HandshakeError::NoUpgrade { name });
-        }
+fn check_upgrade(lines: &Lines<'_>, token: &str) -> Result<(), HandshakeError> {
+    match has_token(lines, token)? {
+        true => Ok(()),
+        false => Err(HandshakeError::NoUpgrade { name: lines.name() }),
     }
-    Ok(())
 }
 
 /// §4.2.1 item 5.
-fn check_key(headers: &Headers) -> Result<&[u8], HandshakeError> {
-    const NAME: &str = "Sec-WebSocket-Key";
-
-    let key = headers.required(NAME)?;
+fn check_key<'a>(lines: &Lines<'a>) -> Result<&'a [u8], HandshakeError> {
+    let key = lines.required()?;
     match key::is_valid(key) {
         true => Ok(key),
-        false => Err(invalid(NAME, "the base64 of 16 bytes")),
+        false => Err(lines.invalid(GrammarError::new("the base64 of 16 bytes", 0))),
     }
 }
 
 /// §4.2.1 item 6; §4.4 tells how to answer other versions.
-fn check_version(headers: &Headers) -> Result<(), HandshakeError> {
-    match headers.single("Sec-WebSocket-Version") {
+fn check_version(lines: &Lines<'_>) -> Result<(), HandshakeError> {
+    match lines.single() {
         Ok(Some(b"13")) => Ok(()),
         _ => Err(HandshakeError::WebSocketVersion),
-    }
-}
-
-const fn invalid(name: &'static str, expected: &'static str) -> HandshakeError {
-    HandshakeError::InvalidHeader {
-        name,
-        cause: GrammarError::new(expected, 0),
     }
 }
 
