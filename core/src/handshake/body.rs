@@ -401,6 +401,7 @@ mod tests {
             "\r\nabc\r\n",
             ";x\r\n",
             "3\nabc\r\n",
+            "30\nabc\r\n0\r\n",
             "3\r\nabcd\r\n",
             "3\r\nabc\n",
             "3\r\nabc\rX\n",

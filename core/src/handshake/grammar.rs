@@ -463,6 +463,7 @@ mod tests {
     fn a_token_counts_only_in_a_wellformed_list() {
         let has = |line| has_token(&headers("Upgrade", &[line]).lines("Upgrade"), "websocket");
         assert_eq!(has("h2c, WebSocket"), Ok(true));
+        assert_eq!(has("websocket, h2c"), Ok(true));
         assert_eq!(has("websockets, webs"), Ok(false));
         assert!(has("websocket, (").is_err());
     }
@@ -502,6 +503,7 @@ mod tests {
             (r#"a;x="1 2""#, "a quoted token", 5),
             (r#"a;x="\"""#, "a quoted token", 5),
             (r#"a;x="1"2"#, "a comma", 7),
+            (r#"a;x="1\"2""#, "a quoted token", 5),
             (r#"a;b="\c\c\c"#, "a closing quote", 11),
         ];
         for (line, expected, offset) in cases {
