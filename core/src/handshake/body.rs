@@ -1,8 +1,8 @@
 //! The body of a response that refuses the handshake (RFC 9112 sections 6 and 7).
 //!
-//! Enough of it is kept to tell what went wrong; once that much is there, the rest is not waited for.
-//! Lengths are strictly digits: no sign, no space, no `0x`. Trailers are not read, for the connection
-//! ends with the body.
+//! Enough of it is kept to tell what went wrong; once that much is there, the rest is not waited
+//! for. Lengths are strictly digits: no sign, no space, no `0x`. Trailers are not read, for the
+//! connection ends with the body.
 
 use alloc::vec::Vec;
 use core::{fmt, mem, str};
@@ -263,8 +263,8 @@ mod tests {
 
     const LENGTH: (&str, &str) = ("Content-Length", "3");
 
-    /// Reads a body whole and byte by byte, which must agree; returns what was kept, whether it was cut, and
-    /// whether it is done before the end of the stream.
+    /// Reads a body whole and byte by byte, which must agree; returns what was kept, whether it
+    /// was cut, and whether it is done before the end of the stream.
     #[track_caller]
     fn read(
         response: &Response,

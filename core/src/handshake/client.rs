@@ -1,7 +1,8 @@
 //! The client's side of the opening handshake (RFC 6455 section 4.1).
 //!
-//! The request is the one source of truth: the key, the subprotocols and the extensions that a response
-//! must answer are read from it, so that a request edited before it is sent is checked as it was sent.
+//! The request is the one source of truth: the key, the subprotocols and the extensions that a
+//! response must answer are read from it, so that a request edited before it is sent is checked as
+//! it was sent.
 
 use alloc::{
     boxed::Box,
@@ -81,8 +82,8 @@ impl ClientOptions {
         self
     }
 
-    /// Sends more headers, after the others. `Host`, `Authorization`, `Origin` and `User-Agent` replace
-    /// what would be sent otherwise.
+    /// Sends more headers, after the others. `Host`, `Authorization`, `Origin` and `User-Agent`
+    /// replace what would be sent otherwise.
     #[must_use]
     pub fn headers(mut self, headers: Headers) -> Self {
         self.headers = headers;
@@ -153,7 +154,7 @@ impl ClientHandshake {
         }
     }
 
-    /// §4.1: an extension that was not offered fails the handshake, and so does one accepted twice.
+    /// §4.1: an extension that was not offered fails the handshake; so does one accepted twice.
     fn extensions(&self, headers: &Headers) -> Result<ExtensionList, HandshakeError> {
         const NAME: &str = "Sec-WebSocket-Extensions";
 

@@ -1,7 +1,8 @@
-//! Grammars of header values: lists of tokens and of extensions (RFC 6455 section 9.1, RFC 9110 section 5.6).
+//! Grammars of header values: lists of tokens and of extensions (RFC 6455 section 9.1, RFC 9110
+//! section 5.6).
 //!
-//! Several lines of one header are one list, and empty elements of a list are skipped. Every parser here
-//! goes over its input once, from left to right, and never back.
+//! Several lines of one header are one list, and empty elements of a list are skipped. Every
+//! parser here goes over its input once, from left to right, and never back.
 
 use alloc::vec::Vec;
 use core::{
@@ -227,9 +228,17 @@ pub(super) fn tokens<'a>(
 /// Whether a list of tokens has this one, in any case. The whole list must be well-formed.
 pub(super) fn has_token(lines: &Lines<'_>, wanted: &str) -> Result<bool, HandshakeError> {
     let mut found = false;
-    for token in lines.iter().flat_map(Tokens::new) {
-        let token = token.map_err(|cause| lines.invalid(cause))?;
-        found |= token.eq_ignore_ascii_case(wanted.as_bytes());
+    for line in lines.iter() {
+        found |= line.eq_ignore_ascii_case(wanted.as_bytes())
+            || line_has_token(line, wanted).map_err(|cause| lines.invalid(cause))?;
+    }
+    Ok(found)
+}
+
+fn line_has_token(line: &[u8], wanted: &str) -> Result<bool, GrammarError> {
+    let mut found = false;
+    for token in Tokens::new(line) {
+        found |= token?.eq_ignore_ascii_case(wanted.as_bytes());
     }
     Ok(found)
 }

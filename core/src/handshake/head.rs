@@ -1,9 +1,9 @@
 //! Heads: the part of an HTTP/1.1 message up to its empty line (RFC 9112 section 2).
 //!
-//! [`HeadScanner`] finds where a head ends while it arrives, looking at every byte once, and refuses it
-//! with the very byte that exceeds a limit. What it found is then parsed once. Neither repairs anything:
-//! lines end in CRLF, are not folded, and names are followed by the colon at once (RFC 9112 section 5),
-//! so that no proxy in between can read the same bytes differently.
+//! [`HeadScanner`] finds where a head ends while it arrives, looking at every byte once, and
+//! refuses it with the very byte that exceeds a limit. What it found is then parsed once. Neither
+//! repairs anything: lines end in CRLF, are not folded, and names are followed by the colon at
+//! once (RFC 9112 section 5), so that no proxy in between can read the same bytes differently.
 
 use core::fmt;
 
@@ -60,8 +60,8 @@ impl HeadScanner {
 
     /// Looks at what is new in `buffered`, which holds all bytes received since the head began.
     ///
-    /// Returns the length of the head once its empty line is there. The result depends on the bytes only, not on how
-    /// they were cut.
+    /// Returns the length of the head once its empty line is there. The result depends on the
+    /// bytes only, not on how they were cut.
     ///
     /// # Errors
     ///

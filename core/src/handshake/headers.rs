@@ -1,7 +1,7 @@
 //! Header fields (RFC 9110 section 5): a multi-map that keeps their order and spelling.
 //!
-//! All fields lie in one block, each as two lengths, its name and its value: a head is parsed
-//! with one allocation, and a lookup walks a few hundred bytes in a row. No hashing, so no collisions
+//! All fields lie in one block, each as two lengths, its name and its value: a head is parsed with
+//! one allocation, and a lookup walks a few hundred bytes in a row. No hashing, so no collisions
 //! that a peer could choose.
 //!
 //! The rule: names in the block are tokens, and values hold no control character but HTAB. What
@@ -155,7 +155,8 @@ impl Headers {
             let Some(field) = fields.next() else {
                 return found;
             };
-            if let Some(lines) = found.iter_mut().find(|lines| field.is_named(lines.name)) {
+            let index = names.iter().position(|name| field.is_named(name));
+            if let Some(lines) = index.and_then(|index| found.get_mut(index)) {
                 lines.add(&field, from_here);
             }
         }

@@ -1,5 +1,5 @@
-//! Conversions to and from the types of the `http` crate, for servers and clients whose HTTP is done
-//! elsewhere.
+//! Conversions to and from the types of the `http` crate, for servers and clients whose HTTP is
+//! done elsewhere.
 
 use bytes::Bytes;
 

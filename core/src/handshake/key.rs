@@ -15,7 +15,8 @@ pub(super) fn encode(nonce: [u8; 16]) -> [u8; 24] {
     key
 }
 
-/// §4.2.1: whether the key is base64 that decodes to 16 bytes. Only its canonical spelling is valid.
+/// §4.2.1: whether the key is base64 that decodes to 16 bytes. Only its canonical spelling is
+/// valid.
 pub(super) fn is_valid(key: &[u8]) -> bool {
     let mut nonce = [0; 18];
     STANDARD.decode_slice(key, &mut nonce) == Ok(16)

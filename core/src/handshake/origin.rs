@@ -1,7 +1,7 @@
 //! Which pages may connect (RFC 6455 section 10.2).
 //!
-//! A browser opens a WebSocket to any server for any page, with the user's cookies, and tells the server
-//! the page's origin. Only the server can refuse, and the check must come before the 101.
+//! A browser opens a WebSocket to any server for any page, with the user's cookies, and tells the
+//! server the page's origin. Only the server can refuse, and the check must come before the 101.
 
 use alloc::{string::String, vec::Vec};
 
@@ -15,8 +15,8 @@ use crate::handshake::{HandshakeError, headers::Lines};
 pub enum Origins {
     /// Every origin, and requests without one.
     Any,
-    /// The host that the request is addressed to, and requests without an origin, which come from other
-    /// programs than browsers. The default.
+    /// The host that the request is addressed to, and requests without an origin, which come from
+    /// other programs than browsers. The default.
     #[default]
     SameHost,
     /// The origins of a list.
@@ -61,8 +61,9 @@ impl OriginList {
     /// Returns a list of origins, each a scheme, host, and port if it is not the scheme's default.
     ///
     /// One `*` in an origin stands for one or more letters, digits, dots and hyphens:
-    /// `https://*.example.com` accepts every subdomain but not `example.com` itself, and `http://localhost:*`
-    /// every port. Requests without an `Origin` are refused; see [`or_missing`](Self::or_missing).
+    /// `https://*.example.com` accepts every subdomain but not `example.com` itself, and
+    /// `http://localhost:*` every port. Requests without an `Origin` are refused; see
+    /// [`or_missing`](Self::or_missing).
     #[must_use]
     pub fn new<I>(patterns: I) -> Self
     where
@@ -112,7 +113,8 @@ const fn is_host_byte(byte: &u8) -> bool {
 
 /// Compares host and port of `Origin` and `Host`, where the scheme's default port may be left out.
 ///
-/// The scheme itself cannot be compared: a server behind a proxy does not know whether TLS was used.
+/// The scheme itself cannot be compared: a server behind a proxy does not know whether TLS was
+/// used.
 fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     let (origin, default_port): (_, &[u8]) = match origin {
         [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..] => (rest, b":443"),

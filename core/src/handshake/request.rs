@@ -1,7 +1,8 @@
 //! Requests (RFC 9112 section 3).
 //!
-//! The request target is handed over as received: nothing is decoded, normalised or resolved. Only what
-//! could be read in two ways is refused: control characters, spaces, `#` and bytes outside ASCII.
+//! The request target is handed over as received: nothing is decoded, normalised or resolved. Only
+//! what could be read in two ways is refused: control characters, spaces, `#` and bytes outside
+//! ASCII.
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::str;

@@ -1,8 +1,8 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2).
 //!
-//! Every check is made on every request, in one order, and whatever fails gets a complete HTTP response
-//! that closes the connection. Responses carry no `Date`, for the core has no clock: a server that
-//! has one adds it with [`Response::headers_mut`].
+//! Every check is made on every request, in one order, and whatever fails gets a complete HTTP
+//! response that closes the connection. Responses carry no `Date`, for the core has no clock: a
+//! server that has one adds it with [`Response::headers_mut`].
 
 use alloc::{
     string::{String, ToString},
@@ -70,8 +70,8 @@ impl ServerOptions {
 
     /// Sets the supported subprotocols, the preferred one first. Default: none.
     ///
-    /// The first that the client offers is selected. If it offers none of them, the connection has no
-    /// subprotocol, and the client decides whether to go on.
+    /// The first that the client offers is selected. If it offers none of them, the connection has
+    /// no subprotocol, and the client decides whether to go on.
     #[must_use]
     pub fn subprotocols<I>(mut self, names: I) -> Self
     where
@@ -185,8 +185,8 @@ impl fmt::Debug for ServerOptions {
     }
 }
 
-/// Returns the response with which an application refuses a request: a body of plain text, after which
-/// the connection is closed.
+/// Returns the response with which an application refuses a request: a body of plain text, after
+/// which the connection is closed.
 #[must_use]
 pub fn reject(status: StatusCode, text: &str) -> Response {
     Response::text(status, text)
@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(headers.get_str("Connection"), Some("close"));
         assert_eq!(headers.get_str("Sec-WebSocket-Version"), Some("13"));
         assert_eq!(headers.get_str("Upgrade"), Some("websocket"));
-        let body = str::from_utf8(response.body()).unwrap();
+        let body = String::from_utf8_lossy(response.body());
         let expected = "Failed to open a WebSocket connection: Sec-WebSocket-Version is not 13.\n";
         assert_eq!(body.strip_suffix(BROWSER_HINT), Some(expected));
 

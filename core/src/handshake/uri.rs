@@ -1,7 +1,7 @@
 //! WebSocket URIs (RFC 6455 section 3).
 //!
-//! Everything that goes into the request is ASCII without spaces or control characters once a [`Uri`]
-//! exists, so that no part of it can break the request line or a header.
+//! Everything that goes into the request is ASCII without spaces or control characters once a
+//! [`Uri`] exists, so that no part of it can break the request line or a header.
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::{
@@ -27,13 +27,13 @@ pub struct Uri {
 impl Uri {
     /// Parses a URI.
     ///
-    /// Characters outside ASCII are percent-encoded in path and query. In the host they need the feature
-    /// `idna`.
+    /// Characters outside ASCII are percent-encoded in path and query. In the host they need the
+    /// feature `idna`.
     ///
     /// # Errors
     ///
-    /// The text is no `ws://` or `wss://` URI, has a fragment (RFC 6455 section 3), or has a character
-    /// that would break the request.
+    /// The text is no `ws://` or `wss://` URI, has a fragment (RFC 6455 section 3), or has a
+    /// character that would break the request.
     pub fn parse(text: &str) -> Result<Self, UriError> {
         check_characters(text)?;
         let (scheme, rest) = text.split_once("://").ok_or(UriError::NoScheme)?;
@@ -77,8 +77,8 @@ impl Uri {
         &self.resource_name
     }
 
-    /// Returns the value of the `Host` header: brackets around an IPv6 address, and the port only where
-    /// it is not the default.
+    /// Returns the value of the `Host` header: brackets around an IPv6 address, and the port only
+    /// where it is not the default.
     #[must_use]
     pub fn authority(&self) -> String {
         let mut authority = match self.host.contains(':') {
@@ -186,8 +186,8 @@ impl core::error::Error for UriError {
 
 /// Whether the value of a `Host` header is a host with an optional port (RFC 9112 section 3.2).
 pub(super) fn is_authority(value: &[u8]) -> bool {
-    let parts = str::from_utf8(value).ok().map(split_port);
-    matches!(parts, Some(Ok((host, _))) if is_host(host))
+    let is_host_and_port = |value| matches!(split_port(value), Ok((host, _)) if is_host(host));
+    is_name(value) || str::from_utf8(value).is_ok_and(is_host_and_port)
 }
 
 const fn default_port(is_secure: bool) -> u16 {
@@ -246,7 +246,8 @@ fn parse_host(host: &str) -> Result<String, UriError> {
     Ok(address.map(String::from).unwrap_or(host))
 }
 
-/// Whether this is a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986 section 3.2.2).
+/// Whether this is a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986 section
+/// 3.2.2).
 ///
 /// Percent-encoding is legal in a name but means nothing to name resolution.
 fn is_host(host: &str) -> bool {
@@ -255,8 +256,12 @@ fn is_host(host: &str) -> bool {
         .and_then(|host| host.strip_suffix(']'))
     {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(is_name_byte),
+        None => is_name(host.as_bytes()),
     }
+}
+
+fn is_name(host: &[u8]) -> bool {
+    !host.is_empty() && host.iter().copied().all(is_name_byte)
 }
 
 const fn is_name_byte(byte: u8) -> bool {
