@@ -205,11 +205,18 @@ fn a_prepared_message_is_compressed_once_and_fits_between_others() {
     let mut pairs: Vec<Pair> = (0..3).map(|_| Pair::compressed(Deflate::new())).collect();
     for pair in &mut pairs {
         for _ in 0..2 {
-            pair.server.send("news from before ".repeat(9).as_str()).unwrap();
+            pair.server
+                .send("news from before ".repeat(9).as_str())
+                .unwrap();
             pair.server.send_prepared(&prepared).unwrap();
-            pair.server.send("news from after ".repeat(9).as_str()).unwrap();
+            pair.server
+                .send("news from after ".repeat(9).as_str())
+                .unwrap();
             pair.to_client();
-            assert_eq!(text(pair.client.next_event()), "news from before ".repeat(9));
+            assert_eq!(
+                text(pair.client.next_event()),
+                "news from before ".repeat(9)
+            );
             assert_eq!(text(pair.client.next_event()), "news ".repeat(100));
             assert_eq!(text(pair.client.next_event()), "news from after ".repeat(9));
         }

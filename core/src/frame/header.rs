@@ -118,13 +118,13 @@ fn check_second(second: u8, opcode: OpCode, side: Side) -> Result<(), ProtocolEr
     Ok(())
 }
 
-/// Checks the payload of a data frame against the limit. What cannot be compressed grows a little when
-/// it is: an encoded frame may be that much larger, and is measured again when it is decoded.
+/// Checks the payload of a data frame against the limit. What cannot be compressed grows when it is:
+/// an encoded frame may be an eighth larger, and is measured again when it is decoded.
 #[inline]
 fn check_size(length: u64, encoded: bool, expected: Expected) -> Result<(), ProtocolError> {
     let limit = expected.limit;
     let growth = match encoded || expected.encoded {
-        true => (limit >> 10).saturating_add(64),
+        true => (limit >> 3).saturating_add(64),
         false => 0,
     };
     if length > limit.saturating_add(growth) {

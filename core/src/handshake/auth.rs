@@ -157,3 +157,87 @@ fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
     let differences = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
     black_box(differences) == 0 && a.len() == b.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(user: &str, password: &str) -> Credentials {
+        Credentials::new(user, password).unwrap()
+    }
+
+    #[test]
+    fn what_was_sent_is_parsed() {
+        let sent = credentials("Aladdin", "open sesame");
+        assert_eq!(sent.header_value(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        for (user, password) in [("", ""), ("a", ""), ("", "b"), ("ü", "p:w:é"), ("a b", " ")] {
+            let sent = credentials(user, password);
+            let parsed = Credentials::from_header(sent.header_value().as_bytes()).unwrap();
+            assert_eq!(parsed, sent);
+            assert_eq!((parsed.user(), parsed.password()), (user, password));
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_compared_without_case() {
+        assert_eq!(
+            Credentials::from_header(b"bAsIc Ojo="),
+            Ok(credentials("", ":"))
+        );
+    }
+
+    #[test]
+    fn malformed_headers_are_told_apart() {
+        let cases: [(&[u8], InvalidCredentials); 10] = [
+            (b"", InvalidCredentials::Scheme),
+            (b"Bearer abc", InvalidCredentials::Scheme),
+            (b"Basicabc", InvalidCredentials::Scheme),
+            (b"Basic", InvalidCredentials::Base64),
+            (b"Basic  Ojo=", InvalidCredentials::Base64),
+            (b"Basic Ojo", InvalidCredentials::Base64),
+            (b"Basic Ojo= x", InvalidCredentials::Base64),
+            (b"Basic /zo=", InvalidCredentials::Utf8),
+            (b"Basic YWJj", InvalidCredentials::MissingColon),
+            (b"Basic AAo6", InvalidCredentials::ControlCharacter),
+        ];
+        for (value, error) in cases {
+            let result = Credentials::from_header(value);
+            assert_eq!(result, Err(error), "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        let colon = Credentials::new("a:b", "c");
+        assert_eq!(colon, Err(InvalidCredentials::ColonInUser));
+        let control = Credentials::new("a", "b\n");
+        assert_eq!(control, Err(InvalidCredentials::ControlCharacter));
+    }
+
+    #[test]
+    fn comparison_heeds_every_byte_and_the_length() {
+        let ours = credentials("user", "secret");
+        for (user, password) in [
+            ("user", "secreT"),
+            ("user", "secre"),
+            ("user", "secrets"),
+            ("User", "secret"),
+            ("", ""),
+        ] {
+            assert_ne!(ours, credentials(user, password));
+        }
+        assert_eq!(ours, ours.clone());
+    }
+
+    #[test]
+    fn debug_shows_neither_user_nor_password() {
+        let debug = format!("{:?}", credentials("alice", "secret"));
+        assert_eq!(debug, "Credentials(<redacted>)");
+    }
+
+    #[test]
+    fn a_challenge_quotes_its_realm() {
+        let challenge = basic_challenge(r#"a "b" \c"#);
+        assert_eq!(challenge, r#"Basic realm="a \"b\" \\c", charset="UTF-8""#);
+    }
+}

@@ -1,8 +1,8 @@
 //! The body of a response that refuses the handshake (RFC 9112 sections 6 and 7).
 //!
-//! Enough of it is kept to tell what went wrong; once that much is there, the rest is not waited for.
-//! Lengths are strictly digits: no sign, no space, no `0x`. Trailers are not read, for the connection
-//! ends with the body.
+//! Enough of it is kept to tell what went wrong; once that much is there, the rest is not waited
+//! for. Lengths are strictly digits: no sign, no space, no `0x`. Trailers are not read, for the
+//! connection ends with the body.
 
 use alloc::vec::Vec;
 use core::{fmt, mem, str};
@@ -149,7 +149,7 @@ impl State {
         if headers.contains("Transfer-Encoding") {
             return Self::of_transfer_encoding(headers);
         }
-        match headers.single("Content-Length") {
+        match headers.lines("Content-Length").single() {
             Ok(None) => Ok(Self::UntilEof),
             Ok(Some(length)) => match parse_length(length, 10) {
                 Some(0) => Ok(Self::Done),
@@ -161,7 +161,7 @@ impl State {
     }
 
     fn of_transfer_encoding(headers: &Headers) -> Result<Self, BodyError> {
-        match headers.single("Transfer-Encoding") {
+        match headers.lines("Transfer-Encoding").single() {
             Ok(Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(Self::ChunkSize { line: Vec::new() })
             }
@@ -239,5 +239,201 @@ impl core::error::Error for BodyError {}
 impl From<BodyError> for HandshakeError {
     fn from(error: BodyError) -> Self {
         Self::Body(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::handshake::StatusCode;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
+
+    fn response(status: u16, headers: &[(&str, &str)]) -> Response {
+        let mut response = Response::new(StatusCode::new(status).unwrap());
+        for (name, value) in headers {
+            response.headers_mut().append(name, value).unwrap();
+        }
+        response
+    }
+
+    const LENGTH: (&str, &str) = ("Content-Length", "3");
+
+    /// Reads a body whole and byte by byte, which must agree; returns what was kept, whether it
+    /// was cut, and whether it is done before the end of the stream.
+    #[track_caller]
+    fn read(
+        response: &Response,
+        body: &[u8],
+        limit: usize,
+    ) -> Result<(String, bool, bool), BodyError> {
+        let whole = read_in(response, [body], limit);
+        assert_eq!(read_in(response, body.chunks(1), limit), whole);
+        whole
+    }
+
+    fn read_in<'a>(
+        response: &Response,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+        limit: usize,
+    ) -> Result<(String, bool, bool), BodyError> {
+        let mut reader = BodyReader::new(response, limit)?;
+        for part in parts {
+            reader.receive(part)?;
+        }
+        let done = reader.is_done();
+        reader.receive_eof()?;
+        let mut response = response.clone();
+        reader.finish(&mut response);
+        let kept = String::from_utf8(response.body().to_vec()).unwrap();
+        Ok((kept, response.is_body_truncated(), done))
+    }
+
+    #[test]
+    fn a_body_ends_where_its_headers_say() {
+        let cases: [(u16, Fields, &str, &str, bool); 12] = [
+            (404, &[], "abc", "abc", false),
+            (404, &[], "", "", false),
+            (404, &[LENGTH], "abc", "abc", true),
+            (404, &[LENGTH], "abcdef", "abc", true),
+            (404, &[("content-length", "0")], "abc", "", true),
+            (404, &[("Content-Length", "000003")], "abc", "abc", true),
+            (404, &[CHUNKED], "3\r\nabc\r\n0\r\n\r\n", "abc", true),
+            (
+                404,
+                &[CHUNKED],
+                "3;x=\"y\"\r\nabc\r\n00A\r\n0123456789\r\n0\r\n",
+                "abc0123456789",
+                true,
+            ),
+            (
+                404,
+                &[CHUNKED, LENGTH],
+                "1\r\na\r\n0\r\nT: r\r\n\r\n",
+                "a",
+                true,
+            ),
+            (100, &[LENGTH], "abc", "", true),
+            (204, &[CHUNKED], "abc", "", true),
+            (304, &[LENGTH], "abc", "", true),
+        ];
+        for (status, headers, body, kept, done) in cases {
+            let result = read(&response(status, headers), body.as_bytes(), 100);
+            assert_eq!(
+                result,
+                Ok((kept.into(), false, done)),
+                "{status} {headers:?} {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_exceeds_the_limit_is_cut_and_not_waited_for() {
+        let cases: [(Fields, &str, bool); 6] = [
+            (&[], "abcd", false),
+            (&[], "abcde", true),
+            (&[("Content-Length", "999999999999999")], "abcde", true),
+            (&[("Content-Length", "4")], "abcd", false),
+            (&[CHUNKED], "2\r\nab\r\n2\r\ncd\r\n0\r\n", false),
+            (&[CHUNKED], "2\r\nab\r\n3\r\ncde", true),
+        ];
+        for (headers, body, truncated) in cases {
+            let result = read(&response(404, headers), body.as_bytes(), 4);
+            let (kept, cut, done) = result.unwrap();
+            assert_eq!((kept.as_str(), cut), ("abcd", truncated), "{headers:?}");
+            assert_eq!(done, truncated || !headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn lengths_are_strictly_digits() {
+        for length in [
+            "",
+            "+3",
+            "-3",
+            "3_0",
+            "0x3",
+            "3 ",
+            "3,3",
+            "3.0",
+            "٣",
+            "9999999999999999",
+        ] {
+            let response = response(404, &[("Content-Length", length.trim_end())]);
+            let expected = match length {
+                "3 " => Ok(("abc".into(), false, true)),
+                _ => Err(BodyError::ContentLength),
+            };
+            assert_eq!(read(&response, b"abc", 100), expected, "{length:?}");
+        }
+        let twice = [("Content-Length", "3"), ("Content-Length", "3")];
+        let result = read(&response(404, &twice), b"abc", 100);
+        assert_eq!(result, Err(BodyError::ContentLength));
+    }
+
+    #[test]
+    fn other_codings_are_refused() {
+        for coding in [
+            "gzip, chunked",
+            "chunked, chunked",
+            "identity",
+            "",
+            "xchunked",
+        ] {
+            let result = read(&response(404, &[("Transfer-Encoding", coding)]), b"", 100);
+            assert_eq!(result, Err(BodyError::TransferEncoding), "{coding}");
+        }
+        let result = read(&response(404, &[CHUNKED, CHUNKED]), b"", 100);
+        assert_eq!(result, Err(BodyError::TransferEncoding));
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        let long_line = "1;".to_owned() + &"x".repeat(MAX_LINE);
+        let bodies = [
+            "+3\r\nabc\r\n",
+            "0x3\r\nabc\r\n",
+            "3 \r\nabc\r\n",
+            "\r\nabc\r\n",
+            ";x\r\n",
+            "3\nabc\r\n",
+            "30\nabc\r\n0\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n",
+            "3\r\nabc\rX\n",
+            "1000000000000000\r\n",
+            &long_line,
+        ];
+        for body in bodies {
+            let result = read(&response(404, &[CHUNKED]), body.as_bytes(), 100);
+            assert_eq!(result, Err(BodyError::Chunk), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_an_error_and_is_kept() {
+        let chunks = [
+            "3",
+            "3\r\n",
+            "3\r\nab",
+            "3\r\nabc",
+            "3\r\nabc\r\n",
+            "3\r\nabc\r\n0\r",
+        ];
+        for body in chunks {
+            let result = read(&response(404, &[CHUNKED]), body.as_bytes(), 100);
+            assert_eq!(result, Err(BodyError::Incomplete), "{body:?}");
+        }
+        let mut response = response(404, &[("Content-Length", "3")]);
+        let mut reader = BodyReader::new(&response, 100).unwrap();
+        assert_eq!(reader.receive(b"ab"), Ok(false));
+        assert_eq!(reader.receive_eof(), Err(BodyError::Incomplete));
+        reader.finish(&mut response);
+        assert_eq!(response.body(), "ab");
+        assert!(response.is_body_truncated());
     }
 }

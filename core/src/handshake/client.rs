@@ -1,7 +1,8 @@
 //! The client's side of the opening handshake (RFC 6455 section 4.1).
 //!
-//! The request is the one source of truth: the key, the subprotocols and the extensions that a response
-//! must answer are read from it, so that a request edited before it is sent is checked as it was sent.
+//! The request is the one source of truth: the key, the subprotocols and the extensions that a
+//! response must answer are read from it, so that a request edited before it is sent is checked as
+//! it was sent.
 
 use alloc::{
     boxed::Box,
@@ -15,7 +16,7 @@ use crate::handshake::{
     Credentials, ExtensionList, ExtensionOffer, HandshakeError, Headers, HttpVersion,
     InvalidHeader, Negotiated, Request, Response, StatusCode, Uri,
     grammar::{has_token, tokens},
-    headers::check_token,
+    headers::{Lines, check_token},
     key,
 };
 
@@ -81,8 +82,8 @@ impl ClientOptions {
         self
     }
 
-    /// Sends more headers, after the others. `Host`, `Authorization`, `Origin` and `User-Agent` replace
-    /// what would be sent otherwise.
+    /// Sends more headers, after the others. `Host`, `Authorization`, `Origin` and `User-Agent`
+    /// replace what would be sent otherwise.
     #[must_use]
     pub fn headers(mut self, headers: Headers) -> Self {
         self.headers = headers;
@@ -132,7 +133,7 @@ impl ClientHandshake {
     pub fn check(&self, response: &Response) -> Result<Negotiated, HandshakeError> {
         let headers = response.headers();
         check_status(response)?;
-        if !has_token(headers, "Connection", "upgrade")? {
+        if !has_token(&headers.lines("Connection"), "upgrade")? {
             return Err(HandshakeError::NoUpgrade { name: "Connection" });
         }
         check_upgrade(headers)?;
@@ -143,9 +144,13 @@ impl ClientHandshake {
         })
     }
 
+    fn sent(&self, name: &'static str) -> Lines<'_> {
+        self.request.headers().lines(name)
+    }
+
     fn check_accept(&self, headers: &Headers) -> Result<(), HandshakeError> {
-        let key = self.request.headers().required("Sec-WebSocket-Key")?;
-        let received = headers.required("Sec-WebSocket-Accept")?;
+        let key = self.sent("Sec-WebSocket-Key").required()?;
+        let received = headers.lines("Sec-WebSocket-Accept").required()?;
         let expected = key::accept_value(key);
         match received == expected {
             true => Ok(()),
@@ -156,13 +161,15 @@ impl ClientHandshake {
         }
     }
 
-    /// §4.1: an extension that was not offered fails the handshake, and so does one accepted twice.
+    /// §4.1: an extension that was not offered fails the handshake; so does one accepted twice.
     fn extensions(&self, headers: &Headers) -> Result<ExtensionList, HandshakeError> {
-        let accepted = ExtensionList::from_headers(headers)?;
+        const NAME: &str = "Sec-WebSocket-Extensions";
+
+        let accepted = ExtensionList::from_lines(&headers.lines(NAME))?;
         if accepted.is_empty() {
             return Ok(accepted);
         }
-        let offered = ExtensionList::from_headers(self.request.headers())?;
+        let offered = ExtensionList::from_lines(&self.sent(NAME))?;
         for (index, extension) in accepted.iter().enumerate() {
             let is_same = |other: &ExtensionOffer| other.name() == extension.name();
             if !offered.iter().any(is_same) {
@@ -178,14 +185,15 @@ impl ClientHandshake {
     fn subprotocol(&self, headers: &Headers) -> Result<Option<ByteString>, HandshakeError> {
         const NAME: &str = "Sec-WebSocket-Protocol";
 
-        let mut selected = tokens(headers, NAME);
+        let lines = headers.lines(NAME);
+        let mut selected = tokens(&lines);
         let Some(name) = selected.next().transpose()? else {
             return Ok(None);
         };
         if selected.next().is_some() {
             return Err(HandshakeError::RepeatedHeader(NAME));
         }
-        for offer in tokens(self.request.headers(), NAME) {
+        for offer in tokens(&self.sent(NAME)) {
             if offer? == name {
                 return Ok(Some(name.into()));
             }
@@ -278,7 +286,8 @@ fn check_status(response: &Response) -> Result<(), HandshakeError> {
 
 /// §4.1: the server names the one protocol that it switches to.
 fn check_upgrade(headers: &Headers) -> Result<(), HandshakeError> {
-    let mut protocols = tokens(headers, "Upgrade");
+    let lines = headers.lines("Upgrade");
+    let mut protocols = tokens(&lines);
     let first = protocols.next().transpose()?;
     match (first, protocols.next().transpose()?) {
         (Some(name), None) if name.eq_ignore_ascii_case("websocket") => Ok(()),
@@ -288,4 +297,281 @@ fn check_upgrade(headers: &Headers) -> Result<(), HandshakeError> {
 
 fn printable(value: &[u8]) -> ByteString {
     String::from_utf8_lossy(value).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::HeadLimits;
+
+    const NAME: &str = "Sec-WebSocket-Protocol";
+
+    fn handshake(uri: &str, options: &ClientOptions) -> Result<ClientHandshake, InvalidHeader> {
+        ClientHandshake::new(&Uri::parse(uri).unwrap(), *b"the sample nonce", options)
+    }
+
+    fn lines(handshake: &ClientHandshake) -> Vec<String> {
+        let mut out = Vec::new();
+        handshake.request().write_to(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.split("\r\n").map(String::from).collect()
+    }
+
+    /// The response of a server that accepts, with one header replaced by these lines.
+    fn response(replaced: &str, values: &[&str]) -> Response {
+        let mut response = Response::new(StatusCode::SWITCHING_PROTOCOLS);
+        let headers = response.headers_mut();
+        headers.append("Upgrade", "websocket").unwrap();
+        headers.append("Connection", "Upgrade").unwrap();
+        let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        headers.append("Sec-WebSocket-Accept", accept).unwrap();
+        headers.remove(replaced);
+        for value in values {
+            headers.append(replaced, value).unwrap();
+        }
+        response
+    }
+
+    fn check(
+        options: &ClientOptions,
+        replaced: &str,
+        values: &[&str],
+    ) -> Result<Negotiated, HandshakeError> {
+        let handshake = handshake("ws://h", options).unwrap();
+        handshake.check(&response(replaced, values))
+    }
+
+    #[test]
+    fn the_request_has_its_headers_in_order() {
+        let mut extra = Headers::new();
+        extra.append("X-Extra", "1").unwrap();
+        let options = ClientOptions::new()
+            .subprotocols(["chat", "superchat"])
+            .extensions("x; y=1, z".parse().unwrap())
+            .origin("http://example.com")
+            .user_agent("test/1")
+            .headers(extra);
+        let handshake = handshake("wss://u:p@Example.com:1/chat?x", &options).unwrap();
+        let expected = [
+            "GET /chat?x HTTP/1.1",
+            "Host: example.com:1",
+            "Authorization: Basic dTpw",
+            "Origin: http://example.com",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Extensions: x; y=1, z",
+            "Sec-WebSocket-Protocol: chat, superchat",
+            "User-Agent: test/1",
+            "X-Extra: 1",
+            "",
+            "",
+        ];
+        assert_eq!(lines(&handshake), expected);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_sent() {
+        let handshake = handshake("ws://h", &ClientOptions::new()).unwrap();
+        let expected = [
+            "GET / HTTP/1.1",
+            "Host: h",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+            "",
+            "",
+        ];
+        assert_eq!(lines(&handshake), expected);
+    }
+
+    #[test]
+    fn given_headers_replace_defaults_but_not_those_of_the_handshake() {
+        let mut extra = Headers::new();
+        extra.append("host", "other").unwrap();
+        extra.append("authorization", "Bearer x").unwrap();
+        let options = ClientOptions::new().headers(extra);
+        let request = handshake("ws://u:p@h", &options).unwrap().request;
+        let values = |name| request.headers().get_all(name).collect::<Vec<_>>();
+        assert_eq!(values("Host"), [b"other"]);
+        assert_eq!(values("Authorization"), [b"Bearer x"]);
+
+        for reserved in RESERVED {
+            let mut extra = Headers::new();
+            extra.append(&reserved.to_lowercase(), "x").unwrap();
+            let options = ClientOptions::new().headers(extra);
+            let name = reserved.into();
+            let error = Err(InvalidHeader::Reserved { name });
+            assert_eq!(handshake("ws://h", &options), error);
+        }
+    }
+
+    #[test]
+    fn injection_through_options_is_refused() {
+        let value = |name: &str, byte, offset| {
+            let name = name.into();
+            Err(InvalidHeader::Value { name, byte, offset })
+        };
+        let options = ClientOptions::new();
+        let cases = [
+            (
+                options.clone().origin("a\r\nX: b"),
+                value("Origin", b'\r', 1),
+            ),
+            (
+                options.clone().user_agent("a\nb"),
+                value("User-Agent", b'\n', 1),
+            ),
+            (
+                options.clone().subprotocols(["a", "b\r\n"]),
+                value(NAME, b'\r', 1),
+            ),
+            (options.clone().subprotocols(["a,b"]), value(NAME, b',', 1)),
+            (options.clone().subprotocols(["a b"]), value(NAME, b' ', 1)),
+            (
+                options.subprotocols([""]),
+                Err(InvalidHeader::Empty { name: NAME.into() }),
+            ),
+        ];
+        for (options, error) in cases {
+            assert_eq!(handshake("ws://h", &options), error);
+        }
+    }
+
+    #[test]
+    fn a_good_response_is_accepted() {
+        let options = ClientOptions::new();
+        let agreed = Ok(Negotiated::default());
+        assert_eq!(check(&options, "X", &[]), agreed);
+        assert_eq!(check(&options, "Upgrade", &["WebSocket"]), agreed);
+        assert_eq!(
+            check(&options, "Connection", &["keep-alive, UPGRADE"]),
+            agreed
+        );
+        assert_eq!(
+            check(&options, "Connection", &["keep-alive", "upgrade"]),
+            agreed
+        );
+        assert_eq!(check(&options, "Content-Length", &["5"]), agreed);
+        assert_eq!(check(&options, "Transfer-Encoding", &["chunked"]), agreed);
+    }
+
+    #[test]
+    fn connection_and_upgrade_must_name_the_change() {
+        let options = ClientOptions::new();
+        for (name, values) in [
+            ("Connection", &[][..]),
+            ("Connection", &["close"]),
+            ("Connection", &["upgraded"]),
+            ("Upgrade", &[]),
+            ("Upgrade", &["h2c"]),
+            ("Upgrade", &["websocket, h2c"]),
+            ("Upgrade", &["websocket", "websocket"]),
+        ] {
+            let error = Err(HandshakeError::NoUpgrade { name });
+            assert_eq!(check(&options, name, values), error, "{values:?}");
+        }
+        for name in ["Connection", "Upgrade"] {
+            let result = check(&options, name, &["a b"]);
+            assert!(matches!(result, Err(HandshakeError::InvalidHeader { .. })));
+        }
+    }
+
+    #[test]
+    fn accept_must_belong_to_the_key() {
+        const ACCEPT: &str = "Sec-WebSocket-Accept";
+
+        let options = ClientOptions::new();
+        let missing = Err(HandshakeError::MissingHeader(ACCEPT));
+        assert_eq!(check(&options, ACCEPT, &[]), missing);
+        let expected = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        let repeated = Err(HandshakeError::RepeatedHeader(ACCEPT));
+        assert_eq!(check(&options, ACCEPT, &[expected, expected]), repeated);
+        for received in [
+            "",
+            "S3PPLMBITXAQ9KYGZZHZRBK+XOO=",
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo",
+            "x",
+        ] {
+            let error = HandshakeError::Accept {
+                expected: expected.into(),
+                received: received.into(),
+            };
+            assert_eq!(check(&options, ACCEPT, &[received]), Err(error));
+        }
+    }
+
+    #[test]
+    fn extensions_must_have_been_offered() {
+        const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+        let none = ClientOptions::new();
+        let offers = ClientOptions::new().extensions("x; a, y".parse().unwrap());
+        let agreed = check(&offers, EXTENSIONS, &["y; b=1", "x"]).unwrap();
+        assert_eq!(agreed.extensions.to_string(), "y; b=1, x");
+        let error = |name: &str, problem| {
+            let name = name.into();
+            Err(HandshakeError::Extension { name, problem })
+        };
+        let not_offered = "accepted by the server but not offered";
+        assert_eq!(check(&none, EXTENSIONS, &["x"]), error("x", not_offered));
+        assert_eq!(
+            check(&offers, EXTENSIONS, &["x, z"]),
+            error("z", not_offered)
+        );
+        assert_eq!(check(&offers, EXTENSIONS, &["X"]), error("X", not_offered));
+        let twice = error("x", "accepted twice by the server");
+        assert_eq!(check(&offers, EXTENSIONS, &["x, y, x"]), twice);
+        for malformed in ["", "x;", "x; a=\"", "x y"] {
+            let result = check(&offers, EXTENSIONS, &[malformed]);
+            assert!(matches!(result, Err(HandshakeError::InvalidHeader { .. })));
+        }
+    }
+
+    #[test]
+    fn the_subprotocol_must_be_one_that_was_offered() {
+        let none = ClientOptions::new();
+        let offers = ClientOptions::new().subprotocols(["chat", "superchat"]);
+        let agreed = check(&offers, NAME, &["superchat"]).unwrap();
+        assert_eq!(agreed.subprotocol.as_deref(), Some("superchat"));
+        assert_eq!(check(&offers, NAME, &[]).unwrap().subprotocol, None);
+        for (options, selected) in [(&none, "chat"), (&offers, "other"), (&offers, "Chat")] {
+            let error = HandshakeError::UnexpectedSubprotocol(selected.into());
+            assert_eq!(check(options, NAME, &[selected]), Err(error));
+        }
+        let several = Err(HandshakeError::RepeatedHeader(NAME));
+        assert_eq!(check(&offers, NAME, &["chat, superchat"]), several);
+        assert_eq!(check(&offers, NAME, &["chat", "chat"]), several);
+    }
+
+    #[test]
+    fn any_other_status_is_given_out_with_its_response() {
+        let handshake = handshake("ws://h", &ClientOptions::new()).unwrap();
+        for status in [100, 200, 204, 301, 401, 407, 426, 500] {
+            let status = StatusCode::new(status).unwrap();
+            let response = Response::text(status, "because");
+            let error = HandshakeError::Refused(Box::new(response.clone()));
+            assert_eq!(handshake.check(&response), Err(error));
+        }
+    }
+
+    #[test]
+    fn http_1_0_cannot_switch() {
+        let head = b"HTTP/1.0 101 Switching Protocols\r\n\r\n";
+        let response = Response::parse(head, &HeadLimits::default()).unwrap();
+        let handshake = handshake("ws://h", &ClientOptions::new()).unwrap();
+        let error = HandshakeError::HttpVersion(HttpVersion::Http10);
+        assert_eq!(handshake.check(&response), Err(error));
+    }
+
+    #[test]
+    fn an_edited_request_is_checked_as_it_was_sent() {
+        let mut request = handshake("ws://h", &ClientOptions::new()).unwrap().request;
+        request.headers_mut().append(NAME, "chat").unwrap();
+        let handshake = ClientHandshake::from(request);
+        let negotiated = handshake.check(&response(NAME, &["chat"])).unwrap();
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("chat"));
+    }
 }

@@ -198,3 +198,61 @@ fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result
     let start = body.get(..SHOWN).unwrap_or(body).escape_ascii();
     write!(f, "; first bytes of body: \"{start}\"")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: StatusCode, location: &str, body: &'static str) -> String {
+        let mut response = Response::new(status);
+        response.headers_mut().append("Location", location).unwrap();
+        response.set_body(body);
+        HandshakeError::Refused(Box::new(response)).to_string()
+    }
+
+    #[test]
+    fn a_refusal_tells_status_redirect_and_body() {
+        let found = StatusCode::new(302).unwrap();
+        assert_eq!(
+            refused(found, "https://b/", ""),
+            "server answered 302 Found instead of 101, a redirect to https://b/"
+        );
+        assert_eq!(
+            refused(StatusCode::NOT_FOUND, "https://b/", "no\r\nsuch page"),
+            "server answered 404 Not Found instead of 101; \
+             first bytes of body: \"no\\r\\nsuch page\""
+        );
+        let long = "x".repeat(1000).leak();
+        assert!(refused(StatusCode::NOT_FOUND, "", long).len() < 200);
+    }
+
+    #[test]
+    fn texts_are_lower_case_without_full_stop() {
+        let errors = [
+            HandshakeError::MissingHeader("Host"),
+            HandshakeError::Method,
+            HandshakeError::OriginNotAllowed(None),
+            HandshakeError::rejected(StatusCode::FORBIDDEN, "no"),
+            HandshakeError::Head(HeadError::LooksLikeTls),
+            HandshakeError::Body(BodyError::Chunk),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.starts_with(char::is_lowercase), "{text}");
+            assert!(!text.ends_with('.'), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_cause_is_the_source_and_not_repeated() {
+        let error = HandshakeError::Head(HeadError::LooksLikeTls);
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("wss://"));
+        assert!(!error.to_string().contains(&cause));
+    }
+
+    #[test]
+    fn an_error_is_small() {
+        assert!(size_of::<HandshakeError>() <= 80);
+    }
+}

@@ -1,7 +1,8 @@
-//! Grammars of header values: lists of tokens and of extensions (RFC 6455 section 9.1, RFC 9110 section 5.6).
+//! Grammars of header values: lists of tokens and of extensions (RFC 6455 section 9.1, RFC 9110
+//! section 5.6).
 //!
-//! Several lines of one header are one list, and empty elements of a list are skipped. Every parser here
-//! goes over its input once, from left to right, and never back.
+//! Several lines of one header are one list, and empty elements of a list are skipped. Every
+//! parser here goes over its input once, from left to right, and never back.
 
 use alloc::vec::Vec;
 use core::{
@@ -13,8 +14,9 @@ use core::{
 use bytestring::ByteString;
 
 use crate::handshake::{
-    HandshakeError, Headers,
-    headers::{is_token, is_token_byte},
+    HandshakeError,
+    ascii::{is_token, is_token_byte},
+    headers::Lines,
 };
 
 /// Where a header value departs from its grammar.
@@ -146,14 +148,12 @@ impl ExtensionList {
         Self(Vec::new())
     }
 
-    /// Parses all lines of the header as one list; no line is an empty list.
-    pub(super) fn from_headers(headers: &Headers) -> Result<Self, HandshakeError> {
-        const NAME: &str = "Sec-WebSocket-Extensions";
-
+    /// Parses all lines of a header as one list; no line is an empty list.
+    pub(super) fn from_lines(lines: &Lines<'_>) -> Result<Self, HandshakeError> {
         let mut list = Self::new();
-        for line in headers.get_all(NAME) {
+        for line in lines.iter() {
             list.parse_line(line)
-                .map_err(|cause| HandshakeError::InvalidHeader { name: NAME, cause })?;
+                .map_err(|cause| lines.invalid(cause))?;
         }
         Ok(list)
     }
@@ -217,24 +217,28 @@ impl fmt::Display for ExtensionList {
 ///
 /// Fails where the header is there and has no element.
 pub(super) fn tokens<'a>(
-    headers: &'a Headers,
-    name: &'static str,
+    lines: &Lines<'a>,
 ) -> impl Iterator<Item = Result<&'a str, HandshakeError>> {
-    headers
-        .get_all(name)
+    lines
+        .iter()
         .flat_map(Tokens::new)
-        .map(move |token| token.map_err(|cause| HandshakeError::InvalidHeader { name, cause }))
+        .map(|token| token.map(as_str).map_err(|cause| lines.invalid(cause)))
 }
 
 /// Whether a list of tokens has this one, in any case. The whole list must be well-formed.
-pub(super) fn has_token(
-    headers: &Headers,
-    name: &'static str,
-    wanted: &str,
-) -> Result<bool, HandshakeError> {
+pub(super) fn has_token(lines: &Lines<'_>, wanted: &str) -> Result<bool, HandshakeError> {
     let mut found = false;
-    for token in tokens(headers, name) {
-        found |= token?.eq_ignore_ascii_case(wanted);
+    for line in lines.iter() {
+        found |= line.eq_ignore_ascii_case(wanted.as_bytes())
+            || line_has_token(line, wanted).map_err(|cause| lines.invalid(cause))?;
+    }
+    Ok(found)
+}
+
+fn line_has_token(line: &[u8], wanted: &str) -> Result<bool, GrammarError> {
+    let mut found = false;
+    for token in Tokens::new(line) {
+        found |= token?.eq_ignore_ascii_case(wanted.as_bytes());
     }
     Ok(found)
 }
@@ -254,7 +258,7 @@ impl<'a> Tokens<'a> {
 }
 
 impl<'a> Iterator for Tokens<'a> {
-    type Item = Result<&'a str, GrammarError>;
+    type Item = Result<&'a [u8], GrammarError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let was_empty = mem::replace(&mut self.is_empty, false);
@@ -271,6 +275,9 @@ impl<'a> Iterator for Tokens<'a> {
 struct Cursor<'a> {
     rest: &'a [u8],
     whole: usize,
+    /// How many bytes were looked at.
+    #[cfg(test)]
+    work: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -278,6 +285,8 @@ impl<'a> Cursor<'a> {
         Self {
             rest: value,
             whole: value.len(),
+            #[cfg(test)]
+            work: 0,
         }
     }
 
@@ -292,18 +301,18 @@ impl<'a> Cursor<'a> {
         Ok(!self.rest.is_empty())
     }
 
-    fn protocol(&mut self) -> Result<&'a str, GrammarError> {
+    fn protocol(&mut self) -> Result<&'a [u8], GrammarError> {
         let start = self.rest;
         self.token()?;
         if self.skip(b'/') {
             self.token()?;
         }
         let length = start.len().saturating_sub(self.rest.len());
-        Ok(as_str(start.get(..length).unwrap_or_default()))
+        Ok(start.get(..length).unwrap_or_default())
     }
 
     fn extension(&mut self) -> Result<ExtensionOffer, GrammarError> {
-        let name = self.token()?.into();
+        let name = as_str(self.token()?).into();
         let mut params = Vec::new();
         while self.skip_past_whitespace(b';') {
             self.skip_whitespace();
@@ -313,7 +322,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn param(&mut self) -> Result<ExtensionParam, GrammarError> {
-        let name = self.token()?.into();
+        let name = as_str(self.token()?).into();
         let value = match self.skip_past_whitespace(b'=') {
             true => Some(self.param_value()?),
             false => None,
@@ -325,7 +334,7 @@ impl<'a> Cursor<'a> {
         self.skip_whitespace();
         match self.skip(b'"') {
             true => self.quoted_token(),
-            false => Ok(self.token()?.into()),
+            false => Ok(as_str(self.token()?).into()),
         }
     }
 
@@ -344,10 +353,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn token(&mut self) -> Result<&'a str, GrammarError> {
+    fn token(&mut self) -> Result<&'a [u8], GrammarError> {
         match self.take_while(is_token_byte) {
             [] => Err(self.expected("a token")),
-            token => Ok(as_str(token)),
+            token => Ok(token),
         }
     }
 
@@ -379,6 +388,10 @@ impl<'a> Cursor<'a> {
             .split_at_checked(end.unwrap_or(self.rest.len()))
             .unwrap_or_default();
         self.rest = rest;
+        #[cfg(test)]
+        {
+            self.work += taken.len() + 1;
+        }
         taken
     }
 
@@ -390,4 +403,171 @@ impl<'a> Cursor<'a> {
 /// Tokens are ASCII.
 fn as_str(token: &[u8]) -> &str {
     str::from_utf8(token).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::Headers;
+
+    fn headers(name: &str, lines: &[&str]) -> Headers {
+        let mut headers = Headers::new();
+        for line in lines {
+            headers.append(name, line).unwrap();
+        }
+        headers
+    }
+
+    fn parse_tokens(lines: &[&str]) -> Result<Vec<String>, HandshakeError> {
+        tokens(&headers("Upgrade", lines).lines("Upgrade"))
+            .map(|token| token.map(String::from))
+            .collect()
+    }
+
+    fn extensions(line: &str) -> Result<String, GrammarError> {
+        line.parse::<ExtensionList>().map(|list| list.to_string())
+    }
+
+    #[test]
+    fn lists_skip_empty_elements_and_span_lines() {
+        let cases: [(&[&str], &[&str]); 9] = [
+            (&[], &[]),
+            (&["a"], &["a"]),
+            (&["keep-alive, Upgrade"], &["keep-alive", "Upgrade"]),
+            (&["a,b"], &["a", "b"]),
+            (&[" a \t,\t b "], &["a", "b"]),
+            (&[",, a,,b, ,"], &["a", "b"]),
+            (&["a, b", "c"], &["a", "b", "c"]),
+            (&["a, a"], &["a", "a"]),
+            (&["HTTP/2.0, websocket"], &["HTTP/2.0", "websocket"]),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(parse_tokens(lines).unwrap(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_lists_are_refused_at_their_offset() {
+        let cases: [(&[&str], &str, usize); 10] = [
+            (&[""], "a token", 0),
+            (&[",,"], "a token", 2),
+            (&["a b"], "a comma", 2),
+            (&["a; b"], "a comma", 1),
+            (&["a, \"b\""], "a token", 3),
+            (&["a/"], "a token", 2),
+            (&["a/b/c"], "a comma", 3),
+            (&["/a"], "a token", 0),
+            (&["a", ","], "a token", 1),
+            (&["é"], "a token", 0),
+        ];
+        for (lines, expected, offset) in cases {
+            let cause = GrammarError::new(expected, offset);
+            let name = "Upgrade";
+            let error = HandshakeError::InvalidHeader { name, cause };
+            assert_eq!(parse_tokens(lines), Err(error), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_counts_only_in_a_wellformed_list() {
+        let has = |line| has_token(&headers("Upgrade", &[line]).lines("Upgrade"), "websocket");
+        assert_eq!(has("h2c, WebSocket"), Ok(true));
+        assert_eq!(has("websocket, h2c"), Ok(true));
+        assert_eq!(has("websockets, webs"), Ok(false));
+        assert!(has("websocket, (").is_err());
+    }
+
+    #[test]
+    fn extensions_are_parsed_and_written() {
+        let cases = [
+            ("a", "a"),
+            ("a,b", "a, b"),
+            ("a;x", "a; x"),
+            ("a ;\tx = 1 ; y , b;z", "a; x=1; y, b; z"),
+            (r#"a; x="1""#, "a; x=1"),
+            (r#"a; x="1\2\3";y"#, "a; x=123; y"),
+            (",a,,b,", "a, b"),
+            ("a; x; x", "a; x; x"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(extensions(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn malformed_extensions_are_refused_at_their_offset() {
+        let cases = [
+            ("", "an extension", 0),
+            (" , ,", "an extension", 4),
+            (";", "a token", 0),
+            ("a;", "a token", 2),
+            ("a; ;x", "a token", 3),
+            ("a;x=", "a token", 4),
+            ("a;=1", "a token", 2),
+            ("a b", "a comma", 2),
+            ("a;x=1 2", "a comma", 6),
+            (r#"a;x="1"#, "a closing quote", 6),
+            (r#"a;x="1\"#, "a closing quote", 7),
+            (r#"a;x="""#, "a quoted token", 5),
+            (r#"a;x="1 2""#, "a quoted token", 5),
+            (r#"a;x="\"""#, "a quoted token", 5),
+            (r#"a;x="1"2"#, "a comma", 7),
+            (r#"a;x="1\"2""#, "a quoted token", 5),
+            (r#"a;b="\c\c\c"#, "a closing quote", 11),
+        ];
+        for (line, expected, offset) in cases {
+            let error = Err(GrammarError::new(expected, offset));
+            assert_eq!(extensions(line), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_extensions_are_one_list() {
+        let parse = |lines| ExtensionList::from_lines(&headers("X", lines).lines("X"));
+        let list = parse(&["a; x=1, b", "c"]).unwrap();
+        let names: Vec<_> = list.iter().map(ExtensionOffer::name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let [param] = list[0].params() else { panic!() };
+        assert_eq!((param.name(), param.value()), ("x", Some("1")));
+        assert_eq!(parse(&[]), Ok(ExtensionList::new()));
+        assert!(parse(&["a", ""]).is_err());
+    }
+
+    #[test]
+    fn a_built_offer_equals_a_parsed_one() {
+        let built = ExtensionOffer::new("permessage-deflate")
+            .with_param("client_max_window_bits", None)
+            .with_param("server_max_window_bits", Some(10));
+        let text = "permessage-deflate; client_max_window_bits; server_max_window_bits=10";
+        assert_eq!(Ok(ExtensionList::from_iter([built])), text.parse());
+    }
+
+    #[test]
+    fn parsing_is_linear_in_hostile_input() {
+        for unit in [
+            " ",
+            ",",
+            "a,",
+            "a;",
+            "a;b=",
+            "\\c",
+            "\t,",
+            "a/",
+            "\"",
+            "a ; b = \"\\c\" , ",
+        ] {
+            for start in ["", "a;b=\""] {
+                for size in [1_000, 64_000] {
+                    let line = format!("{start}{}", unit.repeat(size));
+                    assert!(work(&line) <= 4 * line.len() + 16, "{start}{unit}");
+                }
+            }
+        }
+    }
+
+    fn work(line: &str) -> usize {
+        let mut cursor = Cursor::new(line.as_bytes());
+        while matches!(cursor.next_element(), Ok(true)) && cursor.extension().is_ok() {}
+        cursor.work
+    }
 }

@@ -1,7 +1,7 @@
 //! Header fields (RFC 9110 section 5): a multi-map that keeps their order and spelling.
 //!
-//! All fields lie in one block, each as the lengths of its name and value, then both: a head is parsed
-//! with one allocation, and a lookup walks a few hundred bytes in a row. No hashing, so no collisions
+//! All fields lie in one block, each as two lengths, its name and its value: a head is parsed with
+//! one allocation, and a lookup walks a few hundred bytes in a row. No hashing, so no collisions
 //! that a peer could choose.
 //!
 //! The rule: names in the block are tokens, and values hold no control character but HTAB. What
@@ -10,7 +10,10 @@
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str};
 
-use crate::handshake::HandshakeError;
+use crate::handshake::{
+    GrammarError, HandshakeError,
+    ascii::{is_text_byte, is_token, is_token_byte, trim},
+};
 
 /// Names whose values `Debug` hides.
 const SECRET: [&str; 4] = [
@@ -57,8 +60,12 @@ impl Headers {
 
     /// Returns the names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields()
-            .map(|(name, value)| (str::from_utf8(name).unwrap_or_default(), value))
+        self.fields().map(|field| {
+            (
+                str::from_utf8(field.name()).unwrap_or_default(),
+                field.value(),
+            )
+        })
     }
 
     /// Returns the first value with this name.
@@ -76,8 +83,8 @@ impl Headers {
     /// Returns every value with this name, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.fields()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+            .filter(|field| field.is_named(name))
+            .map(|field| field.value())
     }
 
     /// Whether a field has this name.
@@ -118,45 +125,50 @@ impl Headers {
     /// Removes every field with this name.
     pub fn remove(&mut self, name: &str) {
         let mut kept = Self::with_capacity(0, self.block.len());
-        for (other, value) in self.fields() {
-            if !other.eq_ignore_ascii_case(name.as_bytes()) {
-                kept.push(other, value);
-            }
+        for field in self.fields().filter(|field| !field.is_named(name)) {
+            kept.push(field.name(), field.value());
         }
         *self = kept;
     }
 
     /// Adds a field whose name and value are known to be well-formed.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let length = name.len().saturating_add(value.len());
         self.block.extend_from_slice(&name.len().to_ne_bytes());
-        self.block.extend_from_slice(&value.len().to_ne_bytes());
+        self.block.extend_from_slice(&length.to_ne_bytes());
         self.block.extend_from_slice(name);
         self.block.extend_from_slice(value);
     }
 
-    /// Returns the value of a field that may stand only once.
-    pub(super) fn single(&self, name: &'static str) -> Result<Option<&[u8]>, HandshakeError> {
-        let mut values = self.get_all(name);
-        let value = values.next();
-        match values.next() {
-            None => Ok(value),
-            Some(_) => Err(HandshakeError::RepeatedHeader(name)),
-        }
+    /// Returns the lines of one header.
+    pub(super) fn lines(&self, name: &'static str) -> Lines<'_> {
+        let [lines] = self.lines_of([name]);
+        lines
     }
 
-    /// Returns the value of a field that must stand exactly once.
-    pub(super) fn required(&self, name: &'static str) -> Result<&[u8], HandshakeError> {
-        self.single(name)?
-            .ok_or(HandshakeError::MissingHeader(name))
+    /// Returns the lines of each of these headers, in one pass.
+    pub(super) fn lines_of<const N: usize>(&self, names: [&'static str; N]) -> [Lines<'_>; N] {
+        let mut found = names.map(Lines::none);
+        let mut fields = self.fields();
+        loop {
+            let from_here = fields.clone();
+            let Some(field) = fields.next() else {
+                return found;
+            };
+            let index = names.iter().position(|name| field.is_named(name));
+            if let Some(lines) = index.and_then(|index| found.get_mut(index)) {
+                lines.add(&field, from_here);
+            }
+        }
     }
 
     /// Writes the fields and the empty line that ends a head.
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
         out.reserve(self.block.len());
-        for (name, value) in self.fields() {
-            out.extend_from_slice(name);
+        for field in self.fields() {
+            out.extend_from_slice(field.name());
             out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
+            out.extend_from_slice(field.value());
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
@@ -195,20 +207,108 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// The lines of one header.
+#[derive(Debug, Clone)]
+pub(super) struct Lines<'a> {
+    name: &'static str,
+    first: Option<&'a [u8]>,
+    /// The fields from the second line of this header on; none if there is no second line.
+    more: Fields<'a>,
+}
+
+impl<'a> Lines<'a> {
+    const fn none(name: &'static str) -> Self {
+        Self {
+            name,
+            first: None,
+            more: Fields { rest: &[] },
+        }
+    }
+
+    fn add(&mut self, field: &Field<'a>, from_here: Fields<'a>) {
+        if self.first.is_none() {
+            self.first = Some(field.value());
+        } else if self.more.rest.is_empty() {
+            self.more = from_here;
+        }
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
+        let more = self.more.clone();
+        let more = more.filter(|field| field.is_named(self.name));
+        self.first
+            .into_iter()
+            .chain(more.map(|field| field.value()))
+    }
+
+    /// Returns the value of a header that may stand only once.
+    pub(super) const fn single(&self) -> Result<Option<&'a [u8]>, HandshakeError> {
+        match self.more.rest {
+            [] => Ok(self.first),
+            _ => Err(HandshakeError::RepeatedHeader(self.name)),
+        }
+    }
+
+    /// Returns the value of a header that must stand exactly once.
+    pub(super) fn required(&self) -> Result<&'a [u8], HandshakeError> {
+        self.single()?
+            .ok_or(HandshakeError::MissingHeader(self.name))
+    }
+
+    /// Returns the error that this header does not follow its grammar.
+    pub(super) const fn invalid(&self, cause: GrammarError) -> HandshakeError {
+        HandshakeError::InvalidHeader {
+            name: self.name,
+            cause,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+    type Item = Field<'a>;
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Field<'a>> {
         let (name_length, rest) = self.rest.split_first_chunk()?;
-        let (value_length, rest) = rest.split_first_chunk()?;
-        let (name, rest) = rest.split_at_checked(usize::from_ne_bytes(*name_length))?;
-        let (value, rest) = rest.split_at_checked(usize::from_ne_bytes(*value_length))?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (text, rest) = rest.split_at_checked(usize::from_ne_bytes(*length))?;
         self.rest = rest;
-        Some((name, value))
+        Some(Field {
+            name_length: usize::from_ne_bytes(*name_length),
+            text,
+        })
+    }
+}
+
+/// A field that is not taken apart before its name is asked for: most lookups pass it by.
+struct Field<'a> {
+    name_length: usize,
+    text: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    fn is_named(&self, name: &str) -> bool {
+        self.name_length == name.len() && self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn name(&self) -> &'a [u8] {
+        self.text.get(..self.name_length).unwrap_or_default()
+    }
+
+    fn value(&self) -> &'a [u8] {
+        self.text.get(self.name_length..).unwrap_or_default()
     }
 }
 
@@ -269,7 +369,7 @@ fn check_name(name: &str) -> Result<(), InvalidHeader> {
 }
 
 fn check_value(name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
-    check_bytes(name, value, is_value_byte)
+    check_bytes(name, value, is_text_byte)
 }
 
 /// Checks text that must be a token within the value of a header.
@@ -291,28 +391,142 @@ fn check_bytes(name: &str, value: &[u8], allowed: fn(u8) -> bool) -> Result<(), 
     }
 }
 
-/// Whether the bytes are a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub(super) const fn is_token_byte(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'
-        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~')
-}
-
-/// Whether the byte may stand in a field value (RFC 9110 section 5.5).
-pub(super) const fn is_value_byte(byte: u8) -> bool {
-    byte >= 0x20 && byte != 0x7f || byte == b'\t'
-}
-
-/// Drops optional whitespace at both ends (RFC 9110 section 5.6.3).
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = value {
-        value = rest;
+    fn sample() -> Headers {
+        let mut headers = Headers::new();
+        headers.append("Host", "example.com").unwrap();
+        headers.append("X-Many", "1").unwrap();
+        headers.append("x-many", b"\xff2").unwrap();
+        headers
     }
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
+
+    #[test]
+    fn lookup_ignores_case_and_keeps_order_and_spelling() {
+        let headers = sample();
+        assert_eq!(headers.get("HOST"), Some(&b"example.com"[..]));
+        assert_eq!(headers.get_str("host"), Some("example.com"));
+        let many: Vec<_> = headers.get_all("X-MANY").collect();
+        assert_eq!(many, [&b"1"[..], b"\xff2"]);
+        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["Host", "X-Many", "x-many"]);
+        assert_eq!(headers.len(), 3);
     }
-    value
+
+    #[test]
+    fn bytes_from_0x80_are_opaque() {
+        let mut headers = Headers::new();
+        headers.append("X", [0x80, 0xff]).unwrap();
+        assert_eq!(headers.get("X"), Some(&[0x80, 0xff][..]));
+        assert_eq!(headers.get_str("X"), None);
+    }
+
+    #[test]
+    fn set_replaces_and_remove_removes_all_of_a_name() {
+        let mut headers = sample();
+        headers.set("X-MANY", "3").unwrap();
+        assert_eq!(headers.get_all("x-many").count(), 1);
+        assert_eq!(headers.len(), 2);
+        headers.remove("x-Many");
+        assert!(!headers.contains("X-Many"));
+        headers.remove("Host");
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn injection_is_refused_and_changes_nothing() {
+        let values: [(&[u8], u8, usize); 6] = [
+            (b"a\r\nSet-Cookie: b", b'\r', 1),
+            (b"a\nb", b'\n', 1),
+            (b"a\0", 0, 1),
+            (b"\x7f", 0x7f, 0),
+            (b"a\r", b'\r', 1),
+            (b"\x0b", 0x0b, 0),
+        ];
+        for (value, byte, offset) in values {
+            let mut headers = sample();
+            let name = "X-Many".into();
+            let error = InvalidHeader::Value { name, byte, offset };
+            assert_eq!(headers.append("X-Many", value), Err(error.clone()));
+            assert_eq!(headers.set("X-Many", value), Err(error));
+            assert_eq!(headers, sample());
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "ä", "a\0"] {
+            let error = InvalidHeader::Name { name: name.into() };
+            assert_eq!(sample().append(name, "x"), Err(error));
+        }
+    }
+
+    #[test]
+    fn whitespace_around_a_value_is_no_part_of_it() {
+        let mut headers = Headers::new();
+        headers.append("A", " \tb c\t ").unwrap();
+        assert_eq!(headers.get("a"), Some(&b"b c"[..]));
+    }
+
+    #[test]
+    fn equality_ignores_the_order_of_different_names() {
+        let mut other = Headers::new();
+        other.append("X-MANY", "1").unwrap();
+        other.append("HOST", "example.com").unwrap();
+        assert_ne!(sample(), other);
+        other.append("X-Many", b"\xff2").unwrap();
+        assert_eq!(sample(), other);
+        other.append("Y", "1").unwrap();
+        assert_ne!(sample(), other);
+        other.remove("Y");
+        other.set("Host", "example.org").unwrap();
+        assert_ne!(sample(), other);
+    }
+
+    #[test]
+    fn equality_heeds_the_order_of_equal_names() {
+        let [mut a, mut b] = [Headers::new(), Headers::new()];
+        a.append("X", "1").unwrap();
+        a.append("X", "2").unwrap();
+        b.append("X", "2").unwrap();
+        b.append("X", "1").unwrap();
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn debug_hides_secrets() {
+        let mut headers = Headers::new();
+        for name in [
+            "authorization",
+            "PROXY-AUTHORIZATION",
+            "Cookie",
+            "Set-Cookie",
+        ] {
+            headers.append(name, "hunter2").unwrap();
+        }
+        headers.append("X", b"\xffvisible").unwrap();
+        let debug = format!("{headers:?}");
+        assert!(!debug.contains("hunter2"), "{debug}");
+        assert!(debug.contains(r#""X": "\xffvisible""#), "{debug}");
+    }
+
+    #[test]
+    fn single_refuses_repetition_and_required_absence() {
+        let headers = sample();
+        assert_eq!(headers.lines("None").single(), Ok(None));
+        assert_eq!(headers.lines("Host").required(), Ok(&b"example.com"[..]));
+        let repeated = HandshakeError::RepeatedHeader("X-Many");
+        assert_eq!(headers.lines("X-Many").single(), Err(repeated));
+        let missing = HandshakeError::MissingHeader("None");
+        assert_eq!(headers.lines("None").required(), Err(missing));
+    }
+
+    #[test]
+    fn the_lines_of_several_headers_are_found_in_one_pass() {
+        let mut headers = sample();
+        headers.append("Host", "").unwrap();
+        headers.append("X-MANY", "3").unwrap();
+        let [many, none, host] = headers.lines_of(["x-many", "None", "host"]);
+        assert_eq!(many.iter().collect::<Vec<_>>(), [&b"1"[..], b"\xff2", b"3"]);
+        assert_eq!(host.iter().collect::<Vec<_>>(), [&b"example.com"[..], b""]);
+        assert!(none.is_empty() && none.iter().next().is_none());
+    }
 }

@@ -1,5 +1,5 @@
-//! Conversions to and from the types of the `http` crate, for servers and clients whose HTTP is done
-//! elsewhere.
+//! Conversions to and from the types of the `http` crate, for servers and clients whose HTTP is
+//! done elsewhere.
 
 use bytes::Bytes;
 
@@ -33,10 +33,11 @@ impl<B> TryFrom<&http::Request<B>> for Request {
     type Error = HeadError;
 
     fn try_from(request: &http::Request<B>) -> Result<Self, HeadError> {
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
+        let uri = request.uri();
+        let target = match uri.query() {
+            Some(query) => alloc::format!("{}?{query}", uri.path()),
+            None => uri.path().into(),
+        };
         let mut converted = Self::new(request.method().as_str().as_bytes(), target.as_bytes())?;
         converted.set_version(request.version().try_into()?);
         *converted.headers_mut() = request.headers().into();
@@ -102,5 +103,42 @@ impl TryFrom<http::Version> for HttpVersion {
             http::Version::HTTP_11 => Ok(Self::Http11),
             _ => Err(HeadError::HttpVersion),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::HeadLimits;
+
+    #[test]
+    fn requests_survive_the_way_there_and_back() {
+        let head = b"GET /chat?a=b HTTP/1.1\r\nhost: a\r\nx: 1\r\ny: \xff\r\nx: 2\r\n\r\n";
+        let request = Request::parse(head, &HeadLimits::default()).unwrap();
+        let there = http::Request::try_from(&request).unwrap();
+        assert_eq!(there.uri(), "/chat?a=b");
+        assert_eq!(there.headers().get_all("x").iter().count(), 2);
+        assert_eq!(Request::try_from(&there), Ok(request));
+    }
+
+    #[test]
+    fn responses_survive_the_way_there_and_back() {
+        let response = Response::text(StatusCode::NOT_FOUND, "nothing");
+        let there = http::Response::try_from(&response).unwrap();
+        assert_eq!(there.status(), 404);
+        assert_eq!(Response::try_from(there), Ok(response));
+    }
+
+    #[test]
+    fn a_uri_in_absolute_form_becomes_its_path() {
+        let request = http::Request::get("https://h?q").body(()).unwrap();
+        assert_eq!(Request::try_from(&request).unwrap().target(), "/?q");
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        let request = http::Request::get("/").version(http::Version::HTTP_2);
+        let request = request.body(()).unwrap();
+        assert_eq!(Request::try_from(&request), Err(HeadError::HttpVersion));
     }
 }

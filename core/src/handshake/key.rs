@@ -15,7 +15,8 @@ pub(super) fn encode(nonce: [u8; 16]) -> [u8; 24] {
     key
 }
 
-/// §4.2.1: whether the key is base64 that decodes to 16 bytes. Only its canonical spelling is valid.
+/// §4.2.1: whether the key is base64 that decodes to 16 bytes. Only its canonical spelling is
+/// valid.
 pub(super) fn is_valid(key: &[u8]) -> bool {
     let mut nonce = [0; 18];
     STANDARD.decode_slice(key, &mut nonce) == Ok(16)
@@ -33,4 +34,46 @@ pub fn accept_value(key: &[u8]) -> [u8; 28] {
     let length = STANDARD.encode_slice(digest, &mut accept);
     debug_assert_eq!(length, Ok(28));
     accept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_the_example_of_the_rfc() {
+        let accept = accept_value(b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept, *b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(encode(*b"the sample nonce"), *b"dGhlIHNhbXBsZSBub25jZQ==");
+    }
+
+    #[test]
+    fn every_encoded_nonce_is_valid() {
+        for byte in 0..=255 {
+            assert!(is_valid(&encode([byte; 16])), "{byte}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_and_lengths_are_invalid() {
+        let keys = [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25jZQ===",
+            "dGhlIHNhbXBsZSBub25jZR==",
+            "dGhlIHNhbXBsZSBub25jZQ== ",
+            "dGhlIHNhbXBsZSBub25jZ===",
+            "dGhlIHNhbXBsZSBub25jZSE=",
+            "dGhlIHNhbXBsZSBub25j",
+            "dGhlIHNhbXBsZSBub25jZSEh",
+            "dGhlIHNhbXBsZSBub25j ZQ==",
+            "dGhlIHNhbXBsZSBub25j!Q==",
+            "__hlIHNhbXBsZSBub25jZQ==",
+            &"dGhl".repeat(2000),
+        ];
+        for key in keys {
+            assert!(!is_valid(key.as_bytes()), "{key}");
+        }
+    }
 }

@@ -1,13 +1,39 @@
 //! The opening handshake (RFC 6455 section 4): from the first byte to the 101, without any I/O.
 //!
-//! A server feeds what arrives to [`HeadScanner::scan`] until it tells where the head ends, parses that
-//! with [`Request::parse`], and answers with [`ServerOptions::accept`]. A client sends
+//! A server feeds what arrives to [`HeadScanner::scan`] until it tells where the head ends, parses
+//! that with [`Request::parse`], and answers with [`ServerOptions::accept`]. A client sends
 //! [`ClientHandshake::request`], scans likewise, parses with [`Response::parse`], and asks
 //! [`ClientHandshake::check`]; [`BodyReader`] takes the body of a refusal.
 //!
-//! The rule: nothing is accepted that two programs could read in two ways, and nothing is sent that was not
-//! checked. What is not accepted is refused, never repaired.
+//! ```
+//! use sansock_core::handshake::{
+//!     ClientHandshake, ClientOptions, HeadLimits, HeadScanner, Request, Response, ServerOptions,
+//!     Uri,
+//! };
+//!
+//! let uri = Uri::parse("ws://example.com/chat")?;
+//! let random = *b"sixteen bytes of"; // from a generator that nobody can predict
+//! let client = ClientHandshake::new(&uri, random, &ClientOptions::new().subprotocols(["chat"]))?;
+//! let mut bytes = Vec::new();
+//! client.request().write_to(&mut bytes);
+//!
+//! let limits = HeadLimits::default();
+//! let end = HeadScanner::new(limits).scan(&bytes)?.expect("it has all arrived");
+//! let request = Request::parse(&bytes[..end], &limits)?;
+//! let (response, result) = ServerOptions::new().subprotocols(["chat"]).accept(&request);
+//! assert_eq!(result?.subprotocol.as_deref(), Some("chat"));
+//! bytes.clear();
+//! response.write_to(&mut bytes);
+//!
+//! let response = Response::parse(&bytes, &limits)?;
+//! assert_eq!(client.check(&response)?.subprotocol.as_deref(), Some("chat"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The rule: nothing is accepted that two programs could read in two ways, and nothing is sent
+//! that was not checked. What is not accepted is refused, never repaired.
 
+mod ascii;
 mod auth;
 mod body;
 mod client;

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
     head::{parse_headers, split_start_line},
-    headers::is_value_byte,
 };
 
 /// The status of a response: a number from 100 to 599.
@@ -217,7 +216,7 @@ impl Response {
         let version = HttpVersion::parse(version)?;
         let status = StatusCode::parse(status)?;
         Ok(Self {
-            reason: parse_reason(reason, status)?,
+            reason: parse_reason(reason, status),
             version,
             ..Self::with_headers(status, parse_headers(rest, limits)?)
         })
@@ -297,12 +296,108 @@ impl Response {
     }
 }
 
-fn parse_reason(reason: &[u8], status: StatusCode) -> Result<Cow<'static, str>, HeadError> {
+fn parse_reason(reason: &[u8], status: StatusCode) -> Cow<'static, str> {
     if reason == status.reason_phrase().as_bytes() {
-        return Ok(Cow::Borrowed(status.reason_phrase()));
+        return Cow::Borrowed(status.reason_phrase());
     }
-    if !reason.iter().all(|byte| is_value_byte(*byte)) {
-        return Err(HeadError::StartLine);
+    String::from_utf8_lossy(reason).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Response, HeadError> {
+        let head = format!("{line}\r\nA: b\r\n\r\n");
+        Response::parse(head.as_bytes(), &HeadLimits::default())
     }
-    Ok(String::from_utf8_lossy(reason).into_owned().into())
+
+    fn written(response: &Response) -> String {
+        let mut out = Vec::new();
+        response.write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_was_parsed_is_written_unchanged() {
+        for line in [
+            "HTTP/1.1 101 Switching Protocols",
+            "HTTP/1.1 599 ",
+            "HTTP/1.0 200 Fine",
+        ] {
+            let response = parse(line).unwrap();
+            assert_eq!(written(&response), format!("{line}\r\nA: b\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn status_and_reason_are_given() {
+        let response = parse("HTTP/1.1 404 Nothing Here").unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.reason(), "Nothing Here");
+        assert_eq!(response.status().to_string(), "404 Not Found");
+        assert_eq!(parse("HTTP/1.1 299 ").unwrap().status().to_string(), "299");
+    }
+
+    #[test]
+    fn malformed_status_lines_are_refused() {
+        let lines = [
+            "",
+            "HTTP/1.1",
+            "HTTP/1.1 101",
+            "HTTP/1.1 1011 X",
+            "HTTP/1.1 +10 X",
+            "HTTP/1.1 1_1 X",
+            "HTTP/1.1 0x1 X",
+            "HTTP/1.1 600 X",
+            "HTTP/1.1 099 X",
+            "HTTP/1.1  101 X",
+            "http/1.1 101 X",
+            "ICY 200 OK",
+        ];
+        for line in lines {
+            assert_eq!(parse(line), Err(HeadError::StartLine), "{line:?}");
+        }
+        assert_eq!(parse("HTTP/2.0 200 OK"), Err(HeadError::HttpVersion));
+    }
+
+    #[test]
+    fn a_reason_may_hold_any_bytes_but_control_characters() {
+        let parse = |head: &[u8]| Response::parse(head, &HeadLimits::default());
+        let response = parse(b"HTTP/1.1 404 Nicht gef\xfcnden\r\n\r\n").unwrap();
+        assert_eq!(response.reason(), "Nicht gef\u{fffd}nden");
+        let error = Err(HeadError::ControlCharacter { line: 1 });
+        assert_eq!(parse(b"HTTP/1.1 404 \0\r\n\r\n"), error);
+    }
+
+    #[test]
+    fn a_text_closes_the_connection_and_tells_its_length() {
+        let response = Response::text(StatusCode::FORBIDDEN, "nö\n");
+        let expected = "HTTP/1.1 403 Forbidden\r\n\
+             Connection: close\r\n\
+             Content-Length: 4\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\r\nnö\n";
+        assert_eq!(written(&response), expected);
+    }
+
+    #[test]
+    fn a_new_body_brings_its_length() {
+        let mut response = Response::text(StatusCode::OK, "long text");
+        response.set_body("short");
+        assert_eq!(response.headers().get_all("Content-Length").count(), 1);
+        assert_eq!(response.headers().get_str("Content-Length"), Some("5"));
+    }
+
+    #[test]
+    fn every_status_has_three_digits() {
+        for number in 100..=599 {
+            let status = StatusCode::new(number).unwrap();
+            assert_eq!(status.digits(), number.to_string().as_bytes());
+            assert_eq!(StatusCode::parse(&status.digits()), Ok(status));
+            let interim = number < 200 && number != 101;
+            assert_eq!(status.is_interim(), interim);
+        }
+        assert_eq!(StatusCode::new(99), None);
+        assert_eq!(StatusCode::new(600), None);
+    }
 }

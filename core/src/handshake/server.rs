@@ -1,8 +1,8 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2).
 //!
-//! Every check is made on every request, in one order, and whatever fails gets a complete HTTP response
-//! that closes the connection. Responses carry no `Date`, for the core has no clock: a server that
-//! has one adds it with [`Response::headers_mut`].
+//! Every check is made on every request, in one order, and whatever fails gets a complete HTTP
+//! response that closes the connection. Responses carry no `Date`, for the core has no clock: a
+//! server that has one adds it with [`Response::headers_mut`].
 
 use alloc::{
     string::{String, ToString},
@@ -18,11 +18,26 @@ use crate::handshake::{
     Request, Response, StatusCode,
     body::parse_length,
     grammar::{has_token, tokens},
+    headers::Lines,
     key, uri,
 };
 
 const BROWSER_HINT: &str = "\n\
     You cannot access a WebSocket server directly with a browser. You need a WebSocket client.\n";
+
+/// The headers that decide about a request.
+const NAMES: [&str; 10] = [
+    "Host",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Connection",
+    "Upgrade",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Origin",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Protocol",
+];
 
 type SelectSubprotocol =
     dyn Fn(&Request, &[&str]) -> Result<Option<ByteString>, HandshakeError> + Send + Sync;
@@ -52,8 +67,8 @@ impl ServerOptions {
 
     /// Sets the supported subprotocols, the preferred one first. Default: none.
     ///
-    /// The first that the client offers is selected. If it offers none of them, the connection has no
-    /// subprotocol, and the client decides whether to go on.
+    /// The first that the client offers is selected. If it offers none of them, the connection has
+    /// no subprotocol, and the client decides whether to go on.
     #[must_use]
     pub fn subprotocols<I>(mut self, names: I) -> Self
     where
@@ -100,24 +115,39 @@ impl ServerOptions {
         request: &'a Request,
         answer: impl Fn(&ExtensionList) -> ExtensionList,
     ) -> Result<(&'a [u8], Negotiated), HandshakeError> {
-        let headers = request.headers();
+        let [
+            host,
+            length,
+            coding,
+            connection,
+            upgrade,
+            key,
+            version,
+            origin,
+            offers,
+            names,
+        ] = request.headers().lines_of(NAMES);
         check_request_line(request)?;
-        check_host(headers)?;
-        check_no_body(headers)?;
-        check_upgrade(headers)?;
-        let key = check_key(headers)?;
-        check_version(headers)?;
-        self.origins.check(headers)?;
+        let host = check_host(&host)?;
+        check_no_body(&length, &coding)?;
+        check_upgrade(&connection, "upgrade")?;
+        check_upgrade(&upgrade, "websocket")?;
+        let key = check_key(&key)?;
+        check_version(&version)?;
+        self.origins.check(&origin, host)?;
         let negotiated = Negotiated {
-            extensions: extensions(headers, answer)?,
-            subprotocol: self.subprotocol(request)?,
+            extensions: extensions(&offers, answer)?,
+            subprotocol: self.subprotocol(request, &names)?,
         };
         Ok((key, negotiated))
     }
 
-    fn subprotocol(&self, request: &Request) -> Result<Option<ByteString>, HandshakeError> {
-        let offered: Vec<&str> =
-            tokens(request.headers(), "Sec-WebSocket-Protocol").collect::<Result<_, _>>()?;
+    fn subprotocol(
+        &self,
+        request: &Request,
+        lines: &Lines<'_>,
+    ) -> Result<Option<ByteString>, HandshakeError> {
+        let offered: Vec<&str> = tokens(lines).collect::<Result<_, _>>()?;
         let Some(select) = &self.select_subprotocol else {
             let mut ours = self.subprotocols.iter();
             return Ok(ours.find(|name| offered.contains(&&***name)).cloned());
@@ -132,10 +162,10 @@ impl ServerOptions {
 }
 
 fn extensions(
-    headers: &Headers,
+    lines: &Lines<'_>,
     answer: impl Fn(&ExtensionList) -> ExtensionList,
 ) -> Result<ExtensionList, HandshakeError> {
-    let offers = ExtensionList::from_headers(headers)?;
+    let offers = ExtensionList::from_lines(lines)?;
     Ok(match offers.is_empty() {
         true => offers,
         false => answer(&offers),
@@ -151,8 +181,8 @@ impl fmt::Debug for ServerOptions {
     }
 }
 
-/// Returns the response with which an application refuses a request: a body of plain text, after which
-/// the connection is closed.
+/// Returns the response with which an application refuses a request: a body of plain text, after
+/// which the connection is closed.
 #[must_use]
 pub fn reject(status: StatusCode, text: &str) -> Response {
     Response::text(status, text)
@@ -222,56 +252,328 @@ fn check_request_line(request: &Request) -> Result<(), HandshakeError> {
 }
 
 /// §4.2.1 item 2.
-fn check_host(headers: &Headers) -> Result<(), HandshakeError> {
-    match uri::is_authority(headers.required("Host")?) {
-        true => Ok(()),
-        false => Err(invalid("Host", "a host and an optional port")),
+fn check_host<'a>(lines: &Lines<'a>) -> Result<&'a [u8], HandshakeError> {
+    let host = lines.required()?;
+    match uri::is_authority(host) {
+        true => Ok(host),
+        false => Err(lines.invalid(GrammarError::new("a host and an optional port", 0))),
     }
 }
 
 /// A body would be taken for the first frames by us and for a body by a proxy.
-fn check_no_body(headers: &Headers) -> Result<(), HandshakeError> {
+fn check_no_body(length: &Lines<'_>, coding: &Lines<'_>) -> Result<(), HandshakeError> {
     let is_zero = |length| parse_length(length, 10) == Some(0);
-    let has_body =
-        headers.contains("Transfer-Encoding") || !headers.get_all("Content-Length").all(is_zero);
-    match has_body {
-        true => Err(HandshakeError::RequestBody),
-        false => Ok(()),
+    match coding.is_empty() && length.iter().all(is_zero) {
+        true => Ok(()),
+        false => Err(HandshakeError::RequestBody),
     }
 }
 
 /// §4.2.1 items 3 and 4.
-fn check_upgrade(headers: &Headers) -> Result<(), HandshakeError> {
-    for (name, token) in [("Connection", "upgrade"), ("Upgrade", "websocket")] {
-        if !has_token(headers, name, token)? {
-            return Err(HandshakeError::NoUpgrade { name });
-        }
+fn check_upgrade(lines: &Lines<'_>, token: &str) -> Result<(), HandshakeError> {
+    match has_token(lines, token)? {
+        true => Ok(()),
+        false => Err(HandshakeError::NoUpgrade { name: lines.name() }),
     }
-    Ok(())
 }
 
 /// §4.2.1 item 5.
-fn check_key(headers: &Headers) -> Result<&[u8], HandshakeError> {
-    const NAME: &str = "Sec-WebSocket-Key";
-
-    let key = headers.required(NAME)?;
+fn check_key<'a>(lines: &Lines<'a>) -> Result<&'a [u8], HandshakeError> {
+    let key = lines.required()?;
     match key::is_valid(key) {
         true => Ok(key),
-        false => Err(invalid(NAME, "the base64 of 16 bytes")),
+        false => Err(lines.invalid(GrammarError::new("the base64 of 16 bytes", 0))),
     }
 }
 
 /// §4.2.1 item 6; §4.4 tells how to answer other versions.
-fn check_version(headers: &Headers) -> Result<(), HandshakeError> {
-    match headers.single("Sec-WebSocket-Version") {
+fn check_version(lines: &Lines<'_>) -> Result<(), HandshakeError> {
+    match lines.single() {
         Ok(Some(b"13")) => Ok(()),
         _ => Err(HandshakeError::WebSocketVersion),
     }
 }
 
-const fn invalid(name: &'static str, expected: &'static str) -> HandshakeError {
-    HandshakeError::InvalidHeader {
-        name,
-        cause: GrammarError::new(expected, 0),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Accepts the first extension that is offered.
+    fn first(offers: &ExtensionList) -> ExtensionList {
+        offers.iter().take(1).cloned().collect()
+    }
+    use crate::handshake::{HeadError, HeadLimits, StatusCode as Status};
+
+    const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+    const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+    /// The request of the RFC's example, with one header replaced by these lines.
+    fn request(replaced: &str, values: &[&str]) -> Request {
+        let mut request = Request::get("/chat").unwrap();
+        let headers = request.headers_mut();
+        for (name, value) in [
+            ("Host", "server.example.com"),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ] {
+            headers.append(name, value).unwrap();
+        }
+        headers.remove(replaced);
+        for value in values {
+            headers.append(replaced, value).unwrap();
+        }
+        request
+    }
+
+    fn status(replaced: &str, values: &[&str]) -> u16 {
+        let (response, result) = ServerOptions::new().accept(&request(replaced, values), first);
+        match result {
+            Ok(_) => assert_eq!(response.status(), Status::SWITCHING_PROTOCOLS),
+            Err(error) => assert_eq!(response, refuse(&error)),
+        }
+        response.status().number()
+    }
+
+    fn negotiate(options: &ServerOptions, request: &Request) -> (Response, Negotiated) {
+        let (response, result) = options.accept(request, first);
+        (response, result.unwrap())
+    }
+
+    fn written(response: &Response) -> String {
+        let mut out = Vec::new();
+        response.write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_accepted() {
+        let options = ServerOptions::new().subprotocols(["superchat", "chat"]);
+        let mut request = request(PROTOCOL, &["chat, superchat"]);
+        request
+            .headers_mut()
+            .append(EXTENSIONS, "x; y=1, z")
+            .unwrap();
+        let (response, negotiated) = negotiate(&options, &request);
+        let expected = "HTTP/1.1 101 Switching Protocols\r\n\
+            Upgrade: websocket\r\n\
+            Connection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+            Sec-WebSocket-Extensions: x; y=1\r\n\
+            Sec-WebSocket-Protocol: superchat\r\n\r\n";
+        assert_eq!(written(&response), expected);
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("superchat"));
+        assert_eq!(negotiated.extensions.to_string(), "x; y=1");
+    }
+
+    #[test]
+    fn every_header_is_checked() {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let cases: [(&str, &[&str], u16); 52] = [
+            ("Host", &["a:8080"], 101),
+            ("Host", &[], 400),
+            ("Host", &["a", "a"], 400),
+            ("Host", &[""], 400),
+            ("Host", &["a b"], 400),
+            ("Host", &["a@b"], 400),
+            ("Host", &["[::1"], 400),
+            ("Content-Length", &["0"], 101),
+            ("Content-Length", &["5"], 400),
+            ("Content-Length", &["0", "5"], 400),
+            ("Content-Length", &["+0"], 400),
+            ("Content-Length", &[""], 400),
+            ("Transfer-Encoding", &["chunked"], 400),
+            ("Transfer-Encoding", &[""], 400),
+            ("Connection", &["keep-alive, Upgrade"], 101),
+            ("Connection", &["keep-alive", "upgrade"], 101),
+            ("Connection", &[], 426),
+            ("Connection", &["close"], 426),
+            ("Connection", &[""], 400),
+            ("Connection", &["Upgrade Upgrade"], 400),
+            ("Upgrade", &["WebSocket"], 101),
+            ("Upgrade", &["h2c, websocket"], 101),
+            ("Upgrade", &[], 426),
+            ("Upgrade", &["h2c"], 426),
+            ("Upgrade", &["websocket2"], 426),
+            ("Upgrade", &["websocket;"], 400),
+            ("Upgrade", &[",,"], 400),
+            ("Sec-WebSocket-Key", &[], 400),
+            ("Sec-WebSocket-Key", &[key, key], 400),
+            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZR=="], 400),
+            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25j"], 400),
+            ("Sec-WebSocket-Key", &["not base64"], 400),
+            ("Sec-WebSocket-Version", &[], 426),
+            ("Sec-WebSocket-Version", &["7"], 426),
+            ("Sec-WebSocket-Version", &["8"], 426),
+            ("Sec-WebSocket-Version", &["13, 8"], 426),
+            ("Sec-WebSocket-Version", &["013"], 426),
+            ("Sec-WebSocket-Version", &["1337"], 426),
+            ("Sec-WebSocket-Version", &["13", "13"], 426),
+            ("Origin", &["https://server.example.com"], 101),
+            ("Origin", &["https://evil.example"], 403),
+            ("Origin", &["null"], 403),
+            (
+                "Origin",
+                &["https://server.example.com", "https://evil.example"],
+                400,
+            ),
+            (EXTENSIONS, &["permessage-deflate, unknown; a=\"b\""], 101),
+            (EXTENSIONS, &["a;b=\"c"], 400),
+            (EXTENSIONS, &[""], 400),
+            (PROTOCOL, &["chat", "chat, other"], 101),
+            (PROTOCOL, &["chat,,other"], 101),
+            (PROTOCOL, &["chat other"], 400),
+            (PROTOCOL, &["(chat)"], 400),
+            (PROTOCOL, &["chat; q=1"], 400),
+            (PROTOCOL, &[""], 400),
+        ];
+        for (name, values, expected) in cases {
+            assert_eq!(status(name, values), expected, "{name}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn every_check_is_made_even_for_an_old_version() {
+        let mut request = request("Upgrade", &[]);
+        request.headers_mut().remove("Connection");
+        request
+            .headers_mut()
+            .set("Sec-WebSocket-Version", "7")
+            .unwrap();
+        let (response, _) = ServerOptions::new().accept(&request, first);
+        assert_eq!(response.status(), Status::UPGRADE_REQUIRED);
+    }
+
+    #[test]
+    fn request_lines_are_checked() {
+        let accept = |line: &str| {
+            let head = format!("{line}\r\nHost: a\r\n\r\n");
+            let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
+            ServerOptions::new().accept(&request, first).0
+        };
+        let response = accept("POST / HTTP/1.1");
+        assert_eq!(response.status(), Status::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers().get_str("Allow"), Some("GET"));
+        assert_eq!(
+            accept("get / HTTP/1.1").status(),
+            Status::METHOD_NOT_ALLOWED
+        );
+        let version = Status::HTTP_VERSION_NOT_SUPPORTED;
+        assert_eq!(accept("GET / HTTP/1.0").status(), version);
+    }
+
+    #[test]
+    fn a_refusal_closes_the_connection_and_says_why() {
+        let response = refuse(&HandshakeError::WebSocketVersion);
+        let headers = response.headers();
+        assert_eq!(headers.get_str("Connection"), Some("close"));
+        assert_eq!(headers.get_str("Sec-WebSocket-Version"), Some("13"));
+        assert_eq!(headers.get_str("Upgrade"), Some("websocket"));
+        let body = String::from_utf8_lossy(response.body());
+        let expected = "Failed to open a WebSocket connection: Sec-WebSocket-Version is not 13.\n";
+        assert_eq!(body.strip_suffix(BROWSER_HINT), Some(expected));
+
+        let response = refuse(&HandshakeError::Head(HeadError::FoldedLine { line: 3 }));
+        let expected = "Failed to open a WebSocket connection: \
+            did not receive a valid HTTP head; line 3 begins with whitespace.\n";
+        assert_eq!(response.body(), expected);
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_secret() {
+        for name in [
+            "Authorization",
+            "Cookie",
+            "Connection",
+            "Sec-WebSocket-Key",
+            "Host",
+        ] {
+            let (response, _) =
+                ServerOptions::new().accept(&request(name, &["hunter2 hunter2"]), first);
+            assert!(!written(&response).contains("hunter2"), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_application_rejects_with_status_and_text() {
+        let expected = "HTTP/1.1 401 Unauthorized\r\n\
+            Connection: close\r\n\
+            Content-Length: 3\r\n\
+            Content-Type: text/plain; charset=utf-8\r\n\r\nNo\n";
+        assert_eq!(written(&reject(Status::UNAUTHORIZED, "No\n")), expected);
+    }
+
+    #[test]
+    fn the_server_prefers_among_subprotocols_and_goes_on_without() {
+        let ours = ServerOptions::new().subprotocols(["b", "a"]);
+        let cases: [(&ServerOptions, &[&str], Option<&str>); 5] = [
+            (&ours, &["a, b"], Some("b")),
+            (&ours, &["a", "c"], Some("a")),
+            (&ours, &["c, B"], None),
+            (&ours, &[], None),
+            (&ServerOptions::new(), &["a"], None),
+        ];
+        for (options, offers, expected) in cases {
+            let (response, negotiated) = negotiate(options, &request(PROTOCOL, offers));
+            assert_eq!(negotiated.subprotocol.as_deref(), expected, "{offers:?}");
+            assert_eq!(response.headers().get_str(PROTOCOL), expected);
+        }
+    }
+
+    #[test]
+    fn ten_thousand_subprotocols_are_one_list() {
+        let offers = format!("{}b", "a,".repeat(10_000));
+        let options = ServerOptions::new().subprotocols(["b"]);
+        let (_, negotiated) = negotiate(&options, &request(PROTOCOL, &[&offers]));
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn the_application_selects_the_subprotocol() {
+        let options = ServerOptions::new().select_subprotocol(|request, offers| {
+            assert_eq!(request.path(), "/chat");
+            match offers {
+                [] => Err(HandshakeError::rejected(Status::BAD_REQUEST, "offer one\n")),
+                ["ours", ..] => Ok(Some("forged\r\nX: y".into())),
+                _ => Ok(offers.last().map(|name| (*name).into())),
+            }
+        });
+        let (_, negotiated) = negotiate(&options, &request(PROTOCOL, &["a", "b"]));
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("b"));
+
+        let (response, result) = options.accept(&request(PROTOCOL, &[]), first);
+        assert_eq!(response.status(), Status::BAD_REQUEST);
+        assert_eq!(response.body(), "offer one\n");
+        assert!(matches!(result, Err(HandshakeError::Rejected { .. })));
+
+        let (response, result) = options.accept(&request(PROTOCOL, &["ours"]), first);
+        assert_eq!(response.status(), Status::INTERNAL_SERVER_ERROR);
+        assert!(!written(&response).contains("forged"));
+        let error = HandshakeError::SubprotocolNotOffered("forged\r\nX: y".into());
+        assert_eq!(result, Err(error));
+    }
+
+    #[test]
+    fn heads_that_were_not_understood_have_their_status() {
+        let limit = 1;
+        let cases = [
+            (HeadError::StartLineTooLong { limit }, Status::URI_TOO_LONG),
+            (
+                HeadError::HeadTooLarge { limit },
+                Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ),
+            (
+                HeadError::TooManyHeaders { limit },
+                Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ),
+            (HeadError::HttpVersion, Status::HTTP_VERSION_NOT_SUPPORTED),
+            (HeadError::LooksLikeTls, Status::BAD_REQUEST),
+            (HeadError::Target { offset: 1 }, Status::BAD_REQUEST),
+            (HeadError::ControlCharacter { line: 1 }, Status::BAD_REQUEST),
+        ];
+        for (error, status) in cases {
+            assert_eq!(refuse(&error.into()).status(), status, "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! WebSocket URIs (RFC 6455 section 3).
 //!
-//! Everything that goes into the request is ASCII without spaces or control characters once a [`Uri`]
-//! exists, so that no part of it can break the request line or a header.
+//! Everything that goes into the request is ASCII without spaces or control characters once a
+//! [`Uri`] exists, so that no part of it can break the request line or a header.
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::{
@@ -27,13 +27,13 @@ pub struct Uri {
 impl Uri {
     /// Parses a URI.
     ///
-    /// Characters outside ASCII are percent-encoded in path and query. In the host they need the feature
-    /// `idna`.
+    /// Characters outside ASCII are percent-encoded in path and query. In the host they need the
+    /// feature `idna`.
     ///
     /// # Errors
     ///
-    /// The text is no `ws://` or `wss://` URI, has a fragment (RFC 6455 section 3), or has a character
-    /// that would break the request.
+    /// The text is no `ws://` or `wss://` URI, has a fragment (RFC 6455 section 3), or has a
+    /// character that would break the request.
     pub fn parse(text: &str) -> Result<Self, UriError> {
         check_characters(text)?;
         let (scheme, rest) = text.split_once("://").ok_or(UriError::NoScheme)?;
@@ -77,8 +77,8 @@ impl Uri {
         &self.resource_name
     }
 
-    /// Returns the value of the `Host` header: brackets around an IPv6 address, and the port only where
-    /// it is not the default.
+    /// Returns the value of the `Host` header: brackets around an IPv6 address, and the port only
+    /// where it is not the default.
     #[must_use]
     pub fn authority(&self) -> String {
         let mut authority = match self.host.contains(':') {
@@ -186,8 +186,8 @@ impl core::error::Error for UriError {
 
 /// Whether the value of a `Host` header is a host with an optional port (RFC 9112 section 3.2).
 pub(super) fn is_authority(value: &[u8]) -> bool {
-    let parts = str::from_utf8(value).ok().map(split_port);
-    matches!(parts, Some(Ok((host, _))) if is_host(host))
+    let is_host_and_port = |value| matches!(split_port(value), Ok((host, _)) if is_host(host));
+    is_name(value) || str::from_utf8(value).is_ok_and(is_host_and_port)
 }
 
 const fn default_port(is_secure: bool) -> u16 {
@@ -220,15 +220,10 @@ fn parse_user_info(user_info: &str) -> Result<Credentials, UriError> {
 
 /// Splits `host:port`; an empty port and port 0 are none.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
-    let after_bracket = authority.rfind(']').map_or(0, |at| at.saturating_add(1));
-    let colon = authority
-        .get(after_bracket..)
-        .and_then(|tail| tail.find(':'))
-        .map(|at| after_bracket.saturating_add(at));
-    let Some((host, port)) = colon.and_then(|colon| authority.split_at_checked(colon)) else {
-        return Ok((authority, None));
+    let (host, digits) = match authority.rsplit_once(':') {
+        Some((host, digits)) if !digits.ends_with(']') => (host, digits),
+        _ => return Ok((authority, None)),
     };
-    let digits = port.strip_prefix(':').unwrap_or_default();
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UriError::Port);
     }
@@ -251,18 +246,27 @@ fn parse_host(host: &str) -> Result<String, UriError> {
     Ok(address.map(String::from).unwrap_or(host))
 }
 
-/// Whether this is a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986 section 3.2.2).
+/// Whether this is a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986 section
+/// 3.2.2).
 ///
 /// Percent-encoding is legal in a name but means nothing to name resolution.
 fn is_host(host: &str) -> bool {
-    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
     match host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(in_name),
+        None => is_name(host.as_bytes()),
     }
+}
+
+fn is_name(host: &[u8]) -> bool {
+    !host.is_empty() && host.iter().copied().all(is_name_byte)
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~'
+        | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
 #[cfg(feature = "idna")]
@@ -328,4 +332,179 @@ fn split_before<'a>(text: &'a str, delimiters: &[char]) -> (&'a str, &'a str) {
     text.find(delimiters)
         .and_then(|at| text.split_at_checked(at))
         .unwrap_or((text, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Uri {
+        Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn parts_have_their_defaults() {
+        let cases = [
+            ("ws://h", false, "h", 80, "/", "h"),
+            (
+                "WSS://Example.COM/",
+                true,
+                "example.com",
+                443,
+                "/",
+                "example.com",
+            ),
+            ("ws://h:/", false, "h", 80, "/", "h"),
+            ("ws://h:0/", false, "h", 80, "/", "h"),
+            ("ws://h:80/", false, "h", 80, "/", "h"),
+            ("wss://h:80/a", true, "h", 80, "/a", "h:80"),
+            ("ws://h:65535?q", false, "h", 65535, "/?q", "h:65535"),
+            ("ws://h/?", false, "h", 80, "/", "h"),
+            ("ws://h/a/../b?c=d?e", false, "h", 80, "/a/../b?c=d?e", "h"),
+            ("ws://h/%20%zz@:", false, "h", 80, "/%20%zz@:", "h"),
+            (
+                "ws://[2001:DB8::1]:81/",
+                false,
+                "2001:db8::1",
+                81,
+                "/",
+                "[2001:db8::1]:81",
+            ),
+            ("wss://[::1]", true, "::1", 443, "/", "[::1]"),
+            (
+                "ws://127.0.0.1:8080",
+                false,
+                "127.0.0.1",
+                8080,
+                "/",
+                "127.0.0.1:8080",
+            ),
+            ("ws://a_b.c-d~", false, "a_b.c-d~", 80, "/", "a_b.c-d~"),
+        ];
+        for (text, is_secure, host, port, resource_name, authority) in cases {
+            let uri = parse(text);
+            assert_eq!(uri.is_secure(), is_secure, "{text}");
+            assert_eq!(uri.host(), host, "{text}");
+            assert_eq!(uri.port(), port, "{text}");
+            assert_eq!(uri.resource_name(), resource_name, "{text}");
+            assert_eq!(uri.authority(), authority, "{text}");
+            assert_eq!(uri.credentials(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_encoded_and_percent_kept() {
+        let uri = parse("ws://h/ü%20?€=😀");
+        assert_eq!(uri.resource_name(), "/%C3%BC%20?%E2%82%AC=%F0%9F%98%80");
+    }
+
+    #[test]
+    fn user_information_is_decoded() {
+        let cases = [
+            ("ws://a:b@h", "a", "b"),
+            ("ws://a:@h", "a", ""),
+            ("ws://:b@h", "", "b"),
+            ("ws://a%40b:%3a%2F%25@h", "a@b", ":/%"),
+            ("ws://%C3%BC:é@h", "ü", "é"),
+            ("ws://a:b:c@h", "a", "b:c"),
+            ("ws://a:b@c@h", "a", "b@c"),
+        ];
+        for (text, user, password) in cases {
+            let uri = parse(text);
+            let credentials = uri.credentials().unwrap();
+            assert_eq!(
+                (credentials.user(), credentials.password()),
+                (user, password)
+            );
+            assert_eq!(uri.host(), "h");
+        }
+    }
+
+    #[test]
+    fn malformed_uris_are_refused() {
+        let control = UriError::Credentials(InvalidCredentials::ControlCharacter);
+        let colon = UriError::Credentials(InvalidCredentials::ColonInUser);
+        let cases = [
+            ("", UriError::NoScheme),
+            ("h/a", UriError::NoScheme),
+            ("ws:/h", UriError::NoScheme),
+            ("htp://h", UriError::Scheme("htp".into())),
+            ("https://h", UriError::Scheme("https".into())),
+            ("://h", UriError::Scheme(String::new())),
+            ("ws://h/#frag", UriError::Fragment),
+            ("ws://h/#", UriError::Fragment),
+            ("ws://h#", UriError::Fragment),
+            ("ws://h/a b", UriError::Character { offset: 8 }),
+            ("ws://h/\r\nA: b", UriError::Character { offset: 7 }),
+            ("ws://h/\0", UriError::Character { offset: 7 }),
+            ("ws://h/\x7f", UriError::Character { offset: 7 }),
+            ("ws://h/\u{85}", UriError::Character { offset: 7 }),
+            ("ws://h h/", UriError::Character { offset: 6 }),
+            ("ws://", UriError::Host),
+            ("ws:///a", UriError::Host),
+            ("ws://:80", UriError::Host),
+            ("ws://a%62", UriError::Host),
+            ("ws://a\\b", UriError::Host),
+            ("ws://::1", UriError::Host),
+            ("ws://[::1", UriError::Host),
+            ("ws://[1.2.3.4]", UriError::Host),
+            ("ws://[fe80::1%25eth0]", UriError::Host),
+            ("ws://[::1]x", UriError::Port),
+            ("ws://h:65536", UriError::Port),
+            ("ws://h:+80", UriError::Port),
+            ("ws://h:8_0", UriError::Port),
+            ("ws://h:-1", UriError::Port),
+            ("ws://h:80x", UriError::Port),
+            ("ws://h:99999999999999999999", UriError::Port),
+            ("ws://a@h", UriError::MissingPassword),
+            ("ws://@h", UriError::MissingPassword),
+            ("ws://a:%@h", UriError::PercentEncoding),
+            ("ws://a:%4@h", UriError::PercentEncoding),
+            ("ws://a:%zz@h", UriError::PercentEncoding),
+            ("ws://a:%+1@h", UriError::PercentEncoding),
+            ("ws://a:%ff@h", UriError::PercentEncoding),
+            ("ws://a:%0a@h", control),
+            ("ws://a%3A:b@h", colon),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Uri::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_credentials() {
+        let uri = parse("wss://alice:secret@h:1/a");
+        assert_eq!(uri.to_string(), "wss://h:1/a");
+        assert!(!format!("{uri:?}").contains("secret"));
+        assert!(!format!("{uri:?}").contains("alice"));
+    }
+
+    #[cfg(feature = "idna")]
+    #[test]
+    fn international_hosts_are_converted() {
+        assert_eq!(parse("ws://BÜCHER.example").host(), "xn--bcher-kva.example");
+        assert_eq!(Uri::parse("ws://\u{ad}"), Err(UriError::Host));
+        assert_eq!(Uri::parse("ws://a\u{ff0f}b"), Err(UriError::Host));
+    }
+
+    #[cfg(not(feature = "idna"))]
+    #[test]
+    fn international_hosts_need_a_feature_that_the_error_names() {
+        let error = Uri::parse("ws://bücher.example").unwrap_err();
+        assert_eq!(error, UriError::IdnaDisabled);
+        assert!(error.to_string().contains("idna"));
+    }
+
+    #[test]
+    fn a_host_header_is_a_host_and_a_port() {
+        for value in ["a", "A.b:80", "[::1]:8080", "127.0.0.1", "a:"] {
+            assert!(is_authority(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "", ":80", "a b", "a@b", "a/b", "a:b", "a:80:80", "[::1", "::1", "a%20", "a\\", "a#",
+        ] {
+            assert!(!is_authority(value.as_bytes()), "{value}");
+        }
+        assert!(!is_authority(b"\xff"));
+    }
 }
