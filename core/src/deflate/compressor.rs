@@ -24,7 +24,8 @@ pub struct Compressor {
     /// Stays empty without context takeover.
     history: History,
     deflater: Option<Box<Deflater>>,
-    is_in_message: bool,
+    /// Whether the next fragment may refer to what the borrowed compressor has seen.
+    continues: bool,
     pool: Arc<dyn CodecPool>,
 }
 
@@ -41,7 +42,7 @@ impl Compressor {
             threshold,
             history: History::new(context.window()),
             deflater: None,
-            is_in_message: false,
+            continues: false,
             pool,
         }
     }
@@ -57,14 +58,13 @@ impl Compressor {
     /// Who has received the frame can inflate all of `plain`.
     pub fn compress_fragment(&mut self, plain: &[u8], output: &mut Vec<u8>) {
         self.compress(plain, output);
-        self.is_in_message = true;
     }
 
     /// Compresses a whole message or its last fragment, and appends the payload of its frame to `output`.
     pub fn compress_final(&mut self, plain: &[u8], output: &mut Vec<u8>) {
         self.compress(plain, output);
         output.truncate(output.len().saturating_sub(TAIL.len()));
-        self.is_in_message = false;
+        self.continues = self.takeover;
     }
 
     fn compress(&mut self, plain: &[u8], output: &mut Vec<u8>) {
@@ -75,15 +75,15 @@ impl Compressor {
         let mut deflater = self.started();
         deflater.deflate(plain, output);
         self.deflater = Some(deflater);
+        self.continues = true;
         if self.takeover {
             self.history.record(plain);
         }
     }
 
     fn started(&mut self) -> Box<Deflater> {
-        let continues = self.takeover || self.is_in_message;
         match self.deflater.take() {
-            Some(deflater) if continues => deflater,
+            Some(deflater) if self.continues => deflater,
             borrowed => {
                 let mut deflater =
                     borrowed.unwrap_or_else(|| take_deflater(&*self.pool, self.kind));
@@ -102,12 +102,11 @@ impl Compressor {
             takeover: false,
             history: History::new(0),
             deflater: None,
-            is_in_message: false,
+            continues: false,
             pool: Arc::clone(&self.pool),
             ..*self
         };
         alone.compress_final(plain, output);
-        alone.release();
     }
 
     /// Takes note of a message between others whose payload came from [`compress_prepared`](Self::compress_prepared).
@@ -143,6 +142,12 @@ impl Compressor {
     }
 }
 
+impl Drop for Compressor {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compressor")
@@ -158,9 +163,8 @@ mod tests {
     use super::*;
     use crate::deflate::testing::{
         Numbers, agreed, compressed, compressor, decompressor, inflate, inflate_pieces,
-        pooled_decompressor,
     };
-    use crate::deflate::{CodecPool, Deflate, PreparedPayloads};
+    use crate::deflate::{Deflate, PreparedPayloads};
 
     /// Inflates with one stream that is never reset, as a peer may.
     struct LiveInflater(zlib_rs::Inflate);
@@ -341,6 +345,19 @@ mod tests {
         assert!(sender.history.is_empty());
     }
 
+    /// RFC 7692 section 7.1.1: a message begins with its first fragment, an empty one as well.
+    #[test]
+    fn without_context_takeover_an_empty_fragment_begins_a_message() {
+        let mut sender = compressor(6, 12, false);
+        let mut payload = Vec::new();
+        sender.compress_fragment(b"", &mut payload);
+        sender.compress_final(b"Hello, Hello", &mut payload);
+        let mut again = Vec::new();
+        sender.compress_fragment(b"", &mut again);
+        sender.compress_final(b"Hello, Hello", &mut again);
+        assert_eq!(again, payload);
+    }
+
     #[test]
     fn nothing_is_borrowed_before_the_first_message() {
         let mut sender = compressor(6, 12, true);
@@ -392,8 +409,7 @@ mod tests {
     #[cfg(feature = "std")]
     #[test]
     fn what_a_pool_hands_out_knows_nothing_of_who_had_it_before() {
-        let pool: Arc<dyn CodecPool> = Arc::new(crate::deflate::BoundedPool::new(1));
-        let deflate = Deflate::new().pool(Arc::clone(&pool));
+        let deflate = Deflate::new();
         let mut numbers = Numbers::new(4);
         for bits in [9, 12, 15] {
             for round in 0..10 {
@@ -401,15 +417,29 @@ mod tests {
                 let plain = numbers.message(500);
                 let mut sender = deflate.compressor(agreed(bits, takeover));
                 let payload = compressed(&mut sender, &plain);
-                assert_eq!(
-                    payload,
-                    compressed(&mut compressor(4, bits, takeover), &plain)
-                );
-                let mut receiver = pooled_decompressor(bits, takeover, Arc::clone(&pool));
+                let mut unpooled = compressor(4, bits, takeover);
+                assert_eq!(payload, compressed(&mut unpooled, &plain));
+                let mut receiver = deflate.decompressor(agreed(bits, takeover));
                 assert_eq!(inflate(&mut receiver, &payload), Ok(plain));
-                sender.release();
-                receiver.release();
             }
         }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn what_was_borrowed_goes_back_when_the_connection_goes() {
+        let pool = Arc::new(crate::deflate::BoundedPool::new(1));
+        let deflate = Deflate::new().pool(Arc::<crate::deflate::BoundedPool>::clone(&pool));
+        let mut sender = deflate.compressor(agreed(12, true));
+        let mut receiver = deflate.decompressor(agreed(12, true));
+        let payload = compressed(&mut sender, b"Hello");
+        let half = &payload[..3];
+        receiver
+            .decompress(half, 10, |_| Ok::<_, crate::deflate::DecompressError>(()))
+            .unwrap();
+        let kind = sender.kind();
+        drop((sender, receiver));
+        assert!(pool.take(kind).is_some());
+        assert!(pool.take(CodecKind::INFLATER).is_some());
     }
 }

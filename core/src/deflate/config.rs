@@ -55,7 +55,7 @@ impl Deflate {
             requires_client_window: false,
             fallbacks: Vec::new(),
             level: 4,
-            mem_level: 8,
+            mem_level: 6,
             threshold: 64,
             pool: default_pool(),
         }
@@ -69,7 +69,8 @@ impl Deflate {
         self
     }
 
-    /// Sets how much memory a compressor uses for blocks: 1 to 9. Default 8.
+    /// Sets how much memory a compressor uses for blocks: 1 to 9. Default 6, which compresses messages
+    /// of up to 16 KiB as well as more would.
     #[must_use]
     pub fn mem_level(mut self, mem_level: u8) -> Self {
         self.mem_level = mem_level.clamp(1, 9);

@@ -159,6 +159,14 @@ impl Decompressor {
     }
 }
 
+impl Drop for Decompressor {
+    fn drop(&mut self) {
+        if let Some(inflater) = self.inflater.take() {
+            give_inflater(&*self.pool, inflater);
+        }
+    }
+}
+
 impl fmt::Debug for Decompressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decompressor")
@@ -461,6 +469,17 @@ mod tests {
             decompressor.release();
             assert_eq!(decompressor.history.is_empty(), !takeover);
         }
+    }
+
+    #[test]
+    fn a_small_stack_is_enough() {
+        let plain = Numbers::new(4).message(100_000);
+        let work = move || {
+            let payload = compressed(&mut compressor(9, 15, true), &plain);
+            assert!(inflate(&mut decompressor(15, true), &payload) == Ok(plain));
+        };
+        let thread = std::thread::Builder::new().stack_size(64 * 1024);
+        thread.spawn(work).unwrap().join().unwrap();
     }
 
     #[test]

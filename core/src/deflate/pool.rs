@@ -14,6 +14,8 @@ use super::inflate::Inflater;
 pub struct CodecKind(Kind);
 
 impl CodecKind {
+    pub(super) const INFLATER: Self = Self(Kind::Inflater);
+
     pub(super) const fn of_deflater(kind: DeflaterKind) -> Self {
         Self(Kind::Deflater(kind))
     }
@@ -33,7 +35,9 @@ enum Kind {
     Inflater,
 }
 
-/// A compressor (some 250 KiB) or decompressor (some 30 KiB) that connections borrow while they are busy.
+/// A compressor or decompressor that connections borrow while they are busy.
+///
+/// With the default settings a compressor takes 165 to 325 KiB, a decompressor 24 to 72 KiB, by window.
 pub struct Codec(Inner);
 
 enum Inner {
@@ -45,10 +49,10 @@ impl Codec {
     /// Returns the kind, by which a [`CodecPool`] finds the codec again.
     #[must_use]
     pub fn kind(&self) -> CodecKind {
-        CodecKind(match &self.0 {
-            Inner::Deflater(deflater) => Kind::Deflater(deflater.kind()),
-            Inner::Inflater(_) => Kind::Inflater,
-        })
+        match &self.0 {
+            Inner::Deflater(deflater) => CodecKind::of_deflater(deflater.kind()),
+            Inner::Inflater(_) => CodecKind::INFLATER,
+        }
     }
 }
 
@@ -127,7 +131,7 @@ impl CodecPool for BoundedPool {
 
 /// Takes a decompressor from the pool, or makes one.
 pub(super) fn take_inflater(pool: &dyn CodecPool) -> Box<Inflater> {
-    match pool.take(CodecKind(Kind::Inflater)) {
+    match pool.take(CodecKind::INFLATER) {
         Some(Codec(Inner::Inflater(inflater))) => inflater,
         Some(Codec(Inner::Deflater(_))) | None => Box::new(Inflater::new()),
     }
@@ -184,10 +188,10 @@ mod tests {
             assert!(pool.take(CodecKind::of_deflater(other)).is_none());
             assert!(take_deflater(&pool, other).kind() == other);
         }
-        assert!(pool.take(CodecKind(Kind::Inflater)).is_none());
+        assert!(pool.take(CodecKind::INFLATER).is_none());
         give_inflater(&pool, Box::new(Inflater::new()));
-        let codec = pool.take(CodecKind(Kind::Inflater)).unwrap();
-        assert_eq!(codec.kind(), CodecKind(Kind::Inflater));
+        let codec = pool.take(CodecKind::INFLATER).unwrap();
+        assert_eq!(codec.kind(), CodecKind::INFLATER);
     }
 
     /// A pool that hands out whatever it has.

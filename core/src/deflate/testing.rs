@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec, vec::Vec};
 
-use super::{CodecPool, Compressor, DecompressError, Decompressor, Deflate, NoPool, Parameters};
+use super::{Compressor, DecompressError, Decompressor, Deflate, NoPool, Parameters};
 
 /// Numbers that look random and are the same in every run.
 pub(super) struct Numbers(u64);
@@ -93,6 +93,31 @@ impl FixedBlocks {
             .fold(self, |blocks, byte| blocks.symbol(u32::from(*byte)))
     }
 
+    /// Starts a block with codes of its own: 257 of literals and lengths, one of distances. Their lengths
+    /// are written by [`code_length`](Self::code_length) and [`zeros`](Self::zeros).
+    pub(super) fn dynamic_block(mut self) -> Self {
+        self.bits(0b100, 3);
+        self.bits(14 << 10, 14);
+        // The codes of 18, 0 and 1, in the order of RFC 1951 section 3.2.7.
+        for length in [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2] {
+            self.bits(length, 3);
+        }
+        self
+    }
+
+    /// Writes a code length of 0 or 1.
+    pub(super) fn code_length(mut self, length: u32) -> Self {
+        self.code(0b10 | length, 2);
+        self
+    }
+
+    /// Writes 11 to 138 code lengths of 0.
+    pub(super) fn zeros(mut self, count: u32) -> Self {
+        self.code(0, 1);
+        self.bits(count - 11, 7);
+        self
+    }
+
     /// Writes a match of three bytes.
     pub(super) fn back(self, distance: u32) -> Self {
         let mut blocks = self.symbol(257);
@@ -166,16 +191,8 @@ pub(super) fn compressor(level: u8, bits: u8, takeover: bool) -> Compressor {
 }
 
 pub(super) fn decompressor(bits: u8, takeover: bool) -> Decompressor {
-    pooled_decompressor(bits, takeover, Arc::new(NoPool))
-}
-
-pub(super) fn pooled_decompressor(
-    bits: u8,
-    takeover: bool,
-    pool: Arc<dyn CodecPool>,
-) -> Decompressor {
     Deflate::new()
-        .pool(pool)
+        .pool(Arc::new(NoPool))
         .decompressor(agreed(bits, takeover))
 }
 

@@ -683,6 +683,20 @@ mod tests {
         }
     }
 
+    /// RFC 1951 section 3.2.7.
+    #[test]
+    fn code_lengths_fit_their_number_and_let_the_block_end() {
+        let block = || FixedBlocks::default().dynamic_block().code_length(1);
+        let good = block().zeros(138).zeros(117).code_length(1).code_length(0);
+        assert_eq!(inflate(256, &[&good.bytes()]).1, Ok(false));
+        let endless = block().code_length(1).zeros(138).zeros(117).code_length(0);
+        let too_many = block().zeros(138).zeros(117).code_length(1).zeros(11);
+        for blocks in [endless, too_many] {
+            let outcome = (vec![], Err(DecompressError::Corrupt));
+            assert_eq!(inflate(256, &[&blocks.bytes()]), outcome);
+        }
+    }
+
     #[test]
     fn blocks_that_no_sender_writes_are_corrupt() {
         let corrupt: [&[u8]; 8] = [
