@@ -108,7 +108,7 @@ impl ClientConnection {
         let mut head = Vec::with_capacity(512);
         request.write_to(&mut head);
         self.connection.push(&head);
-        self.handshake.handshake = ClientHandshake::of(request);
+        self.handshake.handshake = request.into();
         self.handshake.sent = true;
         Ok(())
     }

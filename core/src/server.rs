@@ -106,7 +106,7 @@ impl ServerConnection {
     pub fn accept(&mut self, request: &Request) -> Response {
         let extensions = self.connection.extensions();
         let options = &self.handshake.options;
-        let (response, result) = options.accept(request, |offers| answer(offers, extensions));
+        let (response, result) = options.accept_with(request, |offers| answer(offers, extensions));
         match result {
             Ok(negotiated) => self.handshake.negotiated = negotiated,
             Err(error) => self.handshake.error = Some(error),

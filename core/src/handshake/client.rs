@@ -110,13 +110,6 @@ impl ClientHandshake {
         })
     }
 
-    /// Returns the handshake of a request that was made, or edited, elsewhere: the response is checked
-    /// against what it offers.
-    #[must_use]
-    pub const fn of(request: Request) -> Self {
-        Self { request }
-    }
-
     /// Returns the request to send.
     #[must_use]
     pub const fn request(&self) -> &Request {

@@ -97,9 +97,13 @@ impl ServerOptions {
 
     /// Checks a request and returns the response to it: 101 if it is accepted, otherwise the one
     /// that tells the client what is wrong.
-    ///
-    /// `answer` decides which of the offered extensions are accepted, and with which parameters.
-    pub fn accept(
+    pub fn accept(&self, request: &Request) -> (Response, Result<Negotiated, HandshakeError>) {
+        self.accept_with(request, |_| ExtensionList::new())
+    }
+
+    /// As [`accept`](Self::accept), but `answer` decides which of the offered extensions are accepted,
+    /// and with which parameters.
+    pub fn accept_with(
         &self,
         request: &Request,
         answer: impl Fn(&ExtensionList) -> ExtensionList,
@@ -298,10 +302,6 @@ fn check_version(lines: &Lines<'_>) -> Result<(), HandshakeError> {
 mod tests {
     use super::*;
 
-    /// Accepts the first extension that is offered.
-    fn first(offers: &ExtensionList) -> ExtensionList {
-        offers.iter().take(1).cloned().collect()
-    }
     use crate::handshake::{HeadError, HeadLimits, StatusCode as Status};
 
     const PROTOCOL: &str = "Sec-WebSocket-Protocol";
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn status(replaced: &str, values: &[&str]) -> u16 {
-        let (response, result) = ServerOptions::new().accept(&request(replaced, values), first);
+        let (response, result) = ServerOptions::new().accept(&request(replaced, values));
         match result {
             Ok(_) => assert_eq!(response.status(), Status::SWITCHING_PROTOCOLS),
             Err(error) => assert_eq!(response, refuse(&error)),
@@ -337,7 +337,8 @@ mod tests {
     }
 
     fn negotiate(options: &ServerOptions, request: &Request) -> (Response, Negotiated) {
-        let (response, result) = options.accept(request, first);
+        let first = |offers: &ExtensionList| offers.iter().take(1).cloned().collect();
+        let (response, result) = options.accept_with(request, first);
         (response, result.unwrap())
     }
 
@@ -441,7 +442,7 @@ mod tests {
             .headers_mut()
             .set("Sec-WebSocket-Version", "7")
             .unwrap();
-        let (response, _) = ServerOptions::new().accept(&request, first);
+        let (response, _) = ServerOptions::new().accept(&request);
         assert_eq!(response.status(), Status::UPGRADE_REQUIRED);
     }
 
@@ -450,7 +451,7 @@ mod tests {
         let accept = |line: &str| {
             let head = format!("{line}\r\nHost: a\r\n\r\n");
             let request = Request::parse(head.as_bytes(), &HeadLimits::default()).unwrap();
-            ServerOptions::new().accept(&request, first).0
+            ServerOptions::new().accept(&request).0
         };
         let response = accept("POST / HTTP/1.1");
         assert_eq!(response.status(), Status::METHOD_NOT_ALLOWED);
@@ -489,8 +490,7 @@ mod tests {
             "Sec-WebSocket-Key",
             "Host",
         ] {
-            let (response, _) =
-                ServerOptions::new().accept(&request(name, &["hunter2 hunter2"]), first);
+            let (response, _) = ServerOptions::new().accept(&request(name, &["hunter2 hunter2"]));
             assert!(!written(&response).contains("hunter2"), "{name}");
         }
     }
@@ -542,12 +542,12 @@ mod tests {
         let (_, negotiated) = negotiate(&options, &request(PROTOCOL, &["a", "b"]));
         assert_eq!(negotiated.subprotocol.as_deref(), Some("b"));
 
-        let (response, result) = options.accept(&request(PROTOCOL, &[]), first);
+        let (response, result) = options.accept(&request(PROTOCOL, &[]));
         assert_eq!(response.status(), Status::BAD_REQUEST);
         assert_eq!(response.body(), "offer one\n");
         assert!(matches!(result, Err(HandshakeError::Rejected { .. })));
 
-        let (response, result) = options.accept(&request(PROTOCOL, &["ours"]), first);
+        let (response, result) = options.accept(&request(PROTOCOL, &["ours"]));
         assert_eq!(response.status(), Status::INTERNAL_SERVER_ERROR);
         assert!(!written(&response).contains("forged"));
         let error = HandshakeError::SubprotocolNotOffered("forged\r\nX: y".into());
