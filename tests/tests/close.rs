@@ -112,6 +112,26 @@ fn reasons_of_up_to_123_bytes_are_echoed() {
 }
 
 #[test]
+fn a_reason_of_124_bytes_is_not_sent() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let long = "r".repeat(124);
+        let too_long = Err(SendError::ReasonTooLong(124));
+        assert_eq!(end.send_close(1000, &long[..]), too_long);
+        assert_eq!(end.fail(1000, &long[..]), too_long);
+        // What is wrong with the code is said first.
+        assert_eq!(
+            end.send_close(1005, &long[..]),
+            Err(SendError::ReasonWithoutCode)
+        );
+        let invalid = SendError::InvalidCloseCode(CloseCode::new(999));
+        assert_eq!(end.send_close(999, &long[..]), Err(invalid));
+        assert_eq!(end.output(), b"");
+        assert_eq!(end.state(), State::Open);
+    }
+}
+
+#[test]
 fn a_reason_that_is_not_utf8_is_refused_and_not_given_out() {
     for side in SIDES {
         for code in [1000_u16, 1005] {

@@ -192,13 +192,11 @@ impl Link {
 
 /// Whether a Close frame may be sent as it is.
 fn check_close(frame: &CloseFrame) -> Result<(), SendError> {
-    if frame.reason.len() > CloseFrame::MAX_REASON {
-        return Err(SendError::ReasonTooLong(frame.reason.len()));
-    }
-    match frame.code {
-        CloseCode::NO_STATUS_RECEIVED if frame.reason.is_empty() => Ok(()),
-        CloseCode::NO_STATUS_RECEIVED => Err(SendError::ReasonWithoutCode),
-        code if code.is_sendable() => Ok(()),
-        code => Err(SendError::InvalidCloseCode(code)),
+    match (frame.code, frame.reason.len()) {
+        (CloseCode::NO_STATUS_RECEIVED, 0) => Ok(()),
+        (CloseCode::NO_STATUS_RECEIVED, _) => Err(SendError::ReasonWithoutCode),
+        (code, _) if !code.is_sendable() => Err(SendError::InvalidCloseCode(code)),
+        (_, length) if length > CloseFrame::MAX_REASON => Err(SendError::ReasonTooLong(length)),
+        _ => Ok(()),
     }
 }
