@@ -348,3 +348,19 @@ fn the_end_of_the_stream_after_our_close_is_a_loss() {
         assert_eq!(end.close_code(), Some(CloseCode::ABNORMAL_CLOSURE));
     }
 }
+
+#[test]
+fn an_end_is_final_whatever_was_received_before() {
+    for side in SIDES {
+        // Text that is not UTF-8 waits to be taken while the connection ends for another reason.
+        let mut end = End::open(side);
+        let malformed = end.peer().frame(FIN | TEXT, b"\xFF");
+        end.receive(&malformed);
+        assert!(end.is_event_ready());
+        end.fail(1008, "no").unwrap();
+        end.events();
+        assert_eq!(end.failure(), Some(&Failure::Local(frame(1008, "no"))));
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1008, "no"))));
+        assert_eq!(end.sent(), [close(1008, "no")]);
+    }
+}

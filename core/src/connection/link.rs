@@ -99,8 +99,11 @@ impl Link {
         self.expect_end();
     }
 
-    /// Fails the connection (RFC 6455 section 7.1.7).
+    /// Fails the connection (RFC 6455 section 7.1.7), unless it has ended already: the first cause stays.
     pub(super) fn fail(&mut self, failure: Failure) {
+        if !self.phase.reads_frames() {
+            return;
+        }
         let code = failure.close_code();
         let can_say = self.phase.is_open() && code != CloseCode::ABNORMAL_CLOSURE;
         let sent = can_say.then(|| CloseFrame::new(code, reason_of(&failure)));

@@ -118,9 +118,7 @@ impl Link {
         if frame.code != CloseCode::ABNORMAL_CLOSURE {
             check_close(&frame)?;
         }
-        if self.phase.reads_frames() {
-            self.fail(Failure::Local(frame));
-        }
+        self.fail(Failure::Local(frame));
         Ok(())
     }
 
