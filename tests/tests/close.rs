@@ -271,6 +271,20 @@ fn messages_and_pings_arrive_until_the_peer_answers_our_close() {
 }
 
 #[test]
+fn pongs_that_wait_are_sent_before_the_end_of_the_stream() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.send_close(1000, "").unwrap();
+        let pings = [peer.ping(b"1"), peer.ping(b"2"), peer.ping(b"3")].concat();
+        end.events_of(&[pings, peer.close(1000, "")].concat());
+        let pongs = [(PONG, b"1".to_vec()), (PONG, b"3".to_vec())];
+        assert_eq!(end.sent(), [vec![close(1000, "")], pongs.to_vec()].concat());
+        assert_eq!(end.has_ended(), side == Side::Server);
+    }
+}
+
+#[test]
 fn a_close_may_be_sent_inside_a_message_of_ours() {
     for side in SIDES {
         let mut end = End::open(side);

@@ -75,7 +75,7 @@ impl Link {
     /// The opening handshake failed: nothing but the end of the stream follows.
     pub(super) fn refuse(&mut self) {
         self.phase.refused();
-        self.output.push_end();
+        self.push_end();
         self.deadlines.only_close();
     }
 
@@ -120,7 +120,7 @@ impl Link {
         if self.phase.reads_frames() {
             self.phase.failed(Failure::Lost, None);
         }
-        self.output.push_end();
+        self.push_end();
         self.phase.ended();
         self.deadlines.only_close();
     }
@@ -129,7 +129,7 @@ impl Link {
     /// (RFC 6455 section 7.1.1).
     fn expect_end(&mut self) {
         if self.side == Side::Server {
-            self.output.push_end();
+            self.push_end();
         }
         self.open_message = None;
         self.keepalive = None;
@@ -161,6 +161,12 @@ impl Link {
             *slot = *byte;
         }
         self.push_frame(OpCode::Close, true, body.get(..size).unwrap_or_default());
+    }
+
+    /// Queues the end of the stream.
+    fn push_end(&mut self) {
+        let buffers = &*self.config.settings().buffers;
+        self.output.push_end(buffers);
     }
 
     /// Queues a frame.
