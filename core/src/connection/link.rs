@@ -131,7 +131,6 @@ impl Link {
         if self.side == Side::Server {
             self.push_end();
         }
-        self.open_message = None;
         self.keepalive = None;
         self.keepalive_ends = None;
         self.deadlines.only_close();

@@ -133,13 +133,13 @@ impl Link {
     /// Whether a data frame may be sent now: one that continues a message, or one that begins one.
     #[inline]
     pub(super) fn may_send(&self, continues: bool) -> Result<(), SendError> {
-        if !self.phase.is_open() {
-            return Err(SendError::State(self.phase.state()));
-        }
         match (self.open_message, continues) {
             (Some(_), false) => return Err(SendError::ExpectedContinuation),
             (None, true) => return Err(SendError::UnexpectedContinuation),
             (Some(_), true) | (None, false) => {}
+        }
+        if !self.phase.is_open() {
+            return Err(SendError::State(self.phase.state()));
         }
         if self.has_capacity() {
             Ok(())
