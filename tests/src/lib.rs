@@ -1,1 +1,6 @@
 //! Shared parts of the tests.
+
+pub mod end;
+pub mod receive;
+pub mod seen;
+pub mod wire;

@@ -113,7 +113,7 @@ impl Link {
     /// The opening handshake failed: nothing but the end of the stream follows.
     pub(super) fn refuse(&mut self) {
         self.phase.refused();
-        self.output.push_end();
+        self.push_end();
         self.deadlines.only_close();
     }
 
@@ -137,8 +137,11 @@ impl Link {
         self.expect_end();
     }
 
-    /// Fails the connection (RFC 6455 section 7.1.7).
+    /// Fails the connection (RFC 6455 section 7.1.7), unless it has ended already: the first cause stays.
     pub(super) fn fail(&mut self, failure: Failure) {
+        if !self.phase.reads_frames() {
+            return;
+        }
         let code = failure.close_code();
         let can_say = self.phase.is_open() && code != CloseCode::ABNORMAL_CLOSURE;
         let sent = can_say.then(|| CloseFrame::new(code, reason_of(&failure)));
@@ -155,7 +158,7 @@ impl Link {
         if self.phase.reads_frames() {
             self.phase.failed(Failure::Lost, None);
         }
-        self.output.push_end();
+        self.push_end();
         self.phase.ended();
         self.deadlines.only_close();
     }
@@ -164,9 +167,8 @@ impl Link {
     /// (RFC 6455 section 7.1.1).
     fn expect_end(&mut self) {
         if self.side == Side::Server {
-            self.output.push_end();
+            self.push_end();
         }
-        self.open_message = None;
         self.codings = Codings::default();
         self.keepalive = None;
         self.keepalive_ends = None;
@@ -197,6 +199,12 @@ impl Link {
             *slot = *byte;
         }
         self.push_frame(OpCode::Close, true, 0, body.get(..size).unwrap_or_default());
+    }
+
+    /// Queues the end of the stream.
+    fn push_end(&mut self) {
+        let buffers = &*self.config.settings().buffers;
+        self.output.push_end(buffers);
     }
 
     /// Queues a frame.

@@ -218,9 +218,9 @@ impl Connection {
     /// Queues a whole message.
     ///
     /// # Errors
-    /// [`SendError::State`] unless the connection is open, [`SendError::ExpectedContinuation`] inside
-    /// a fragmented message, [`SendError::QueueFull`] where the output queue is at its limit. The
-    /// same holds for every command that sends data.
+    /// In this order: [`SendError::ExpectedContinuation`] inside a fragmented message,
+    /// [`SendError::State`] unless the connection is open, [`SendError::QueueFull`] where the output
+    /// queue is at its limit. The same holds for every command that sends data.
     #[inline]
     pub fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         match message.into() {

@@ -210,8 +210,9 @@ impl Output {
         }
     }
 
-    /// Queues the end of the stream, once.
-    pub(super) fn push_end(&mut self) {
+    /// Queues the end of the stream, once. What waits goes before it.
+    pub(super) fn push_end(&mut self, pool: &dyn BufferPool) {
+        self.settle_pong(pool);
         if self.end == End::NotYet {
             self.end = End::Queued;
         }

@@ -234,9 +234,8 @@ impl Incoming {
                     Ok(text) => Event::Message(MessageRef::Text(LentText::read(text))),
                     Err(InvalidUtf8) => {
                         self.told = true;
-                        let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
-                        link.fail(failure.clone());
-                        Event::Failed(failure)
+                        link.fail(Failure::Protocol(ProtocolError::InvalidUtf8));
+                        Event::Failed(link.failure()?.clone())
                     }
                 }
             }

@@ -158,9 +158,7 @@ impl Link {
         if frame.code != CloseCode::ABNORMAL_CLOSURE {
             check_close(&frame)?;
         }
-        if self.phase.reads_frames() {
-            self.fail(Failure::Local(frame));
-        }
+        self.fail(Failure::Local(frame));
         Ok(())
     }
 
@@ -175,13 +173,13 @@ impl Link {
     /// Whether a data frame may be sent now: one that continues a message, or one that begins one.
     #[inline]
     pub(super) fn may_send(&self, continues: bool) -> Result<(), SendError> {
-        if !self.phase.is_open() {
-            return Err(SendError::State(self.phase.state()));
-        }
         match (self.open_message, continues) {
             (Some(_), false) => return Err(SendError::ExpectedContinuation),
             (None, true) => return Err(SendError::UnexpectedContinuation),
             (Some(_), true) | (None, false) => {}
+        }
+        if !self.phase.is_open() {
+            return Err(SendError::State(self.phase.state()));
         }
         if self.has_capacity() {
             Ok(())
@@ -269,13 +267,11 @@ impl Link {
 
 /// Whether a Close frame may be sent as it is.
 fn check_close(frame: &CloseFrame) -> Result<(), SendError> {
-    if frame.reason.len() > CloseFrame::MAX_REASON {
-        return Err(SendError::ReasonTooLong(frame.reason.len()));
-    }
-    match frame.code {
-        CloseCode::NO_STATUS_RECEIVED if frame.reason.is_empty() => Ok(()),
-        CloseCode::NO_STATUS_RECEIVED => Err(SendError::ReasonWithoutCode),
-        code if code.is_sendable() => Ok(()),
-        code => Err(SendError::InvalidCloseCode(code)),
+    match (frame.code, frame.reason.len()) {
+        (CloseCode::NO_STATUS_RECEIVED, 0) => Ok(()),
+        (CloseCode::NO_STATUS_RECEIVED, _) => Err(SendError::ReasonWithoutCode),
+        (code, _) if !code.is_sendable() => Err(SendError::InvalidCloseCode(code)),
+        (_, length) if length > CloseFrame::MAX_REASON => Err(SendError::ReasonTooLong(length)),
+        _ => Ok(()),
     }
 }

@@ -1,0 +1,380 @@
+//! The closing handshake (RFC 6455 sections 5.5.1, 7.1 and 7.4): codes, reasons, order, half-close.
+
+use sansock_core::{
+    CloseCode, CloseFrame, Closed, Failure, Fin, ProtocolError, SendError, Side, State,
+};
+use sansock_tests::end::{End, SIDES};
+use sansock_tests::receive::received;
+use sansock_tests::seen::Seen;
+use sansock_tests::wire::{CLOSE, CONTINUATION, FIN, PONG, PeerOf, TEXT, close_body};
+
+/// Section 7.4 and its registry: what may stand in a Close frame.
+fn is_legal(code: u16) -> bool {
+    [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
+    ]
+    .contains(&code)
+        || (3000..5000).contains(&code)
+}
+
+fn frame(code: u16, reason: &'static str) -> CloseFrame {
+    CloseFrame::new(code, reason)
+}
+
+fn close(code: u16, reason: &str) -> (u8, Vec<u8>) {
+    (CLOSE, close_body(code, reason))
+}
+
+#[test]
+fn every_legal_code_is_received_and_echoed_and_every_other_refused() {
+    for side in SIDES {
+        for code in 0..=u16::MAX {
+            let mut end = End::open(side);
+            let peer = end.peer();
+            let events = end.events_of(&peer.close(code, ""));
+            let sent = end.sent();
+            if is_legal(code) {
+                assert_eq!(events, [Seen::Close(code, String::new())], "{code}");
+                assert_eq!(sent, [close(code, "")], "{code}");
+            } else {
+                let error = ProtocolError::InvalidCloseCode(code);
+                assert_eq!(events, [Seen::Failed(Failure::Protocol(error))], "{code}");
+                assert_eq!(sent[0].1[..2], 1002_u16.to_be_bytes(), "{code}");
+            }
+            assert_eq!(end.has_ended(), side == Side::Server);
+        }
+    }
+}
+
+#[test]
+fn every_legal_code_is_sent_and_every_other_refused() {
+    for side in SIDES {
+        for code in 0..=u16::MAX {
+            for fails in [false, true] {
+                let mut end = End::open(side);
+                let result = match fails {
+                    true => end.fail(code, "x"),
+                    false => end.send_close(code, "x"),
+                };
+                let expected = match code {
+                    code if is_legal(code) => Ok(()),
+                    1006 if fails => continue,
+                    1005 => Err(SendError::ReasonWithoutCode),
+                    code => Err(SendError::InvalidCloseCode(CloseCode::new(code))),
+                };
+                assert_eq!(result, expected, "{code}");
+                let sent = if expected.is_ok() {
+                    vec![close(code, "x")]
+                } else {
+                    Vec::new()
+                };
+                assert_eq!(end.sent(), sent, "{code}");
+                assert_eq!(end.state() == State::Open, expected.is_err(), "{code}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_close_without_a_code_is_echoed_without_one() {
+    for side in SIDES {
+        let outcome = received(side, &PeerOf(side).frame(CLOSE, b""));
+        assert_eq!(outcome.events, [Seen::Close(1005, String::new())]);
+        assert_eq!(outcome.sent, [(CLOSE, Vec::new())]);
+        let mut end = End::open(side);
+        end.send_close(CloseCode::NO_STATUS_RECEIVED, "").unwrap();
+        assert_eq!(end.sent(), [(CLOSE, Vec::new())]);
+    }
+}
+
+#[test]
+fn a_close_of_one_byte_is_refused() {
+    for side in SIDES {
+        let outcome = received(side, &PeerOf(side).frame(CLOSE, &[3]));
+        let failure = Failure::Protocol(ProtocolError::CloseTooShort);
+        assert_eq!(outcome.events, [Seen::Failed(failure)]);
+        assert_eq!(outcome.sent[0].1[..2], 1002_u16.to_be_bytes());
+    }
+}
+
+#[test]
+fn reasons_of_up_to_123_bytes_are_echoed() {
+    for side in SIDES {
+        for reason in ["", "a", &"é".repeat(61), &format!("{}!", "é".repeat(61))] {
+            let outcome = received(side, &PeerOf(side).close(4321, reason));
+            assert_eq!(outcome.events, [Seen::Close(4321, reason.into())]);
+            assert_eq!(outcome.sent, [close(4321, reason)]);
+            let mut end = End::open(side);
+            end.send_close(4321, reason).unwrap();
+            assert_eq!(end.sent(), [close(4321, reason)]);
+        }
+    }
+}
+
+#[test]
+fn a_reason_of_124_bytes_is_not_sent() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let long = "r".repeat(124);
+        let too_long = Err(SendError::ReasonTooLong(124));
+        assert_eq!(end.send_close(1000, &long[..]), too_long);
+        assert_eq!(end.fail(1000, &long[..]), too_long);
+        // What is wrong with the code is said first.
+        assert_eq!(
+            end.send_close(1005, &long[..]),
+            Err(SendError::ReasonWithoutCode)
+        );
+        let invalid = SendError::InvalidCloseCode(CloseCode::new(999));
+        assert_eq!(end.send_close(999, &long[..]), Err(invalid));
+        assert_eq!(end.output(), b"");
+        assert_eq!(end.state(), State::Open);
+    }
+}
+
+#[test]
+fn a_reason_that_is_not_utf8_is_refused_and_not_given_out() {
+    for side in SIDES {
+        for code in [1000_u16, 1005] {
+            let body = [&code.to_be_bytes()[..], b"ok\xC3("].concat();
+            let outcome = received(side, &PeerOf(side).frame(CLOSE, &body));
+            let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
+            assert_eq!(
+                outcome.events,
+                [Seen::Failed(failure)],
+                "also before the code is judged"
+            );
+            assert_eq!(outcome.sent[0].1[..2], 1007_u16.to_be_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_closes_first_gets_its_code_back() {
+    for side in SIDES {
+        let outcome = received(side, &PeerOf(side).close(1001, "going"));
+        assert_eq!(outcome.sent, [close(1001, "going")]);
+        assert_eq!(outcome.has_ended, side == Side::Server);
+        assert_eq!(outcome.state, State::Closing);
+        let closed = Closed::ReceivedThenSent {
+            received: frame(1001, "going"),
+            sent: frame(1001, "going"),
+        };
+        assert_eq!(outcome.closed, Some(closed));
+        assert_eq!(outcome.failure, None);
+    }
+}
+
+#[test]
+fn a_close_of_ours_is_answered_with_whatever_code() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.send_close(1000, "bye").unwrap();
+        assert_eq!(end.sent(), [close(1000, "bye")]);
+        assert!(!end.has_ended(), "the peer still has to answer");
+        assert_eq!(end.closed(), None);
+        let events = end.events_of(&peer.close(4000, "so long"));
+        assert_eq!(events, [Seen::Close(4000, "so long".into())]);
+        assert_eq!(end.sent(), []);
+        assert_eq!(
+            end.has_ended(),
+            side == Side::Server,
+            "a server ends the stream first"
+        );
+        assert_eq!(end.close_code(), None, "before the end of the stream");
+        end.end_of_stream();
+        assert_eq!(end.sent(), []);
+        assert!(end.has_ended());
+        let closed = Closed::SentThenReceived {
+            sent: frame(1000, "bye"),
+            received: frame(4000, "so long"),
+        };
+        assert_eq!(end.closed(), Some(&closed));
+        assert_eq!(end.close_code(), Some(CloseCode::new(4000)));
+        assert_eq!(end.close_reason(), Some("so long"));
+        assert_eq!(end.failure(), None);
+    }
+}
+
+#[test]
+fn both_sides_may_close_at_once_and_each_sends_one_close_frame() {
+    let [mut client, mut server] = SIDES.map(End::open);
+    client.send_close(1000, "client").unwrap();
+    server.send_close(1001, "server").unwrap();
+    let (from_client, from_server) = (client.output(), server.output());
+    assert_eq!(
+        client.events_of(&from_server),
+        [Seen::Close(1001, "server".into())]
+    );
+    assert_eq!(
+        server.events_of(&from_client),
+        [Seen::Close(1000, "client".into())]
+    );
+    assert_eq!((client.output(), server.output()), (Vec::new(), Vec::new()));
+    assert!(server.has_ended() && !client.has_ended());
+    client.end_of_stream();
+    assert_eq!(client.output(), b"");
+    assert!(client.has_ended());
+    server.end_of_stream();
+    for end in [client, server] {
+        assert!(matches!(
+            end.closed(),
+            Some(Closed::SentThenReceived { .. })
+        ));
+        assert_eq!(end.state(), State::Closed);
+    }
+}
+
+#[test]
+fn a_close_inside_a_fragmented_message_is_a_normal_close() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let bytes = [peer.frame(TEXT, b"unfinis"), peer.close(1000, "")].concat();
+        let outcome = received(side, &bytes);
+        assert_eq!(outcome.events, [Seen::Close(1000, String::new())]);
+        assert_eq!(outcome.sent, [close(1000, "")]);
+        assert_eq!(outcome.failure, None);
+    }
+}
+
+#[test]
+fn nothing_is_read_behind_a_close_frame() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let rest = [
+            peer.text("late"),
+            peer.ping(b"late"),
+            peer.close(1000, "again"),
+        ];
+        let bytes = [peer.close(1000, "first"), rest.concat()].concat();
+        let outcome = received(side, &bytes);
+        assert_eq!(outcome.events, [Seen::Close(1000, "first".into())]);
+        assert_eq!(outcome.sent, [close(1000, "first")]);
+        let mut end = End::open(side);
+        end.receive(&bytes);
+        end.events();
+        assert_eq!(end.stats().frames_received, 1);
+    }
+}
+
+#[test]
+fn messages_and_pings_arrive_until_the_peer_answers_our_close() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.send_close(1000, "").unwrap();
+        end.output();
+        let events = end.events_of(&[peer.text("late"), peer.ping(b"?")].concat());
+        assert_eq!(events, [Seen::Text("late".into()), Seen::Ping(b"?".into())]);
+        assert_eq!(end.sent(), [(PONG, b"?".to_vec())]);
+    }
+}
+
+#[test]
+fn pongs_that_wait_are_sent_before_the_end_of_the_stream() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.send_close(1000, "").unwrap();
+        let pings = [peer.ping(b"1"), peer.ping(b"2"), peer.ping(b"3")].concat();
+        end.events_of(&[pings, peer.close(1000, "")].concat());
+        let pongs = [(PONG, b"1".to_vec()), (PONG, b"3".to_vec())];
+        assert_eq!(end.sent(), [vec![close(1000, "")], pongs.to_vec()].concat());
+        assert_eq!(end.has_ended(), side == Side::Server);
+    }
+}
+
+#[test]
+fn a_close_may_be_sent_inside_a_message_of_ours() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send_text("unfinished", Fin::More).unwrap();
+        end.send_close(1000, "").unwrap();
+        let again = end.send_continuation(b"", Fin::Last);
+        assert_eq!(again, Err(SendError::State(State::Closing)));
+        assert_eq!(
+            end.sent(),
+            [(TEXT, b"unfinished".to_vec()), close(1000, "")]
+        );
+    }
+}
+
+#[test]
+fn an_error_after_our_close_is_not_said_again() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send_close(1000, "").unwrap();
+        assert_eq!(end.sent(), [close(1000, "")]);
+        let bytes = end.peer().frame(FIN | CONTINUATION, b"");
+        let failure = Failure::Protocol(ProtocolError::UnexpectedContinuation);
+        assert_eq!(end.events_of(&bytes), [Seen::Failed(failure.clone())]);
+        assert_eq!(end.sent(), []);
+        assert_eq!(end.has_ended(), side == Side::Server);
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1000, ""))));
+        assert_eq!(end.failure(), Some(&failure));
+    }
+}
+
+#[test]
+fn a_failure_keeps_the_close_frame_that_said_it_and_ends_abnormally() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.fail(1008, "no").unwrap();
+        assert_eq!(end.sent(), [close(1008, "no")]);
+        assert_eq!(
+            end.events(),
+            [Seen::Failed(Failure::Local(frame(1008, "no")))]
+        );
+        let answer = end.peer().close(1008, "no");
+        assert_eq!(end.events_of(&answer), [], "the answer is thrown away");
+        end.end_of_stream();
+        assert_eq!(end.output(), b"");
+        assert!(end.has_ended());
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1008, "no"))));
+        assert_eq!(end.close_code(), Some(CloseCode::ABNORMAL_CLOSURE));
+    }
+}
+
+#[test]
+fn failing_with_1006_sends_no_close_frame() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.fail(CloseCode::ABNORMAL_CLOSURE, "").unwrap();
+        assert_eq!(end.sent(), []);
+        assert_eq!(end.has_ended(), side == Side::Server);
+        assert_eq!(end.state(), State::Closing);
+        assert!(end.close_expected());
+        assert_eq!(end.closed(), Some(&Closed::Abnormal));
+    }
+}
+
+#[test]
+fn the_end_of_the_stream_after_our_close_is_a_loss() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send_close(1000, "").unwrap();
+        end.output();
+        end.end_of_stream();
+        assert_eq!(end.events(), [Seen::Failed(Failure::Lost)]);
+        assert_eq!(end.output(), b"");
+        assert!(end.has_ended());
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1000, ""))));
+        assert_eq!(end.close_code(), Some(CloseCode::ABNORMAL_CLOSURE));
+    }
+}
+
+#[test]
+fn an_end_is_final_whatever_was_received_before() {
+    for side in SIDES {
+        // Text that is not UTF-8 waits to be taken while the connection ends for another reason.
+        let mut end = End::open(side);
+        let malformed = end.peer().frame(FIN | TEXT, b"\xFF");
+        end.receive(&malformed);
+        assert!(end.is_event_ready());
+        end.fail(1008, "no").unwrap();
+        end.events();
+        assert_eq!(end.failure(), Some(&Failure::Local(frame(1008, "no"))));
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1008, "no"))));
+        assert_eq!(end.sent(), [close(1008, "no")]);
+    }
+}
