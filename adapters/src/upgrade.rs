@@ -199,7 +199,8 @@ where
     }
 }
 
-/// Returns why there is no connection: the deadline, the handshake, or the transport.
+/// Returns why there is no connection: the deadline, the server's refusal, the transport, or the
+/// handshake. A server that refuses need not read the whole request, which then fails to be written.
 fn ended<S, T>(
     handshake: Option<&HandshakeError>,
     failure: Option<&Failure>,
@@ -211,6 +212,7 @@ where
 {
     match (failure, driver.error(), handshake) {
         (Some(failure), io, _) => Error::of_failure(failure, io),
+        (None, _, Some(refusal @ HandshakeError::Refused(_))) => refusal.clone().into(),
         (None, Some(io), _) => Error::Io(io.clone()),
         (None, None, Some(error)) => error.clone().into(),
         (None, None, None) => Error::Lost(None),
