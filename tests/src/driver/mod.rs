@@ -18,7 +18,7 @@ use sansock_core::{ClientConnection, Connection, FixedSeed, Negotiated, ServerCo
 pub use executor::{Runs, Task, both, poll_once, recreated, run, settle, settle_with, waker_fn};
 pub use flush_only::FlushOnly;
 pub use frames::{Frame, close_frame, frame, parse_frames};
-pub use pipe::{End, Manner, pipe, pipe_with};
+pub use pipe::{End, Manner, Watch, pipe, pipe_with};
 pub use scripted::{Call, Fault, Log, OneSlice, Scripted};
 
 /// A WebSocket of the tests.

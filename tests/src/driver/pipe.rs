@@ -56,6 +56,18 @@ pub struct End {
     hesitated: [bool; 4],
 }
 
+/// Tells whether an [`End`] was dropped.
+#[derive(Debug)]
+pub struct Watch(Shared);
+
+impl Watch {
+    /// Whether it was dropped.
+    #[must_use]
+    pub fn is_dropped(&self) -> bool {
+        lock(&self.0).deaf
+    }
+}
+
 /// Returns the ends of a pipe that holds so many bytes in each direction.
 #[must_use]
 pub fn pipe(capacity: usize) -> (End, End) {
@@ -136,6 +148,12 @@ impl End {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         lock(&self.outgoing).deaf
+    }
+
+    /// Returns what tells whether this end was dropped.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(self.incoming.clone())
     }
 
     /// Whether to be pending this time.
