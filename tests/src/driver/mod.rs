@@ -30,6 +30,15 @@ pub fn config() -> Config {
     Config::new().entropy(FixedSeed([7; 32]))
 }
 
+/// Returns the side that talks to this one.
+#[must_use]
+pub const fn peer_of(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    }
+}
+
 /// Returns a client's connection that has yet to be opened.
 #[must_use]
 pub fn client_connection(options: &ClientOptions) -> ClientConnection {
