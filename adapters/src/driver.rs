@@ -80,7 +80,7 @@ pub(crate) struct Driver<S, T> {
     read_ended: bool,
     /// Bytes were written that the transport was not yet asked to flush.
     unflushed: bool,
-    /// The first failure of the transport.
+    /// The first failure of the transport, where it came before that of the connection.
     error: Option<Arc<io::Error>>,
     write_failed: bool,
 }
@@ -116,7 +116,7 @@ where
         &mut self.stream
     }
 
-    /// Returns the first failure of the transport.
+    /// Returns the first failure of the transport, where it came before that of the connection.
     pub(crate) const fn error(&self) -> Option<&Arc<io::Error>> {
         self.error.as_ref()
     }
@@ -211,9 +211,16 @@ where
         let written = ready!(self.try_write(cx, connection));
         if let Err(error) = written {
             self.write_failed = true;
-            self.error.get_or_insert(Arc::new(error));
+            self.keep_error(error, connection);
         }
         Poll::Ready(())
+    }
+
+    /// Keeps the first failure of the transport, unless the connection had failed before.
+    fn keep_error(&mut self, error: io::Error, connection: &Connection) {
+        if self.error.is_none() && connection.failure().is_none() {
+            self.error = Some(Arc::new(error));
+        }
     }
 
     #[inline]
@@ -235,11 +242,11 @@ where
             self.unflushed = true;
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx)))?;
             self.unflushed = false;
         }
         if self.write_side == WriteSide::Closing {
-            ready!(Pin::new(&mut self.stream).poll_close(cx))?;
+            ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_close(cx)))?;
             self.write_side = WriteSide::Closed;
         }
         Poll::Ready(Ok(()))
@@ -253,19 +260,19 @@ where
         }
         let room = connection.connection().read_buffer();
         let size = room.len();
-        let read = loop {
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, room)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(read) if read > size => break Err(lied("read")),
-                read => break read,
-            }
-        };
+        let read = ready!(uninterrupted(|| {
+            Pin::new(&mut self.stream).poll_read(cx, room)
+        }));
         let now = self.timer.now();
         match read {
             Ok(0) => self.read_ended = true,
+            Ok(read) if read > size => {
+                self.keep_error(lied("read"), connection.connection());
+                self.read_ended = true;
+            }
             Ok(read) => connection.connection().received(read, now),
             Err(error) => {
-                self.error.get_or_insert(Arc::new(error));
+                self.keep_error(error, connection.connection());
                 self.read_ended = true;
             }
         }
@@ -325,29 +332,32 @@ fn write_some(
     cx: &mut Context<'_>,
     data: &sansock_core::DataToSend<'_>,
 ) -> Poll<io::Result<usize>> {
+    let size = data.remaining();
     let mut slices = [IoSlice::new(&[]); SLICES];
-    let size;
-    let written = loop {
+    let written = ready!(uninterrupted(|| {
         let stream = Pin::new(&mut *stream);
-        let written = if data.chunk().len() == data.remaining() {
-            ready!(stream.poll_write(cx, data.chunk()))
-        } else {
-            let count = data.chunks_vectored(&mut slices);
-            ready!(stream.poll_write_vectored(cx, &slices[..count]))
-        };
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            written => {
-                size = data.remaining();
-                break written?;
-            }
+        if data.chunk().len() == size {
+            return stream.poll_write(cx, data.chunk());
         }
-    };
+        let count = data.chunks_vectored(&mut slices);
+        stream.poll_write_vectored(cx, &slices[..count])
+    }))?;
     Poll::Ready(match written {
         0 => Err(io::ErrorKind::WriteZero.into()),
         lie if lie > size => Err(lied("write")),
         written => Ok(written),
     })
+}
+
+/// Calls the transport again as long as signals interrupt it.
+#[inline]
+fn uninterrupted<R>(mut call: impl FnMut() -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    loop {
+        match ready!(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Poll::Ready(result),
+        }
+    }
 }
 
 /// The error of a transport that claims to have moved more bytes than there were.

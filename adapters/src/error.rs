@@ -99,13 +99,14 @@ impl Error {
         closed.received().map(|frame| frame.code)
     }
 
-    /// Returns the error that a failed connection has.
+    /// Returns the error that a failed connection has, given the failure of the transport before it:
+    /// nothing is on time any more over a broken transport.
     pub(crate) fn of_failure(failure: &Failure, io: Option<&Arc<io::Error>>) -> Self {
-        match failure {
-            Failure::Protocol(error) => Self::Protocol(*error),
-            Failure::TimedOut(deadline) => Self::TimedOut(*deadline),
-            Failure::Lost => Self::Lost(io.cloned()),
-            Failure::Local(_) | _ => Self::Failed(Box::new(failure.clone())),
+        match (failure, io) {
+            (Failure::Protocol(error), _) => Self::Protocol(*error),
+            (Failure::TimedOut(deadline), None) => Self::TimedOut(*deadline),
+            (Failure::Lost, _) | (Failure::TimedOut(_), Some(_)) => Self::Lost(io.cloned()),
+            (Failure::Local(_) | _, _) => Self::Failed(Box::new(failure.clone())),
         }
     }
 }

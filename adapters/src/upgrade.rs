@@ -199,7 +199,8 @@ where
     }
 }
 
-/// Returns why there is no connection: the deadline, the handshake, or the transport.
+/// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
+/// handshake. A server that refuses need not read the whole request, which then fails to be written.
 fn ended<S, T>(
     handshake: Option<&HandshakeError>,
     failure: Option<&Failure>,
@@ -209,10 +210,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    match (failure, driver.error(), handshake) {
-        (Some(failure), io, _) => Error::of_failure(failure, io),
-        (None, Some(io), _) => Error::Io(io.clone()),
-        (None, None, Some(error)) => error.clone().into(),
+    match (handshake, driver.error(), failure) {
+        (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
+        (_, Some(io), _) => Error::Io(io.clone()),
+        (_, None, Some(failure)) => Error::of_failure(failure, None),
+        (Some(error), None, None) => error.clone().into(),
         (None, None, None) => Error::Lost(None),
     }
 }
