@@ -94,6 +94,17 @@ where
         Self::from_parts(Driver::new(stream, timer), connection)
     }
 
+    /// Returns the transport, the timer and the connection, to be driven by hand; `None` once the
+    /// transport was dropped.
+    ///
+    /// What was received and queued is in the connection, whole messages that came while a
+    /// [`ping`](Self::ping) was awaited aside: [`recv`](Self::recv) those first.
+    #[must_use]
+    pub fn into_parts(self) -> Option<(S, T, Connection)> {
+        let (stream, timer) = self.driver?.into_parts();
+        Some((stream, timer, self.connection))
+    }
+
     pub(crate) fn from_parts(driver: Driver<S, T>, mut connection: Connection) -> Self {
         connection.set_control_events(false);
         Self {
@@ -325,6 +336,22 @@ where
     ) -> Result<()> {
         poll_fn(|cx| self.poll_capacity(cx)).await?;
         self.queue(|connection| connection.send_text(text, fin))
+    }
+
+    /// Queues a frame of a message; the first of a text, which may be cut inside a character.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::Misuse`] where the text would not be UTF-8.
+    ///
+    /// # Cancel safety
+    /// As [`feed`](Self::feed).
+    pub async fn feed_text_part<'a>(
+        &mut self,
+        text: impl Into<Payload<'a>>,
+        fin: Fin,
+    ) -> Result<()> {
+        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.queue(|connection| connection.send_text_part(text, fin))
     }
 
     /// Queues a frame of a message; the first of a binary one.
