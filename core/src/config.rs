@@ -122,7 +122,7 @@ impl Config {
 
     /// Sets at how many queued bytes a further data frame is refused. Default: 64 KiB.
     ///
-    /// The queue may exceed it by one frame. Control frames are not refused; at most one pong waits.
+    /// The queue may exceed it by one frame. Control frames are not refused; of pongs at most 17 wait.
     #[must_use]
     pub fn max_queued_output(self, limit: impl Into<Option<usize>>) -> Self {
         let limit = limit.into();

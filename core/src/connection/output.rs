@@ -2,7 +2,7 @@
 //!
 //! Small frames are copied one behind the other into one leased buffer. A large payload that needs no
 //! masking is queued by reference count, between two stretches of the buffer, so that it leaves in one
-//! vectored write with its header. At most one pong waits outside the queue: the latest.
+//! vectored write with its header. Of pongs the queue holds a few; beyond them the latest waits outside.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -14,6 +14,9 @@ use crate::frame::{Written, mask};
 
 /// Payloads from this length on are sent by reference.
 const BY_REFERENCE: usize = 4096;
+
+/// Pongs in the queue from which on only the latest is kept.
+const PONGS: u8 = 16;
 
 /// A payload by reference.
 #[derive(Debug)]
@@ -41,8 +44,10 @@ pub(super) struct Output {
     /// Bytes handed over since the start.
     taken: u64,
     end: End,
-    /// A pong that waits for an earlier one to be handed over.
+    /// A pong that waits for those in the queue to be handed over.
     pong: Option<Box<Pong>>,
+    /// Pongs queued since all that were had been handed over.
+    pongs: u8,
     /// Where in the stream the pong ends that was queued last.
     pong_ends: u64,
     /// Whether a reply to the peer is among what is queued.
@@ -71,6 +76,7 @@ impl Output {
             taken: 0,
             end: End::NotYet,
             pong: None,
+            pongs: 0,
             pong_ends: 0,
             reply: false,
         }
@@ -167,8 +173,8 @@ impl Output {
         });
     }
 
-    /// Queues a pong, or keeps it in place of the one that waits, so that a flood of pings from a peer
-    /// that does not read takes no memory.
+    /// Queues a pong. Behind many that wait, it takes the place of the one that waits outside the queue
+    /// (§5.5.3), so that a flood of pings from a peer that does not read takes no memory.
     pub(super) fn push_pong(
         &mut self,
         header: Written,
@@ -177,9 +183,12 @@ impl Output {
         pool: &dyn BufferPool,
     ) {
         self.reply = true;
-        if self.pong.is_none() && self.taken >= self.pong_ends {
+        if self.taken >= self.pong_ends {
+            self.pongs = 0;
+        }
+        if self.pong.is_none() && self.pongs < PONGS {
             self.push_frame(header, payload, key, pool);
-            self.pong_ends = self.position();
+            self.pong_queued();
             return;
         }
         let pong = self.pong.get_or_insert_with(|| {
@@ -206,8 +215,13 @@ impl Output {
         if let Some(pong) = self.pong.take() {
             let frame = pong.frame.get(..usize::from(pong.len)).unwrap_or_default();
             self.push(frame, pool);
-            self.pong_ends = self.position();
+            self.pong_queued();
         }
+    }
+
+    fn pong_queued(&mut self) {
+        self.pongs = self.pongs.saturating_add(1);
+        self.pong_ends = self.position();
     }
 
     /// Queues the end of the stream, once.
@@ -225,6 +239,7 @@ impl Output {
     /// Returns what can be sent now.
     pub(super) fn take<'a>(&'a mut self, pool: &'a dyn BufferPool) -> DataToSend<'a> {
         if self.pong.is_some() && self.taken >= self.pong_ends {
+            self.pongs = 0;
             self.settle_pong(pool);
         }
         DataToSend { output: self }
