@@ -104,6 +104,10 @@ where
         }
     }
 
+    pub(crate) fn into_parts(self) -> (S, T) {
+        (self.stream, self.timer)
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.timer.now()
     }

@@ -94,8 +94,18 @@ where
         Self::from_parts(Driver::new(stream, timer), connection)
     }
 
-    pub(crate) fn from_parts(driver: Driver<S, T>, mut connection: Connection) -> Self {
-        connection.set_control_events(false);
+    /// Returns the transport, the timer and the connection, to be driven by hand; `None` once the
+    /// transport was dropped.
+    ///
+    /// What was received and queued is in the connection, whole messages that came while a
+    /// [`ping`](Self::ping) was awaited aside: [`recv`](Self::recv) those first.
+    #[must_use]
+    pub fn into_parts(self) -> Option<(S, T, Connection)> {
+        let (stream, timer) = self.driver?.into_parts();
+        Some((stream, timer, self.connection))
+    }
+
+    pub(crate) fn from_parts(driver: Driver<S, T>, connection: Connection) -> Self {
         Self {
             driver: Some(driver),
             connection,
@@ -190,6 +200,26 @@ where
         match self.connection.next_event() {
             Some(Event::Chunk(chunk)) => Ok(Some(chunk)),
             _ => Ok(None),
+        }
+    }
+
+    /// Receives the next event of any kind, pings and pongs among them, `None` once the connection is
+    /// over. What is lent is valid until the WebSocket is used again.
+    ///
+    /// A Close frame or a failure is the last event; [`close`](Self::close) then waits for the end.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Option<Event<'_>> {
+        let has_early = self.has_early();
+        poll_fn(|cx| match (&mut self.driver, has_early) {
+            (Some(driver), false) => driver.poll_event(cx, &mut self.connection),
+            (Some(_), true) | (None, _) => Poll::Ready(()),
+        })
+        .await;
+        match has_early {
+            true => Some(Event::Message(self.lend_early()?.into())),
+            false => self.connection.next_event(),
         }
     }
 
@@ -343,6 +373,22 @@ where
     ) -> Result<()> {
         poll_fn(|cx| self.poll_capacity(cx)).await?;
         self.queue(|connection| connection.send_text(text, fin))
+    }
+
+    /// Queues a frame of a message; the first of a text, which may be cut inside a character.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::Misuse`] where the text would not be UTF-8.
+    ///
+    /// # Cancel safety
+    /// As [`feed`](Self::feed).
+    pub async fn feed_text_part<'a>(
+        &mut self,
+        text: impl Into<Payload<'a>>,
+        fin: Fin,
+    ) -> Result<()> {
+        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.queue(|connection| connection.send_text_part(text, fin))
     }
 
     /// Queues a frame of a message; the first of a binary one.

@@ -35,7 +35,6 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) delivery: Delivery,
-    pub(crate) control_events: bool,
     pub(crate) max_message_size: Option<usize>,
     pub(crate) max_frame_size: Option<usize>,
     pub(crate) max_empty_fragments: Option<u32>,
@@ -65,7 +64,6 @@ impl Config {
         Self {
             settings: Arc::new(Settings {
                 delivery: Delivery::Messages,
-                control_events: true,
                 max_message_size: Some(1 << 20),
                 max_frame_size: None,
                 max_empty_fragments: Some(1024),
@@ -88,13 +86,6 @@ impl Config {
     #[must_use]
     pub fn delivery(self, delivery: Delivery) -> Self {
         self.with(|settings| settings.delivery = delivery)
-    }
-
-    /// Sets whether pings and pongs are given out as events. Default: yes. They are answered and
-    /// matched in any case.
-    #[must_use]
-    pub fn control_events(self, given: bool) -> Self {
-        self.with(|settings| settings.control_events = given)
     }
 
     /// Sets the largest message to receive, in bytes, compressed or not. Default: 1 MiB.

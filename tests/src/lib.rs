@@ -2,6 +2,7 @@
 
 pub mod driver;
 pub mod end;
+pub mod peer;
 pub mod receive;
 pub mod seen;
 pub mod wire;

@@ -113,16 +113,6 @@ fn control_frames_hold_up_to_125_bytes() {
 }
 
 #[test]
-fn control_frames_are_answered_though_they_are_no_events() {
-    for side in SIDES {
-        let peer = PeerOf(side);
-        let bytes = [peer.ping(b"p"), peer.pong(b""), peer.text("t")].concat();
-        let outcome = received_with(side, &config().control_events(false), &bytes);
-        assert_open(&outcome, &[text("t")], &[(PONG, b"p".to_vec())]);
-    }
-}
-
-#[test]
 fn what_breaks_the_frame_format_is_refused_after_what_came_before() {
     use ProtocolError as E;
     for side in SIDES {

@@ -101,7 +101,7 @@ impl Connection {
     pub(crate) fn connecting(side: Side, generator: Option<Generator>, config: Config) -> Self {
         let settings = config.settings();
         Self {
-            incoming: Incoming::new(settings.delivery, settings.control_events),
+            incoming: Incoming::new(settings.delivery),
             link: Link::new(side, generator, config),
             negotiated: Negotiated::default(),
         }
@@ -362,11 +362,6 @@ impl Connection {
         reason: impl Into<bytestring::ByteString>,
     ) -> Result<(), SendError> {
         self.link.fail_with(CloseFrame::new(code, reason))
-    }
-
-    /// Sets whether pings and pongs are given out as events; see [`Config::control_events`].
-    pub fn set_control_events(&mut self, given: bool) {
-        self.incoming.set_control_events(given);
     }
 
     /// Changes in which portions received data is given out, from the next message on.

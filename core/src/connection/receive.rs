@@ -111,8 +111,6 @@ enum Step {
 pub(super) struct Incoming {
     pub(super) buffer: Buffer,
     delivery: Delivery,
-    /// Whether pings and pongs are events.
-    tells_control: bool,
     frame: Option<Frame>,
     open: Option<Open>,
     assembly: Option<Box<Assembly>>,
@@ -128,11 +126,10 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) const fn new(delivery: Delivery, tells_control: bool) -> Self {
+    pub(super) const fn new(delivery: Delivery) -> Self {
         Self {
             buffer: Buffer::EMPTY,
             delivery,
-            tells_control,
             frame: None,
             open: None,
             assembly: None,
@@ -155,10 +152,6 @@ impl Incoming {
             self.delivery = delivery;
         }
         possible
-    }
-
-    pub(super) const fn set_control_events(&mut self, given: bool) {
-        self.tells_control = given;
     }
 
     fn between_messages(&self) -> bool {
@@ -439,7 +432,7 @@ impl Incoming {
         let payload = self.buffer.filled_mut().get_mut(..size).unwrap_or_default();
         mask::apply(payload, frame.masking_key);
         self.frame = None;
-        let ready = match frame.opcode {
+        Ok(Step::Event(match frame.opcode {
             OpCode::Ping => {
                 link.answer_ping(payload);
                 Ready::Ping { size }
@@ -452,14 +445,9 @@ impl Incoming {
                 let received = read_close(payload)?;
                 link.close_received(received.clone());
                 self.told = true;
-                return Ok(Step::Event(Ready::Close(received)));
+                Ready::Close(received)
             }
-        };
-        if self.tells_control {
-            return Ok(Step::Event(ready));
-        }
-        self.buffer.consume(size);
-        Ok(Step::Again)
+        }))
     }
 
     /// Reads what has arrived of a data frame.
