@@ -5,6 +5,8 @@
 
 mod assembly;
 mod deadlines;
+mod decode;
+mod lend;
 mod link;
 mod output;
 mod pings;

@@ -10,18 +10,17 @@
 //! for more grows with what has arrived, never with what a header declares.
 
 use alloc::boxed::Box;
-use core::time::Duration;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::config::{Delivery, Settings};
 use crate::error::{Failure, ProtocolError};
-use crate::event::{Chunk, Event, FrameRef};
-use crate::extension::{Codings, Passes};
+use crate::extension::Passes;
 use crate::frame::utf8::{self, CutCharacter, InvalidUtf8};
 use crate::frame::{CloseCode, CloseFrame, Expected, Header, Kind, OpCode, mask};
-use crate::message::{LentBytes, LentText, MessageRef};
 
 use super::assembly::{Assembly, Expectation};
+use super::decode::ENCODED_CHUNK;
+use super::lend::{Place, Ready};
 use super::link::Link;
 
 impl From<InvalidUtf8> for ProtocolError {
@@ -29,10 +28,6 @@ impl From<InvalidUtf8> for ProtocolError {
         Self::InvalidUtf8
     }
 }
-
-/// How much of an encoded message is decoded for one chunk, in bytes. DEFLATE makes at most 1,032 bytes
-/// of one, so that this bounds what a chunk takes.
-const ENCODED_CHUNK: usize = 256;
 
 /// A frame whose payload has not been read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -49,58 +44,22 @@ struct Frame {
 
 /// A data message that has begun.
 #[derive(Debug, Clone, Copy)]
-struct Open {
-    kind: Kind,
+pub(super) struct Open {
+    pub(super) kind: Kind,
     /// Bytes of its frames so far, those of the frame that is being read included.
     size: u64,
-    cut: CutCharacter,
+    pub(super) cut: CutCharacter,
     empty_fragments: u32,
     /// Whether no part of it was given out.
-    untouched: bool,
+    pub(super) untouched: bool,
     /// The extensions that have encoded it.
-    passes: Passes,
+    pub(super) passes: Passes,
     /// Bytes that it was decoded to so far.
-    decoded: usize,
-}
-
-/// An event that is ready. Payloads lie at the start of the read buffer, or in the assembly.
-#[derive(Debug)]
-enum Ready {
-    Message {
-        kind: Kind,
-        place: Place,
-    },
-    Frame {
-        opcode: OpCode,
-        fin: bool,
-        place: Place,
-    },
-    Chunk {
-        kind: Kind,
-        first: bool,
-        last: bool,
-        place: Place,
-    },
-    Ping {
-        size: usize,
-    },
-    Pong {
-        size: usize,
-        latency: Option<Duration>,
-    },
-    Close(CloseFrame),
-    Failed,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// So many bytes of the read buffer.
-    Read(usize),
-    Assembly,
+    pub(super) decoded: usize,
 }
 
 /// What a step of the parser came to.
-enum Step {
+pub(super) enum Step {
     Event(Ready),
     Again,
     NeedsInput,
@@ -110,19 +69,19 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) buffer: Buffer,
-    delivery: Delivery,
+    pub(super) delivery: Delivery,
     frame: Option<Frame>,
     open: Option<Open>,
-    assembly: Option<Box<Assembly>>,
-    ready: Option<Ready>,
+    pub(super) assembly: Option<Box<Assembly>>,
+    pub(super) ready: Option<Ready>,
     /// Bytes at the start of the buffer that the last event lent.
-    lent: usize,
+    pub(super) lent: usize,
     /// Whether the assembly was lent by the last event.
-    assembly_lent: bool,
+    pub(super) assembly_lent: bool,
     /// The stream ended behind what is in the buffer.
     pub(super) eof: bool,
     /// The last event was given out.
-    told: bool,
+    pub(super) told: bool,
 }
 
 impl Incoming {
@@ -160,10 +119,10 @@ impl Incoming {
 
     /// Whether the event that is ready is a message, or a part of one.
     pub(super) const fn is_data_ready(&self) -> bool {
-        matches!(
-            self.ready,
-            Some(Ready::Message { .. } | Ready::Frame { .. } | Ready::Chunk { .. })
-        )
+        match &self.ready {
+            Some(ready) => ready.is_data(),
+            None => false,
+        }
     }
 
     /// Whether an event is ready, and was not given out.
@@ -214,93 +173,6 @@ impl Incoming {
         self.finish(link)
     }
 
-    /// Gives out the event that is ready. Text in one piece is checked here, once, as it is lent.
-    #[inline]
-    pub(super) fn take_event<'a>(&'a mut self, link: &mut Link) -> Option<Event<'a>> {
-        Some(match self.ready.take()? {
-            Ready::Message {
-                kind: Kind::Text,
-                place: Place::Read(size),
-            } => {
-                self.lent = size;
-                match utf8::check(self.buffer.filled().get(..size).unwrap_or_default()) {
-                    Ok(text) => Event::Message(MessageRef::Text(LentText::read(text))),
-                    Err(InvalidUtf8) => {
-                        self.told = true;
-                        link.fail(Failure::Protocol(ProtocolError::InvalidUtf8));
-                        Event::Failed(link.failure()?.clone())
-                    }
-                }
-            }
-            Ready::Message { place, .. } => Event::Message(self.lend_message(place)),
-            Ready::Frame { opcode, fin, place } => Event::Frame(FrameRef {
-                opcode,
-                fin,
-                payload: self.lend_bytes(place),
-            }),
-            Ready::Chunk {
-                kind,
-                first,
-                last,
-                place,
-            } => Event::Chunk(Chunk {
-                kind,
-                first,
-                last,
-                payload: self.lend_slice(place),
-            }),
-            Ready::Ping { size } => Event::Ping(self.lend(size)),
-            Ready::Pong { size, latency } => Event::Pong {
-                payload: self.lend(size),
-                latency,
-            },
-            Ready::Close(frame) => Event::Close(frame),
-            Ready::Failed => Event::Failed(link.failure()?.clone()),
-        })
-    }
-
-    fn lend(&mut self, size: usize) -> &[u8] {
-        self.lent = size;
-        self.buffer.filled().get(..size).unwrap_or_default()
-    }
-
-    fn lend_message(&mut self, place: Place) -> MessageRef<'_> {
-        match place {
-            Place::Read(size) => MessageRef::Binary(LentBytes::read(self.lend(size))),
-            Place::Assembly => match self.lend_assembly() {
-                Some(Assembly::Text(text)) => MessageRef::Text(LentText::assembled(text)),
-                Some(Assembly::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
-                None => MessageRef::Binary(LentBytes::read(&[])),
-            },
-        }
-    }
-
-    fn lend_bytes(&mut self, place: Place) -> LentBytes<'_> {
-        match place {
-            Place::Read(size) => LentBytes::read(self.lend(size)),
-            Place::Assembly => match self.lend_assembly() {
-                Some(Assembly::Binary(bytes)) => LentBytes::assembled(bytes),
-                Some(Assembly::Text(_)) | None => LentBytes::read(&[]),
-            },
-        }
-    }
-
-    fn lend_slice(&mut self, place: Place) -> &[u8] {
-        match place {
-            Place::Read(size) => self.lend(size),
-            Place::Assembly => match self.lend_assembly() {
-                Some(Assembly::Binary(bytes)) => bytes,
-                Some(Assembly::Text(text)) => text.as_bytes(),
-                None => &[],
-            },
-        }
-    }
-
-    fn lend_assembly(&mut self) -> Option<&mut Assembly> {
-        self.assembly_lent = true;
-        self.assembly.as_deref_mut()
-    }
-
     /// Gives back what is not needed while nothing arrives.
     pub(super) fn release(&mut self, pool: &dyn BufferPool) {
         self.reclaim();
@@ -345,10 +217,15 @@ impl Incoming {
     fn step(&mut self, link: &mut Link) -> Result<Step, ProtocolError> {
         let frame = match self.frame {
             Some(frame) => frame,
-            None => match self.read_header(link)? {
-                Some(frame) => frame,
-                None => return Ok(Step::NeedsInput),
-            },
+            None => {
+                let Some(header) = self.read_header(link)? else {
+                    return Ok(Step::NeedsInput);
+                };
+                if let Some(ready) = self.whole_message(header, link) {
+                    return Ok(Step::Event(ready));
+                }
+                self.begin(header, link)?
+            }
         };
         if frame.opcode.is_control() {
             self.control(frame, link)
@@ -358,13 +235,16 @@ impl Incoming {
     }
 
     #[inline]
-    fn read_header(&mut self, link: &mut Link) -> Result<Option<Frame>, ProtocolError> {
-        let before = self.open.as_ref().map_or(0, |open| open.size);
+    fn read_header(&mut self, link: &mut Link) -> Result<Option<Header>, ProtocolError> {
+        let (before, encoded) = match &self.open {
+            Some(open) => (open.size, !open.passes.none()),
+            None => (0, false),
+        };
         let expected = Expected {
             side: link.side,
             in_message: self.open.is_some(),
             claimed: link.codings.claims(),
-            encoded: self.open.is_some_and(|open| !open.passes.none()),
+            encoded,
             limit: link.settings().frame_limit(self.delivery, before),
         };
         let Some(header) = Header::read(self.buffer.filled(), expected)? else {
@@ -372,6 +252,27 @@ impl Incoming {
         };
         self.buffer.consume(header.size);
         link.counters.frames_received = link.counters.frames_received.saturating_add(1);
+        Ok(Some(header))
+    }
+
+    /// Reads a message in one frame that has arrived whole: what is most common, and leaves nothing to
+    /// be remembered.
+    #[inline]
+    fn whole_message(&mut self, header: Header, link: &Link) -> Option<Ready> {
+        let kind = header.opcode.kind()?;
+        let plain = header.fin && link.codings.is_empty();
+        let size = usize::try_from(header.payload_length).ok()?;
+        if !plain || self.delivery != Delivery::Messages || size > self.buffer.len() {
+            return None;
+        }
+        let payload = self.buffer.filled_mut().get_mut(..size)?;
+        mask::apply(payload, header.masking_key);
+        let place = Place::Read(size);
+        Some(Ready::Message { kind, place })
+    }
+
+    /// Begins to read any other frame.
+    fn begin(&mut self, header: Header, link: &mut Link) -> Result<Frame, ProtocolError> {
         let frame = Frame {
             opcode: header.opcode,
             fin: header.fin,
@@ -380,24 +281,16 @@ impl Incoming {
             untouched: true,
         };
         if !header.opcode.is_control() {
-            self.begin(header, link)?;
+            self.begin_data(header, link)?;
         }
         self.frame = Some(frame);
-        Ok(Some(frame))
+        Ok(frame)
     }
 
     /// Takes a data frame into account: it opens its message or continues it.
-    #[inline]
-    fn begin(&mut self, header: Header, link: &mut Link) -> Result<(), ProtocolError> {
+    fn begin_data(&mut self, header: Header, link: &mut Link) -> Result<(), ProtocolError> {
         let open = self.open.get_or_insert_with(|| Open {
-            kind: match header.opcode {
-                OpCode::Text => Kind::Text,
-                OpCode::Continuation
-                | OpCode::Binary
-                | OpCode::Close
-                | OpCode::Ping
-                | OpCode::Pong => Kind::Binary,
-            },
+            kind: header.opcode.kind().unwrap_or(Kind::Binary),
             size: 0,
             cut: CutCharacter::default(),
             empty_fragments: 0,
@@ -439,13 +332,13 @@ impl Incoming {
             }
             OpCode::Pong => Ready::Pong {
                 size,
-                latency: link.pong_received(payload),
+                matched: link.pong_received(payload).is_some(),
             },
             OpCode::Close | OpCode::Continuation | OpCode::Text | OpCode::Binary => {
                 let received = read_close(payload)?;
-                link.close_received(received.clone());
+                link.close_received(received);
                 self.told = true;
-                Ready::Close(received)
+                Ready::Close
             }
         }))
     }
@@ -559,7 +452,7 @@ impl Incoming {
     }
 
     /// Keeps the message open unless this part ends it. Returns whether it is open.
-    fn keep_open(&mut self, part: Part, mut open: Open) -> Result<bool, ProtocolError> {
+    pub(super) fn keep_open(&mut self, part: Part, mut open: Open) -> Result<bool, ProtocolError> {
         open.untouched = false;
         if part.ends_message() {
             open.cut.finish()?;
@@ -586,45 +479,6 @@ impl Incoming {
         Ok(())
     }
 
-    /// Reads a part of a message that an extension has encoded: what it decodes to is put together.
-    fn decode(
-        &mut self,
-        part: Part,
-        mut open: Open,
-        opcode: OpCode,
-        link: &mut Link,
-    ) -> Result<Step, ProtocolError> {
-        let piece = self.buffer.filled().get(..part.size).unwrap_or_default();
-        let settings = link.config.settings();
-        let decoder = Decoder {
-            kind: open.kind,
-            delivery: self.delivery,
-            limit: settings.decoded_limit(self.delivery),
-            assembly: &mut self.assembly,
-        };
-        decoder.run(piece, part.ends_message(), &mut open, &mut link.codings)?;
-        self.buffer.consume(part.size);
-        let (kind, first) = (open.kind, open.untouched);
-        let last = !self.keep_open(part, open)?;
-        let place = Place::Assembly;
-        let size = self.assembly.as_deref().map_or(0, Assembly::len);
-        Ok(Step::Event(match self.delivery {
-            Delivery::Messages if last => Ready::Message { kind, place },
-            Delivery::Frames if part.left == 0 => Ready::Frame {
-                opcode,
-                fin: part.fin,
-                place,
-            },
-            Delivery::Chunks if size > 0 || first || last => Ready::Chunk {
-                kind,
-                first,
-                last,
-                place,
-            },
-            Delivery::Messages | Delivery::Frames | Delivery::Chunks => return Ok(Step::Again),
-        }))
-    }
-
     #[inline]
     fn part(&self, size: usize) -> &[u8] {
         self.buffer.filled().get(..size).unwrap_or_default()
@@ -633,17 +487,17 @@ impl Incoming {
 
 /// What has arrived of a data frame, at the start of the read buffer, unmasked.
 #[derive(Debug, Clone, Copy)]
-struct Part {
-    size: usize,
+pub(super) struct Part {
+    pub(super) size: usize,
     /// Bytes of the frame that have not arrived.
-    left: u64,
-    fin: bool,
+    pub(super) left: u64,
+    pub(super) fin: bool,
     /// Whether it is the whole payload of its frame.
     whole_frame: bool,
 }
 
 impl Part {
-    const fn ends_message(self) -> bool {
+    pub(super) const fn ends_message(self) -> bool {
         self.left == 0 && self.fin
     }
 
@@ -655,65 +509,6 @@ impl Part {
             announced,
             most: if self.fin { whole } else { limit },
         }
-    }
-}
-
-/// Puts together what a message decodes to.
-struct Decoder<'a> {
-    kind: Kind,
-    delivery: Delivery,
-    /// The most that the message may decode to.
-    limit: usize,
-    assembly: &'a mut Option<Box<Assembly>>,
-}
-
-impl Decoder<'_> {
-    fn run(
-        self,
-        piece: &[u8],
-        ends: bool,
-        open: &mut Open,
-        codings: &mut Codings,
-    ) -> Result<(), ProtocolError> {
-        let whole_messages = self.delivery == Delivery::Messages;
-        let only_checked = self.kind == Kind::Text && !whole_messages;
-        let kind = if whole_messages {
-            self.kind
-        } else {
-            Kind::Binary
-        };
-        let assembly = Assembly::of(kind, self.assembly);
-        let expected = Expectation {
-            announced: 0,
-            most: self.limit,
-        };
-        let (limit, before, passes) = (self.limit, open.decoded, open.passes);
-        let mut sink = |decoded: &[u8]| {
-            open.decoded = open.decoded.saturating_add(decoded.len());
-            if open.decoded > limit {
-                return Err(too_big(limit));
-            }
-            if only_checked {
-                open.cut.feed(decoded, |_| {})?;
-            }
-            Ok(assembly.push(decoded, &mut open.cut, expected)?)
-        };
-        let left = limit.saturating_sub(before);
-        let decoded = codings.decode(passes, piece, ends, left, &mut sink);
-        decoded.map_err(
-            |error| match matches!(error, ProtocolError::TooBig { .. }) {
-                true => too_big(limit),
-                false => error,
-            },
-        )
-    }
-}
-
-/// The error of a message that decodes to more than the limit.
-const fn too_big(limit: usize) -> ProtocolError {
-    ProtocolError::TooBig {
-        length: None,
-        limit: limit as u64,
     }
 }
 

@@ -52,6 +52,16 @@ impl OpCode {
         self as u8
     }
 
+    /// Returns what the message holds that a frame with this opcode begins.
+    #[must_use]
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Text => Some(Kind::Text),
+            Self::Binary => Some(Kind::Binary),
+            Self::Continuation | Self::Close | Self::Ping | Self::Pong => None,
+        }
+    }
+
     /// Whether this is a Close, Ping or Pong (RFC 6455 section 5.5).
     #[must_use]
     pub const fn is_control(self) -> bool {

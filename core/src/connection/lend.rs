@@ -1,0 +1,157 @@
+//! From what is ready to the event that lends it.
+//!
+//! A payload in one piece lies at the start of the read buffer and is lent from there; what was put
+//! together is lent from the assembly. Both are taken back when the connection is used again.
+
+use crate::error::{Failure, ProtocolError};
+use crate::event::{Chunk, Event, FrameRef};
+use crate::frame::utf8::{self, InvalidUtf8};
+use crate::frame::{Kind, OpCode};
+use crate::message::{LentBytes, LentText, MessageRef};
+
+use super::assembly::Assembly;
+use super::link::Link;
+use super::receive::Incoming;
+
+/// An event that is ready.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ready {
+    Message {
+        kind: Kind,
+        place: Place,
+    },
+    Frame {
+        opcode: OpCode,
+        fin: bool,
+        place: Place,
+    },
+    Chunk {
+        kind: Kind,
+        first: bool,
+        last: bool,
+        place: Place,
+    },
+    Ping {
+        size: usize,
+    },
+    Pong {
+        size: usize,
+        /// Whether it answers a ping of ours.
+        matched: bool,
+    },
+    Close,
+    Failed,
+}
+
+/// Where a payload lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// So many bytes at the start of the read buffer.
+    Read(usize),
+    Assembly,
+}
+
+impl Ready {
+    /// Whether this is a message, or a part of one.
+    pub(super) const fn is_data(&self) -> bool {
+        match self {
+            Self::Message { .. } | Self::Frame { .. } | Self::Chunk { .. } => true,
+            Self::Ping { .. } | Self::Pong { .. } | Self::Close | Self::Failed => false,
+        }
+    }
+}
+
+impl Incoming {
+    /// Gives out the event that is ready. Text in one piece is checked here, once, as it is lent.
+    #[inline]
+    pub(super) fn take_event<'a>(&'a mut self, link: &mut Link) -> Option<Event<'a>> {
+        Some(match self.ready.take()? {
+            Ready::Message {
+                kind: Kind::Text,
+                place: Place::Read(size),
+            } => self.lend_text(size, link),
+            Ready::Message { place, .. } => Event::Message(self.lend_message(place)),
+            Ready::Frame { opcode, fin, place } => Event::Frame(FrameRef {
+                opcode,
+                fin,
+                payload: self.lend_bytes(place),
+            }),
+            Ready::Chunk {
+                kind,
+                first,
+                last,
+                place,
+            } => Event::Chunk(Chunk {
+                kind,
+                first,
+                last,
+                payload: self.lend_slice(place),
+            }),
+            Ready::Ping { size } => Event::Ping(self.lend(size)),
+            Ready::Pong { size, matched } => Event::Pong {
+                payload: self.lend(size),
+                latency: link.pings.latency().filter(|_| matched),
+            },
+            Ready::Close => Event::Close(link.phase.ending()?.closed.received()?.clone()),
+            Ready::Failed => Event::Failed(link.failure()?.clone()),
+        })
+    }
+
+    #[inline]
+    fn lend_text(&mut self, size: usize, link: &mut Link) -> Event<'_> {
+        self.lent = size;
+        match utf8::check(self.buffer.filled().get(..size).unwrap_or_default()) {
+            Ok(text) => Event::Message(MessageRef::Text(LentText::read(text))),
+            Err(InvalidUtf8) => {
+                self.told = true;
+                let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
+                link.fail(failure.clone());
+                Event::Failed(failure)
+            }
+        }
+    }
+
+    #[inline]
+    fn lend(&mut self, size: usize) -> &[u8] {
+        self.lent = size;
+        self.buffer.filled().get(..size).unwrap_or_default()
+    }
+
+    #[inline]
+    fn lend_message(&mut self, place: Place) -> MessageRef<'_> {
+        match place {
+            Place::Read(size) => MessageRef::Binary(LentBytes::read(self.lend(size))),
+            Place::Assembly => match self.lend_assembly() {
+                Some(Assembly::Text(text)) => MessageRef::Text(LentText::assembled(text)),
+                Some(Assembly::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
+                None => MessageRef::Binary(LentBytes::read(&[])),
+            },
+        }
+    }
+
+    fn lend_bytes(&mut self, place: Place) -> LentBytes<'_> {
+        match place {
+            Place::Read(size) => LentBytes::read(self.lend(size)),
+            Place::Assembly => match self.lend_assembly() {
+                Some(Assembly::Binary(bytes)) => LentBytes::assembled(bytes),
+                Some(Assembly::Text(_)) | None => LentBytes::read(&[]),
+            },
+        }
+    }
+
+    fn lend_slice(&mut self, place: Place) -> &[u8] {
+        match place {
+            Place::Read(size) => self.lend(size),
+            Place::Assembly => match self.lend_assembly() {
+                Some(Assembly::Binary(bytes)) => bytes,
+                Some(Assembly::Text(text)) => text.as_bytes(),
+                None => &[],
+            },
+        }
+    }
+
+    fn lend_assembly(&mut self) -> Option<&mut Assembly> {
+        self.assembly_lent = true;
+        self.assembly.as_deref_mut()
+    }
+}
