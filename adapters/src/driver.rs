@@ -234,7 +234,7 @@ where
         connection: &mut Connection,
     ) -> Poll<io::Result<()>> {
         loop {
-            let mut data = connection.data_to_send();
+            let mut data = connection.output();
             if data.is_empty() {
                 if data.take_end() {
                     self.write_side = WriteSide::Closing;

@@ -1,6 +1,7 @@
 //! Messages that are framed, and encoded, once and sent to many connections.
 
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -32,13 +33,11 @@ pub(crate) struct Frame {
 impl Frame {
     fn new(kind: Kind, reserved: u8, payload: &[u8]) -> Self {
         let header = Written::new(kind.into(), true, reserved, payload.len(), None);
-        let header = header.as_slice();
-        let mut bytes = Vec::with_capacity(header.len().saturating_add(payload.len()));
-        bytes.extend_from_slice(header);
-        bytes.extend_from_slice(payload);
+        let mut bytes = vec![0; header.frame_size()];
+        header.write_frame(payload, &mut bytes);
         Self {
             bytes: bytes.into(),
-            header: header.len(),
+            header: header.size(),
             reserved,
         }
     }

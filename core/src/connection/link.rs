@@ -124,7 +124,7 @@ impl Link {
         let key = self.masking_key();
         let header = Written::new(OpCode::Pong, true, 0, payload.len(), key);
         let buffers = &*self.config.settings().buffers;
-        self.output.push_pong(header, payload, key, buffers);
+        self.output.push_pong(header, payload, buffers);
     }
 
     /// The peer's Close frame came: answers it, unless it is an answer itself.
@@ -214,7 +214,7 @@ impl Link {
         let key = self.masking_key();
         let header = Written::new(opcode, fin, reserved, payload.len(), key);
         let buffers = &*self.config.settings().buffers;
-        self.output.push_frame(header, payload, key, buffers);
+        self.output.push_frame(header, payload, buffers);
     }
 
     /// Returns a fresh masking key on a client.

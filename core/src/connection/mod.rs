@@ -194,8 +194,16 @@ impl Connection {
     /// Returns what is to be sent now, and says when the write side must be closed.
     ///
     /// Replies to what was received are among it, up to the first event that was not taken.
+    #[inline]
     pub fn data_to_send(&mut self) -> DataToSend<'_> {
         self.is_event_ready();
+        self.output()
+    }
+
+    /// As [`data_to_send`](Self::data_to_send), but reads nothing first: for drivers that ask
+    /// [`is_event_ready`](Self::is_event_ready) on their own.
+    #[inline]
+    pub fn output(&mut self) -> DataToSend<'_> {
         let buffers = &*self.link.config.settings().buffers;
         self.link.output.take(buffers)
     }

@@ -10,7 +10,7 @@ use alloc::collections::VecDeque;
 use bytes::{Buf, Bytes};
 
 use crate::buffer::{Buffer, BufferPool};
-use crate::frame::{Written, mask};
+use crate::frame::Written;
 
 /// Payloads from this length on are sent by reference.
 const BY_REFERENCE: usize = 4096;
@@ -111,25 +111,12 @@ impl Output {
         self.count(bytes.len());
     }
 
-    /// Queues a frame, masked where there is a key.
+    /// Queues a frame.
     #[inline]
-    pub(super) fn push_frame(
-        &mut self,
-        header: Written,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        pool: &dyn BufferPool,
-    ) {
-        let header = header.as_slice();
-        let size = header.len().saturating_add(payload.len());
+    pub(super) fn push_frame(&mut self, header: Written, payload: &[u8], pool: &dyn BufferPool) {
+        let size = header.frame_size();
         let slot = self.buffer.extend(size, pool);
-        if let Some((head, body)) = slot.split_at_mut_checked(header.len()) {
-            head.copy_from_slice(header);
-            body.copy_from_slice(payload);
-            if let Some(key) = key {
-                mask::apply(body, key);
-            }
-        }
+        header.write_frame(payload, slot);
         self.count(size);
     }
 
@@ -142,10 +129,12 @@ impl Output {
         pool: &dyn BufferPool,
     ) {
         if payload.len() < BY_REFERENCE {
-            self.push_frame(header, &payload, None, pool);
+            self.push_frame(header, &payload, pool);
             return;
         }
-        self.push(header.as_slice(), pool);
+        let size = header.size();
+        header.write(self.buffer.extend(size, pool));
+        self.count(size);
         self.push_shared(payload);
     }
 
@@ -169,16 +158,10 @@ impl Output {
 
     /// Queues a pong, or keeps it in place of the one that waits, so that a flood of pings from a peer
     /// that does not read takes no memory.
-    pub(super) fn push_pong(
-        &mut self,
-        header: Written,
-        payload: &[u8],
-        key: Option<[u8; 4]>,
-        pool: &dyn BufferPool,
-    ) {
+    pub(super) fn push_pong(&mut self, header: Written, payload: &[u8], pool: &dyn BufferPool) {
         self.reply = true;
         if self.pong.is_none() && self.taken >= self.pong_ends {
-            self.push_frame(header, payload, key, pool);
+            self.push_frame(header, payload, pool);
             self.pong_ends = self.position();
             return;
         }
@@ -188,17 +171,10 @@ impl Output {
                 len: 0,
             })
         });
-        let header = header.as_slice();
-        let size = header.len().saturating_add(payload.len());
-        let slot = pong.frame.get_mut(..size).unwrap_or_default();
-        if let Some((head, body)) = slot.split_at_mut_checked(header.len()) {
-            head.copy_from_slice(header);
-            body.copy_from_slice(payload);
-            if let Some(key) = key {
-                mask::apply(body, key);
-            }
+        if let Some(slot) = pong.frame.get_mut(..header.frame_size()) {
+            pong.len = u8::try_from(slot.len()).unwrap_or(0);
+            header.write_frame(payload, slot);
         }
-        pong.len = u8::try_from(size).unwrap_or(0);
     }
 
     /// Moves the pong that waits into the queue, for a frame that must come after it.

@@ -158,6 +158,9 @@ impl Incoming {
             return true;
         }
         self.reclaim();
+        if self.buffer.is_empty() && !self.eof && link.phase.reads_frames() {
+            return false;
+        }
         while link.phase.reads_frames() {
             match self.step(link) {
                 Ok(Step::Event(ready)) => {

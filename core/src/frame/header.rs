@@ -4,7 +4,7 @@
 //! 0, masking and the length of control frames at byte 1, then the length, and only then the masking
 //! key. A change must keep that order: nothing of a payload is stored before its header is right.
 
-use super::{OpCode, Side};
+use super::{OpCode, Side, mask};
 use crate::error::ProtocolError;
 
 const FIN: u8 = 0x80;
@@ -167,57 +167,96 @@ fn read_long_length(rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> 
     Ok(Some((length, rest)))
 }
 
-/// A header as bytes: at most 14 of them.
+/// A header to be written, with the shortest form of the length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
-    bytes: [u8; 14],
-    size: u8,
+    first: u8,
+    payload_length: usize,
+    /// Only on a client.
+    masking_key: Option<[u8; 4]>,
 }
 
 impl Written {
-    /// Writes a header with the shortest length form; `masking_key` only on a client.
     #[inline]
-    pub(crate) fn new(
+    pub(crate) const fn new(
         opcode: OpCode,
         fin: bool,
         reserved: u8,
         payload_length: usize,
         masking_key: Option<[u8; 4]>,
     ) -> Self {
-        let first = opcode.number() | reserved | if fin { FIN } else { 0 };
-        let mask = if masking_key.is_some() { MASK } else { 0 };
-        let [k0, k1, k2, k3] = masking_key.unwrap_or_default();
-        let (bytes, size) = if payload_length < usize::from(LENGTH_16) {
-            let second = mask | payload_length as u8;
-            (
-                [first, second, k0, k1, k2, k3, 0, 0, 0, 0, 0, 0, 0, 0],
-                2_u8,
-            )
-        } else if let Ok(length) = u16::try_from(payload_length) {
-            let [l0, l1] = length.to_be_bytes();
-            let second = mask | LENGTH_16;
-            ([first, second, l0, l1, k0, k1, k2, k3, 0, 0, 0, 0, 0, 0], 4)
-        } else {
-            let [l0, l1, l2, l3, l4, l5, l6, l7] = (payload_length as u64).to_be_bytes();
-            let second = mask | LENGTH_64;
-            (
-                [
-                    first, second, l0, l1, l2, l3, l4, l5, l6, l7, k0, k1, k2, k3,
-                ],
-                10,
-            )
-        };
-        let key_size = if masking_key.is_some() { 4 } else { 0 };
         Self {
-            bytes,
-            size: size.saturating_add(key_size),
+            first: opcode.number() | reserved | if fin { FIN } else { 0 },
+            payload_length,
+            masking_key,
         }
     }
 
+    /// Returns the length of the header.
     #[inline]
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.size))
-            .unwrap_or(&self.bytes)
+    pub(crate) const fn size(self) -> usize {
+        let length = match self.payload_length {
+            0..126 => 2_usize,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        match self.masking_key {
+            Some(_) => length.saturating_add(4),
+            None => length,
+        }
     }
+
+    /// Writes the frame, its payload masked on a client, to a slot of exactly its size.
+    #[inline]
+    pub(crate) fn write_frame(self, payload: &[u8], slot: &mut [u8]) {
+        let body = self.write(slot);
+        match self.masking_key {
+            Some(key) => mask::copy(payload, body, key),
+            None => body.copy_from_slice(payload),
+        }
+    }
+
+    /// Returns the length of the frame.
+    #[inline]
+    pub(crate) const fn frame_size(self) -> usize {
+        self.size().saturating_add(self.payload_length)
+    }
+
+    /// Writes the header to the start of `slot`, and returns the rest.
+    #[inline]
+    pub(crate) fn write(self, slot: &mut [u8]) -> &mut [u8] {
+        let Some(([first, second], rest)) = slot.split_first_chunk_mut() else {
+            return &mut [];
+        };
+        *first = self.first;
+        let mask = if self.masking_key.is_some() { MASK } else { 0 };
+        let rest = match self.payload_length {
+            short @ 0..126 => {
+                *second = mask | short as u8;
+                rest
+            }
+            middle @ 126..=0xFFFF => {
+                *second = mask | LENGTH_16;
+                put((middle as u16).to_be_bytes(), rest)
+            }
+            long => {
+                *second = mask | LENGTH_64;
+                put((long as u64).to_be_bytes(), rest)
+            }
+        };
+        match self.masking_key {
+            Some(key) => put(key, rest),
+            None => rest,
+        }
+    }
+}
+
+/// Writes bytes to the start of `slot`, and returns the rest.
+#[inline]
+fn put<const N: usize>(bytes: [u8; N], slot: &mut [u8]) -> &mut [u8] {
+    let Some((start, rest)) = slot.split_first_chunk_mut() else {
+        return &mut [];
+    };
+    *start = bytes;
+    rest
 }

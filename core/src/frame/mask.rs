@@ -10,17 +10,35 @@ pub(crate) fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
         return key;
     }
     let word = word_of(key);
-    let mut words = payload.chunks_exact_mut(8);
-    for chunk in &mut words {
-        if let Some(chunk) = chunk.first_chunk_mut::<8>() {
-            *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
+    let length = payload.len();
+    let (words, tail) = payload.split_at_mut(length & !7);
+    for chunk in words.chunks_exact_mut(8) {
+        if let Ok(bytes) = <[u8; 8]>::try_from(&*chunk) {
+            chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
         }
     }
-    let tail = words.into_remainder();
     for (byte, key) in tail.iter_mut().zip(word.to_ne_bytes()) {
         *byte ^= key;
     }
-    rotated(key, payload.len())
+    rotated(key, length)
+}
+
+/// Copies `payload`, masked, to `target`; what is longer of the two is left.
+#[inline]
+pub(crate) fn copy(payload: &[u8], target: &mut [u8], key: [u8; 4]) {
+    let word = word_of(key);
+    let whole = payload.len().min(target.len()) & !7;
+    let (targets, target_tail) = target.split_at_mut(whole);
+    let (sources, source_tail) = payload.split_at(whole);
+    for (target, source) in targets.chunks_exact_mut(8).zip(sources.chunks_exact(8)) {
+        if let Ok(bytes) = <[u8; 8]>::try_from(source) {
+            target.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+        }
+    }
+    let tail = target_tail.iter_mut().zip(source_tail);
+    for ((target, source), key) in tail.zip(word.to_ne_bytes()) {
+        *target = source ^ key;
+    }
 }
 
 /// Returns `key` as it applies to a byte that stands `by` bytes later in the payload.
@@ -36,6 +54,9 @@ const fn word_of([a, b, c, d]: [u8; 4]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
 
     /// The algorithm as RFC 6455 section 5.3 writes it.
@@ -56,6 +77,18 @@ mod tests {
                 reference(&mut theirs[start..end], key);
                 assert_eq!(ours, theirs, "{start}..{end}");
             }
+        }
+    }
+
+    #[test]
+    fn masking_while_copying_equals_masking_in_place() {
+        let key = [0xFE, 1, 0x80, 7];
+        let bytes: Vec<u8> = (0..=255).collect();
+        for length in 0..=bytes.len() {
+            let (mut copied, mut masked) = (vec![0; length], bytes[..length].to_vec());
+            copy(&bytes[..length], &mut copied, key);
+            reference(&mut masked, key);
+            assert_eq!(copied, masked, "{length}");
         }
     }
 
