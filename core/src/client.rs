@@ -7,7 +7,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
-use crate::connection::{Connection, DataToSend, State};
+use crate::connection::{Connection, DataToSend};
 use crate::entropy::{EntropyError, Generator};
 use crate::error::SendError;
 use crate::event::Event;
@@ -97,7 +97,7 @@ impl ClientConnection {
     /// # Errors
     /// [`SendError::State`] where a request was sent already.
     pub fn send_request(&mut self, request: Request) -> Result<(), SendError> {
-        if self.handshake.sent || self.connection.state() != State::Connecting {
+        if self.handshake.sent || !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }
         let mut head = Vec::with_capacity(512);
@@ -150,7 +150,7 @@ impl ClientConnection {
 
     /// Reads the response as far as it has arrived.
     fn advance(&mut self) {
-        while self.connection.state() == State::Connecting && self.handshake.error.is_none() {
+        while self.connection.is_connecting() {
             match self.step() {
                 Ok(true) => {}
                 Ok(false) => return,
