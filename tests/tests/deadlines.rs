@@ -110,6 +110,23 @@ fn a_ping_that_is_not_answered_within_twenty_seconds_fails_with_1011() {
 }
 
 #[test]
+fn a_pong_that_took_longer_than_the_interval_starts_the_next_one() {
+    for side in SIDES {
+        let mut end = started(side, config().ping_interval(seconds(5)));
+        end.pass(seconds(5));
+        let ping = end.sent().remove(0).1;
+        end.mind_the_time();
+        end.pass(seconds(7));
+        let pong = end.peer().pong(&ping);
+        end.events_of(&pong);
+        end.mind_the_time();
+        assert_eq!(end.next_timeout(), Some(at(17_000)));
+        end.pass_to_timeout();
+        assert_eq!(end.sent().len(), 1);
+    }
+}
+
+#[test]
 fn the_pong_has_its_time_from_when_the_ping_was_taken() {
     for side in SIDES {
         let mut end = started(side, config());

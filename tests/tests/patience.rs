@@ -41,6 +41,27 @@ fn a_deadline_of_forever_or_of_none_never_comes() {
 }
 
 #[test]
+fn a_deadline_of_nothing_does_not_spin() {
+    for side in SIDES {
+        let mut end = End::with(side, config().ping_interval(Duration::ZERO));
+        for _ in 0..10 {
+            end.mind_the_time();
+            end.output();
+        }
+        let mut end = End::with(side, all(Duration::ZERO));
+        for _ in 0..10 {
+            end.mind_the_time();
+        }
+        let mut end = End::with(side, all(Duration::ZERO).ping_interval(None));
+        end.mind_the_time();
+        end.send_close(1000, "").unwrap();
+        end.mind_the_time();
+        assert_eq!(end.state(), State::Closed);
+        assert_eq!(end.next_timeout(), None);
+    }
+}
+
+#[test]
 fn minding_the_time_early_or_twice_does_nothing() {
     for side in SIDES {
         let mut end = End::open(side);
