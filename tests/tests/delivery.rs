@@ -1,9 +1,7 @@
 //! The three deliveries: whole messages, frames, and chunks as they arrive (RFC 6455 section 5.4).
 
 use bytes::Bytes;
-use sansock_core::{
-    Config, Delivery, Event, Failure, Kind, Message, OpCode, ProtocolError, Side, State,
-};
+use sansock_core::{Config, Delivery, Event, Kind, Message, OpCode, Side, State};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::receive::received_with;
 use sansock_tests::seen::{Seen, joined};
@@ -206,57 +204,6 @@ fn control_frames_come_between_the_parts_of_a_message() {
             received_with(side, &with(Delivery::Chunks), &bytes).events,
             chunks
         );
-    }
-}
-
-#[test]
-fn text_is_refused_at_its_first_bad_byte_in_every_delivery() {
-    // Each is bad at its last byte; the frame would go on.
-    let malformed: [&[u8]; 7] = [
-        b"\x80",
-        b"fine \xFF",
-        b"fine \xC3(",
-        b"fine \xE0\x80",
-        b"fine \xED\xA0",
-        b"fine \xF0\x9F\xA5(",
-        b"fine \xF4\x90",
-    ];
-    for side in SIDES {
-        let peer = PeerOf(side);
-        for (delivery, payload) in DELIVERIES
-            .into_iter()
-            .flat_map(|delivery| malformed.map(|payload| (delivery, payload)))
-        {
-            for first in [FIN | TEXT, TEXT] {
-                let mut end = End::with(side, with(delivery));
-                let mut frame = peer.header(first, 1000);
-                frame.extend(peer.masked(payload));
-                let (bad, fine) = frame.split_last().unwrap();
-                for byte in fine {
-                    end.events_of(&[*byte]);
-                }
-                assert_eq!(end.state(), State::Open, "{delivery:?} {payload:x?}");
-                let failed = [Seen::Failed(Failure::Protocol(ProtocolError::InvalidUtf8))];
-                assert_eq!(end.events_of(&[*bad]), failed, "{delivery:?} {payload:x?}");
-                // The same in one read: nothing of the bad part is given out.
-                let mut end = End::with(side, with(delivery));
-                assert_eq!(end.events_of(&frame), failed, "{delivery:?} {payload:x?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn text_that_ends_inside_a_character_is_refused_in_every_delivery() {
-    for side in SIDES {
-        let peer = PeerOf(side);
-        for delivery in DELIVERIES {
-            let last = peer.frame(FIN | CONTINUATION, b"\x82");
-            let bytes = [peer.frame(TEXT, b"\xE2"), last].concat();
-            let outcome = received_with(side, &with(delivery), &bytes);
-            let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
-            assert_eq!(outcome.failure, Some(failure), "{delivery:?}");
-        }
     }
 }
 
