@@ -102,7 +102,7 @@ impl ClientConnection {
     /// # Errors
     /// [`SendError::State`] where a request was sent already.
     pub fn send_request(&mut self, request: Request) -> Result<(), SendError> {
-        if self.handshake.sent || self.connection.state() != State::Connecting {
+        if self.handshake.sent || !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }
         let mut head = Vec::with_capacity(512);
@@ -155,7 +155,7 @@ impl ClientConnection {
 
     /// Reads the response as far as it has arrived.
     fn advance(&mut self) {
-        while self.connection.state() == State::Connecting && self.handshake.error.is_none() {
+        while self.connection.is_connecting() {
             match self.step() {
                 Ok(true) => {}
                 Ok(false) => return,

@@ -186,8 +186,7 @@ impl ServerConnection {
     /// Reads the request as far as it has arrived.
     fn advance(&mut self) {
         let awaits = matches!(self.handshake.request, Arrival::Awaited);
-        if awaits && self.connection.state() == State::Connecting && self.handshake.error.is_none()
-        {
+        if awaits && self.connection.is_connecting() {
             match self.read_request() {
                 Ok(Some(request)) => self.handshake.request = Arrival::Ready(request),
                 Ok(None) => {}

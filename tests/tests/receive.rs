@@ -182,63 +182,6 @@ fn a_new_message_inside_an_unfinished_one_is_refused() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_refused_whole_or_in_fragments() {
-    let malformed: [&[u8]; 13] = [
-        b"\xC0\x80",
-        b"\xE0\x80\x80",
-        b"\xF0\x80\x80\x80",
-        b"\xED\xA0\x80",
-        b"\xED\xBF\xBF",
-        b"\xF4\x90\x80\x80",
-        b"\xF5\x80\x80\x80",
-        b"\xFF",
-        b"\x80",
-        b"ok \xC3(",
-        b"cut \xC3",
-        b"cut \xE2\x82",
-        b"cut \xF0\x9F\xA5",
-    ];
-    for side in SIDES {
-        let peer = PeerOf(side);
-        for payload in malformed {
-            let whole = peer.frame(FIN | TEXT, payload);
-            assert_failed(
-                side,
-                &received(side, &whole),
-                &[],
-                ProtocolError::InvalidUtf8,
-            );
-            for cut in 0..=payload.len() {
-                let (start, rest) = payload.split_at(cut);
-                let parts = [
-                    peer.frame(TEXT, start),
-                    peer.frame(FIN | CONTINUATION, rest),
-                ];
-                let outcome = received(side, &parts.concat());
-                assert_failed(side, &outcome, &[], ProtocolError::InvalidUtf8);
-            }
-        }
-    }
-}
-
-#[test]
-fn text_of_any_characters_is_valid_in_any_fragments() {
-    let all =
-        "\0\u{7F}\u{80}\u{7FF}\u{800}\u{D7FF}\u{E000}\u{FEFF}\u{FFFE}\u{FFFF}\u{10000}\u{10FFFF}";
-    for side in SIDES {
-        let peer = PeerOf(side);
-        for cut in 0..=all.len() {
-            let (start, rest) = all.as_bytes().split_at(cut);
-            let parts = [
-                peer.frame(TEXT, start),
-                peer.frame(FIN | CONTINUATION, rest),
-            ];
-            assert_open(&received(side, &parts.concat()), &[text(all)], &[]);
-        }
-    }
-}
-
-#[test]
 fn a_message_of_the_limit_passes_and_one_byte_more_is_refused() {
     for side in SIDES {
         let peer = PeerOf(side);

@@ -141,8 +141,9 @@ fn frames_of_every_length_form_are_sent() {
 fn messages_are_sent_as_what_they_are() {
     for side in SIDES {
         let mut end = End::open(side);
+        let binary = Message::binary(vec![1]);
         end.send(Message::text("t")).unwrap();
-        end.send(&Message::binary(vec![1])).unwrap();
+        end.send(&binary).unwrap();
         end.send_prepared(&Prepared::new("p")).unwrap();
         let expected = [
             (FIN | TEXT, b"t".to_vec()),

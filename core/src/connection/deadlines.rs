@@ -42,18 +42,20 @@ impl fmt::Display for Deadline {
 pub(super) enum Alarm {
     #[default]
     Off,
+    /// Runs, and will not ring: its time is not limited, or lies out of range.
+    Never,
     /// Runs from the next time that is given.
     Due,
     At(Instant),
 }
 
 impl Alarm {
-    /// Gives the alarm its time, if it waits for one. `None` never rings.
+    /// Gives the alarm its time, if it waits for one.
     pub(super) fn arm(&mut self, now: Instant, after: Option<Duration>) {
         if *self == Self::Due {
             *self = match after.and_then(|after| now.checked_add(after)) {
                 Some(at) => Self::At(at),
-                None => Self::Off,
+                None => Self::Never,
             };
         }
     }
@@ -70,7 +72,7 @@ impl Alarm {
     /// Returns when the alarm wants attention: an unarmed one at once.
     pub(super) fn time(self, now: Instant) -> Option<Instant> {
         match self {
-            Self::Off => None,
+            Self::Off | Self::Never => None,
             Self::Due => Some(now),
             Self::At(at) => Some(at),
         }
@@ -103,7 +105,7 @@ impl Deadlines {
     pub(super) fn only_close(&mut self) {
         let close = match self.close {
             Alarm::Off => Alarm::Due,
-            Alarm::Due | Alarm::At(_) => self.close,
+            Alarm::Never | Alarm::Due | Alarm::At(_) => self.close,
         };
         *self = Self {
             close,

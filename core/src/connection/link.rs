@@ -335,15 +335,13 @@ impl Link {
         self.deadlines = Deadlines::default();
     }
 
-    /// Pings the peer, and asks to be woken for the next ping.
+    /// Pings the peer, and asks to be woken for the next ping; not before the pong of the last came.
     fn keep_alive(&mut self) {
-        if !self.phase.is_open() {
+        if !self.phase.is_open() || self.keepalive.is_some() {
             return;
         }
-        if self.keepalive.is_none() {
-            self.keepalive = Some(self.push_ping());
-            self.keepalive_ends = Some(self.output.position());
-        }
+        self.keepalive = Some(self.push_ping());
+        self.keepalive_ends = Some(self.output.position());
         self.deadlines.ping = Alarm::Due;
         self.arm();
     }
@@ -356,6 +354,9 @@ impl Link {
             self.keepalive = None;
             self.keepalive_ends = None;
             self.deadlines.pong = Alarm::Off;
+            if self.deadlines.ping == Alarm::Off {
+                self.deadlines.ping = Alarm::Due;
+            }
         }
         latency
     }

@@ -361,7 +361,8 @@ impl Connection {
     /// Fails the connection (RFC 6455 section 7.1.7): a Close frame is sent where that is possible,
     /// and nothing more is received. [`ABNORMAL_CLOSURE`](CloseCode::ABNORMAL_CLOSURE) sends none.
     ///
-    /// Does nothing where the connection has ended already.
+    /// Before the connection is open, the opening handshake fails. Does nothing where the connection
+    /// has ended already.
     ///
     /// # Errors
     /// [`SendError::InvalidCloseCode`] and [`SendError::ReasonTooLong`] for what may not stand in a
@@ -500,6 +501,11 @@ impl Connection {
     }
 
     // For the opening handshake, which precedes the frames on the same stream.
+
+    /// Whether it goes on: it has neither succeeded nor failed.
+    pub(crate) const fn is_connecting(&self) -> bool {
+        self.link.phase.is_connecting()
+    }
 
     /// Returns what was received and not consumed.
     pub(crate) fn unread(&self) -> &[u8] {

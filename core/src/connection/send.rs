@@ -158,6 +158,9 @@ impl Link {
         if frame.code != CloseCode::ABNORMAL_CLOSURE {
             check_close(&frame)?;
         }
+        if self.phase.is_connecting() {
+            self.refuse();
+        }
         self.fail(Failure::Local(frame));
         Ok(())
     }

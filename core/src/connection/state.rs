@@ -146,6 +146,11 @@ impl Phase {
         }
     }
 
+    /// Whether the opening handshake goes on.
+    pub(super) const fn is_connecting(&self) -> bool {
+        matches!(self, Self::Connecting)
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }

@@ -1,0 +1,303 @@
+//! The three deliveries: whole messages, frames, and chunks as they arrive (RFC 6455 section 5.4).
+
+use bytes::Bytes;
+use sansock_core::{Config, Delivery, Event, Kind, Message, OpCode, Side, State};
+use sansock_tests::end::{End, SIDES, config};
+use sansock_tests::receive::received_with;
+use sansock_tests::seen::{Seen, joined};
+use sansock_tests::wire::{BINARY, CONTINUATION, FIN, PING, PeerOf, TEXT};
+
+const DELIVERIES: [Delivery; 3] = [Delivery::Messages, Delivery::Frames, Delivery::Chunks];
+
+fn with(delivery: Delivery) -> Config {
+    config().delivery(delivery)
+}
+
+fn frame(opcode: OpCode, fin: bool, payload: &[u8]) -> Seen {
+    Seen::Frame(opcode, fin, payload.into())
+}
+
+fn chunk(kind: Kind, first: bool, last: bool, payload: &[u8]) -> Seen {
+    let payload = payload.into();
+    Seen::Chunk {
+        kind,
+        first,
+        last,
+        payload,
+    }
+}
+
+fn whole_chunk(kind: Kind, payload: &[u8]) -> Seen {
+    chunk(kind, true, true, payload)
+}
+
+/// Messages of both kinds, in one piece and in fragments, some of them empty, cut inside a character.
+fn stream(peer: PeerOf) -> Vec<u8> {
+    [
+        peer.text("whole"),
+        peer.frame(TEXT, b""),
+        peer.frame(CONTINUATION, b"z\xC3"),
+        peer.frame(CONTINUATION, b""),
+        peer.frame(FIN | CONTINUATION, b"\xBC!"),
+        peer.binary(b""),
+        peer.frame(BINARY, &[0xFF; 9]),
+        peer.frame(FIN | CONTINUATION, b""),
+        peer.binary(&[1; 300]),
+    ]
+    .concat()
+}
+
+#[test]
+fn messages_are_put_together() {
+    for side in SIDES {
+        let outcome = received_with(side, &with(Delivery::Messages), &stream(PeerOf(side)));
+        let events = [
+            Seen::Text("whole".into()),
+            Seen::Text("zü!".into()),
+            Seen::Binary(Vec::new()),
+            Seen::Binary(vec![0xFF; 9]),
+            Seen::Binary(vec![1; 300]),
+        ];
+        assert_eq!(outcome.events, events);
+    }
+}
+
+#[test]
+fn frames_are_given_out_as_the_peer_framed_them() {
+    for side in SIDES {
+        let outcome = received_with(side, &with(Delivery::Frames), &stream(PeerOf(side)));
+        let more = OpCode::Continuation;
+        let events = [
+            frame(OpCode::Text, true, b"whole"),
+            frame(OpCode::Text, false, b""),
+            frame(more, false, b"z\xC3"),
+            frame(more, false, b""),
+            frame(more, true, b"\xBC!"),
+            frame(OpCode::Binary, true, b""),
+            frame(OpCode::Binary, false, &[0xFF; 9]),
+            frame(more, true, b""),
+            frame(OpCode::Binary, true, &[1; 300]),
+        ];
+        assert_eq!(outcome.events, events);
+    }
+}
+
+#[test]
+fn chunks_are_given_out_as_they_arrive() {
+    for side in SIDES {
+        let outcome = received_with(side, &with(Delivery::Chunks), &stream(PeerOf(side)));
+        let events = [
+            whole_chunk(Kind::Text, b"whole"),
+            whole_chunk(Kind::Text, "zü!".as_bytes()),
+            whole_chunk(Kind::Binary, b""),
+            whole_chunk(Kind::Binary, &[0xFF; 9]),
+            whole_chunk(Kind::Binary, &[1; 300]),
+        ];
+        assert_eq!(outcome.events, events);
+    }
+}
+
+#[test]
+fn a_chunk_does_not_wait_for_the_rest_of_its_frame() {
+    for side in SIDES {
+        let mut end = End::with(side, with(Delivery::Chunks));
+        let peer = end.peer();
+        let text = peer.frame(TEXT, "aü".as_bytes());
+        let (start, last_byte) = text.split_at(text.len() - 1);
+        assert_eq!(
+            end.events_of(start),
+            [chunk(Kind::Text, true, false, b"a\xC3")]
+        );
+        assert_eq!(
+            end.events_of(last_byte),
+            [chunk(Kind::Text, false, false, b"\xBC")]
+        );
+        assert_eq!(
+            end.events_of(&peer.frame(CONTINUATION, b"")),
+            [],
+            "says nothing"
+        );
+        let end_of_message = peer.frame(FIN | CONTINUATION, b"");
+        assert_eq!(
+            end.events_of(&end_of_message),
+            [chunk(Kind::Text, false, true, b"")]
+        );
+    }
+}
+
+#[test]
+fn every_read_size_gives_the_same_payload_in_every_delivery() {
+    let payload: Vec<u8> = "0123456789 äöü €uro 🥊 ".repeat(400).into_bytes();
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let (start, rest) = payload.split_at(5001);
+        let bytes = [
+            peer.frame(TEXT, start),
+            peer.frame(PING, b"between"),
+            peer.frame(FIN | CONTINUATION, rest),
+        ]
+        .concat();
+        for delivery in DELIVERIES {
+            for size in [1, 2, 3, 5, 61, 125, 1000, 4095, 4096, 4097, bytes.len()] {
+                let mut end = End::with(side, with(delivery));
+                let mut events = Vec::new();
+                for read in bytes.chunks(size) {
+                    events.extend(end.events_of(read));
+                    end.release_buffers();
+                }
+                assert_eq!(
+                    payload_of(&events),
+                    payload,
+                    "{delivery:?} in reads of {size}"
+                );
+                assert_eq!(end.state(), State::Open);
+            }
+        }
+    }
+}
+
+fn payload_of(events: &[Seen]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for event in events {
+        match event {
+            Seen::Text(text) => all.extend(text.as_bytes()),
+            Seen::Binary(payload) | Seen::Frame(_, _, payload) | Seen::Chunk { payload, .. } => {
+                all.extend(payload);
+            }
+            Seen::Request(_)
+            | Seen::Response(_)
+            | Seen::Ping(_)
+            | Seen::Pong(_)
+            | Seen::Close(..)
+            | Seen::Failed(_) => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn control_frames_come_between_the_parts_of_a_message() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let bytes = [
+            peer.frame(BINARY, b"1"),
+            peer.ping(b"?"),
+            peer.frame(FIN | CONTINUATION, b"2"),
+        ]
+        .concat();
+        let ping = Seen::Ping(b"?".into());
+        let frames = [
+            frame(OpCode::Binary, false, b"1"),
+            ping.clone(),
+            frame(OpCode::Continuation, true, b"2"),
+        ];
+        assert_eq!(
+            received_with(side, &with(Delivery::Frames), &bytes).events,
+            frames
+        );
+        let chunks = [
+            chunk(Kind::Binary, true, false, b"1"),
+            ping,
+            chunk(Kind::Binary, false, true, b"2"),
+        ];
+        assert_eq!(
+            received_with(side, &with(Delivery::Chunks), &bytes).events,
+            chunks
+        );
+    }
+}
+
+#[test]
+fn delivery_changes_between_messages_only() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        assert!(end.set_delivery(Delivery::Frames));
+        end.receive(&peer.frame(TEXT, b"a"));
+        assert!(end.is_event_ready());
+        assert!(!end.set_delivery(Delivery::Chunks), "an event waits");
+        assert_eq!(end.events(), [frame(OpCode::Text, false, b"a")]);
+        assert!(!end.set_delivery(Delivery::Messages), "a message is open");
+        assert!(end.set_delivery(Delivery::Frames), "it is no change");
+        let rest = peer.frame(FIN | CONTINUATION, b"b");
+        assert_eq!(
+            end.events_of(&rest),
+            [frame(OpCode::Continuation, true, b"b")]
+        );
+        assert!(end.set_delivery(Delivery::Chunks));
+        assert_eq!(end.delivery(), Delivery::Chunks);
+        assert_eq!(
+            end.events_of(&peer.text("c")),
+            [whole_chunk(Kind::Text, b"c")]
+        );
+        assert!(end.set_delivery(Delivery::Messages));
+        assert_eq!(end.events_of(&peer.text("d")), [Seen::Text("d".into())]);
+    }
+}
+
+#[test]
+fn delivery_does_not_change_inside_a_frame() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let text = end.peer().text("cut");
+        let (start, rest) = text.split_at(text.len() - 1);
+        assert_eq!(end.events_of(start), []);
+        assert!(!end.set_delivery(Delivery::Chunks));
+        assert_eq!(end.events_of(rest), [Seen::Text("cut".into())]);
+        assert!(end.set_delivery(Delivery::Chunks));
+    }
+}
+
+#[test]
+fn limits_hold_for_frames_and_not_for_chunks() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let parts = [peer.frame(BINARY, &[1; 60]), peer.frame(FIN, &[2; 60])].concat();
+        for (delivery, passes) in [(Delivery::Frames, false), (Delivery::Chunks, true)] {
+            let outcome = received_with(side, &with(delivery).max_message_size(100), &parts);
+            assert_eq!(outcome.failure.is_none(), passes, "{delivery:?}");
+        }
+    }
+}
+
+#[test]
+fn an_owned_message_outlives_what_comes_after_it() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        let long = "long".repeat(3000);
+        let mut kept = Vec::new();
+        for bytes in [
+            peer.text("short"),
+            [peer.frame(TEXT, b"frag"), peer.frame(FIN, b"ments")].concat(),
+            peer.binary(&[9; 7]),
+            peer.text(&long),
+        ] {
+            for read in bytes.chunks(1000) {
+                end.receive(read);
+                if let Some(Event::Message(message)) = end.next_event() {
+                    kept.push(message.into_owned());
+                }
+            }
+        }
+        let expected = [
+            Message::text("short"),
+            Message::text("fragments"),
+            Message::binary(Bytes::from_static(&[9; 7])),
+            Message::text(long),
+        ];
+        assert_eq!(kept, expected);
+    }
+}
+
+#[test]
+fn chunks_of_one_message_are_marked_first_and_last_once() {
+    let mut end = End::with(Side::Server, with(Delivery::Chunks));
+    let bytes = stream(end.peer());
+    let mut events = Vec::new();
+    for byte in &bytes {
+        events.extend(end.events_of(&[*byte]));
+    }
+    assert!(events.len() > 300, "a byte at a time");
+    assert_eq!(joined(events).len(), 5);
+}
