@@ -383,7 +383,14 @@ where
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(driver) = &mut self.driver else {
-            return Poll::Ready(Err(self.ended_error()));
+            // Another half may have written what there was, and closed.
+            self.outcome()?;
+            let flushed = self.connection.is_flushed();
+            return Poll::Ready(if flushed {
+                Ok(())
+            } else {
+                Err(self.ended_error())
+            });
         };
         ready!(driver.poll_flush(cx, &mut self.connection));
         Poll::Ready(self.write_outcome())

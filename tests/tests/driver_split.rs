@@ -380,6 +380,25 @@ fn the_sender_closes_while_the_receiver_is_idle() {
 }
 
 #[test]
+fn a_message_that_was_written_counts_as_sent_though_another_has_closed_since() {
+    let clock = VirtualClock::new();
+    let (near, mut peer) = pipe(10);
+    let (mut receiver, mut sender) = halves(near, &clock);
+    let mut another = sender.clone();
+    let mut send = Task::new(sender.send("a message longer than the pipe"));
+    settle(&mut [&mut send]);
+    let mut receive = Task::new(receiver.recv());
+    let mut close = Task::new(another.close(1000, ""));
+    while receive.poll() || close.poll() || !peer.take().is_empty() {}
+    peer.put(&close_frame(Side::Server, 1000, ""));
+    peer.end();
+    settle(&mut [&mut close]);
+    close.output().unwrap();
+    settle(&mut [&mut send]);
+    send.output().unwrap();
+}
+
+#[test]
 fn a_message_that_had_arrived_is_given_out_after_the_sender_has_ended_the_connection() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
