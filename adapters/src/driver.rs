@@ -129,6 +129,11 @@ where
         self.write_failed
     }
 
+    /// Whether nothing waits to be written or flushed, or never will be.
+    pub(crate) const fn is_written(&self, connection: &Connection) -> bool {
+        self.write_failed || (connection.is_flushed() && !self.unflushed)
+    }
+
     /// Drives the connection until an event is ready, or nothing more can come.
     pub(crate) fn poll_event(
         &mut self,

@@ -1,13 +1,13 @@
 //! Two halves of a WebSocket, for two tasks.
 //!
 //! Both halves work on the one WebSocket behind a lock, which is held for one poll and never while
-//! anything is woken. A transport and a timer wake one task each; here that is everybody who waits:
+//! anything is woken: what is woken during a poll is woken after it. A transport and a timer wake one task each; here that is everybody who waits:
 //! either half may be the one that moves the bytes that the other waits for. What one half brings
 //! about without the transport (room in the queue, an event) it tells the others itself.
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
@@ -42,38 +42,59 @@ struct Shared<S, T> {
     /// The waker that the transport and the timer are given.
     waker: Waker,
     next_id: AtomicU64,
+    /// Nobody receives: messages are dropped, as they would keep from reading on.
+    deaf: AtomicBool,
 }
 
 /// Everybody who waits.
 #[derive(Default)]
 struct Waiting {
-    wakers: Mutex<Vec<(u64, Waker)>>,
+    list: Mutex<List>,
 }
 
+#[derive(Default)]
+struct List {
+    wakers: Vec<(u64, Waker)>,
+    /// The WebSocket is being polled.
+    polling: bool,
+    /// Everybody is to be woken after the poll.
+    woken: bool,
+}
+
+// A waker may do anything when it is woken or dropped: never under a lock.
 impl Waiting {
     fn add(&self, id: u64, waker: &Waker) {
-        let mut wakers = lock(&self.wakers);
-        match wakers.iter_mut().find(|(waiting, _)| *waiting == id) {
-            Some((_, old)) => old.clone_from(waker),
-            None => wakers.push((id, waker.clone())),
-        }
+        let mut list = lock(&self.list);
+        let old = match list.wakers.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, old)) if old.will_wake(waker) => None,
+            Some((_, old)) => Some(std::mem::replace(old, waker.clone())),
+            None => {
+                list.wakers.push((id, waker.clone()));
+                None
+            }
+        };
+        drop(list);
+        drop(old);
     }
 
-    fn remove(&self, id: u64) {
-        let mut wakers = lock(&self.wakers);
-        let gone = wakers.iter().position(|(waiting, _)| *waiting == id);
-        let gone = gone.map(|index| wakers.swap_remove(index));
-        drop(wakers);
-        // A waker may do anything when it is dropped: not under the lock.
-        drop(gone);
+    /// Takes out a waker, to be dropped where that does no harm.
+    fn remove(&self, id: u64) -> Option<Waker> {
+        let wakers = &mut lock(&self.list).wakers;
+        let index = wakers.iter().position(|(waiting, _)| *waiting == id)?;
+        Some(wakers.swap_remove(index).1)
     }
 
-    /// Wakes everybody but `id`.
+    /// Wakes everybody but `id`; after the poll, if there is one.
     fn wake_others(&self, id: Option<u64>) {
-        let wakers = lock(&self.wakers);
-        let others = wakers.iter().filter(|(waiting, _)| Some(*waiting) != id);
+        let mut list = lock(&self.list);
+        if list.polling {
+            list.woken = true;
+            return;
+        }
+        let others = list.wakers.iter();
+        let others = others.filter(|(waiting, _)| Some(*waiting) != id);
         let others: Vec<Waker> = others.map(|(_, waker)| waker.clone()).collect();
-        drop(wakers);
+        drop(list);
         others.into_iter().for_each(Waker::wake);
     }
 }
@@ -88,6 +109,41 @@ impl Wake for Waiting {
     }
 }
 
+/// The WebSocket, locked for one poll. Who is woken during the poll is woken when this is dropped.
+struct Turn<'a, S, T> {
+    socket: Option<MutexGuard<'a, WebSocket<S, T>>>,
+    waiting: &'a Waiting,
+    /// Who has changed what the others may wait for.
+    changed_by: Option<u64>,
+}
+
+impl<'a, S, T> Turn<'a, S, T> {
+    fn new(shared: &'a Shared<S, T>) -> Self {
+        let socket = lock(&shared.socket);
+        lock(&shared.waiting.list).polling = true;
+        Self {
+            socket: Some(socket),
+            waiting: &shared.waiting,
+            changed_by: None,
+        }
+    }
+}
+
+impl<S, T> Drop for Turn<'_, S, T> {
+    fn drop(&mut self) {
+        let mut list = lock(&self.waiting.list);
+        list.polling = false;
+        let woken = std::mem::take(&mut list.woken);
+        drop(list);
+        self.socket = None;
+        if woken {
+            self.waiting.wake_others(None);
+        } else if self.changed_by.is_some() {
+            self.waiting.wake_others(self.changed_by);
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -96,10 +152,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(PartialEq, Eq)]
 struct Marks {
     capacity: bool,
-    flushed: bool,
+    written: bool,
     event: bool,
     state: State,
-    latency: Option<Duration>,
+    pongs: u64,
     over: bool,
 }
 
@@ -116,17 +172,22 @@ where
     ) -> Poll<R> {
         let shared = &*self.shared;
         shared.waiting.add(self.id, cx.waker());
-        let mut socket = lock(&shared.socket);
-        let before = marks(&socket);
-        let result = poll(&mut socket, &mut Context::from_waker(&shared.waker));
-        let changed = marks(&socket) != before;
-        drop(socket);
-        if result.is_ready() {
-            shared.waiting.remove(self.id);
+        let mut turn = Turn::new(shared);
+        let mut result = Poll::Pending;
+        if let Some(socket) = &mut turn.socket {
+            let before = marks(socket);
+            result = poll(socket, &mut Context::from_waker(&shared.waker));
+            let changed = marks(socket) != before;
+            let deaf = shared.deaf.load(Ordering::Relaxed);
+            if result.is_pending() && socket.skip_event(deaf) {
+                shared.waker.wake_by_ref();
+            }
+            turn.changed_by = changed.then_some(self.id);
         }
-        if changed {
-            shared.waiting.wake_others(Some(self.id));
-        }
+        let ready = result.is_ready();
+        let waker = ready.then(|| shared.waiting.remove(self.id));
+        drop(turn);
+        drop(waker);
         result
     }
 }
@@ -139,10 +200,10 @@ where
     let connection = socket.connection();
     Marks {
         capacity: connection.has_capacity(),
-        flushed: connection.is_flushed(),
+        written: socket.is_written(),
         event: connection.is_data_ready(),
         state: connection.state(),
-        latency: connection.stats().latency,
+        pongs: connection.stats().pongs_received,
         over: socket.get_ref().is_none(),
     }
 }
@@ -172,8 +233,8 @@ where
     /// Splits into a half that receives and one that sends, for two tasks. The sender can be cloned.
     ///
     /// Deadlines are kept and pings answered while either half is awaited. Keep receiving: a
-    /// connection that is only sent to does not notice a Close frame. When all halves are dropped, the
-    /// transport is.
+    /// connection that is only sent to does not notice a Close frame. Without a receiver, messages that
+    /// arrive are dropped. When all halves are dropped, the transport is.
     #[must_use]
     pub fn split(self) -> (Receiver<S, T>, Sender<S, T>) {
         let waiting = Arc::new(Waiting::default());
@@ -182,6 +243,7 @@ where
             waker: Waker::from(waiting.clone()),
             waiting,
             next_id: AtomicU64::new(0),
+            deaf: AtomicBool::new(false),
         });
         let receiver = Receiver {
             half: Half::new(shared.clone()),
@@ -366,6 +428,13 @@ where
             })
         })
         .await
+    }
+}
+
+impl<S, T> Drop for Receiver<S, T> {
+    fn drop(&mut self) {
+        self.half.shared.deaf.store(true, Ordering::Relaxed);
+        self.half.shared.waiting.wake_others(Some(self.half.id));
     }
 }
 

@@ -256,7 +256,13 @@ where
         }
         loop {
             let Some(driver) = &mut self.driver else {
-                return Poll::Ready(self.outcome().map(|()| false));
+                // A message may have been left by a sender that has driven the connection to its end.
+                let left = self.connection.is_data_ready();
+                return Poll::Ready(if left {
+                    Ok(true)
+                } else {
+                    self.outcome().map(|()| false)
+                });
             };
             ready!(driver.poll_event(cx, &mut self.connection));
             if self.connection.is_data_ready() {
@@ -266,6 +272,13 @@ where
                 self.drop_transport();
             }
         }
+    }
+
+    /// Drops the event that is ready; a message, or the part of one, only where `messages` says so.
+    /// Returns whether there was one.
+    pub(crate) fn skip_event(&mut self, messages: bool) -> bool {
+        let kept = self.connection.is_data_ready() && !messages;
+        !kept && self.connection.next_event().is_some()
     }
 
     fn has_early(&self) -> bool {
@@ -434,10 +447,23 @@ where
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(driver) = &mut self.driver else {
-            return Poll::Ready(Err(self.ended_error()));
+            // Another half may have written what there was, and closed.
+            self.outcome()?;
+            let flushed = self.connection.is_flushed();
+            return Poll::Ready(if flushed {
+                Ok(())
+            } else {
+                Err(self.ended_error())
+            });
         };
         ready!(driver.poll_flush(cx, &mut self.connection));
         Poll::Ready(self.write_outcome())
+    }
+
+    /// Whether nothing waits to be written or flushed, or never will be.
+    pub(crate) fn is_written(&self) -> bool {
+        let driver = self.driver.as_ref();
+        driver.is_none_or(|driver| driver.is_written(&self.connection))
     }
 
     /// Runs a command. Where the connection is over, says what ended it.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
-use crate::connection::{Connection, DataToSend, State};
+use crate::connection::{Connection, DataToSend};
 use crate::entropy::Generator;
 use crate::error::{ConnectionError, SendError};
 use crate::event::Event;

@@ -349,6 +349,7 @@ impl Link {
     /// A pong came: the time since its ping, if that was one of ours. The keepalive is satisfied by
     /// the pong of its own ping, or of a later one.
     pub(super) fn pong_received(&mut self, payload: &[u8]) -> Option<Duration> {
+        self.counters.pongs_received = self.counters.pongs_received.saturating_add(1);
         let latency = self.pings.pong(payload, self.now);
         if self.keepalive.is_some_and(|id| !self.pings.is_waiting(id)) {
             self.keepalive = None;

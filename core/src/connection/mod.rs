@@ -488,6 +488,7 @@ impl Connection {
             frames_received: self.link.counters.frames_received,
             frames_sent: self.link.counters.frames_sent,
             pings_received: self.link.counters.pings_received,
+            pongs_received: self.link.counters.pongs_received,
             queued: self.link.output.queued(),
             latency: self.link.pings.latency(),
         }

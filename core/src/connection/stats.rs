@@ -19,6 +19,8 @@ pub struct Stats {
     pub frames_sent: u64,
     /// Pings received.
     pub pings_received: u64,
+    /// Pongs received, asked for or not.
+    pub pongs_received: u64,
     /// Bytes that wait to be sent.
     pub queued: usize,
     /// The round trip of the last ping that was answered.
@@ -32,4 +34,5 @@ pub(super) struct Counters {
     pub(super) frames_received: u64,
     pub(super) frames_sent: u64,
     pub(super) pings_received: u64,
+    pub(super) pongs_received: u64,
 }

@@ -123,6 +123,21 @@ impl End {
         bytes
     }
 
+    /// Sends bytes, and wakes nobody: the other end finds them when it happens to look.
+    pub fn put_silently(&mut self, bytes: &[u8]) {
+        let reader = lock(&self.outgoing).reader.take();
+        self.put(bytes);
+        drop(reader);
+    }
+
+    /// Takes everything that has arrived, and wakes nobody.
+    pub fn take_silently(&mut self) -> Vec<u8> {
+        let writer = lock(&self.incoming).writer.take();
+        let bytes = self.take();
+        drop(writer);
+        bytes
+    }
+
     /// Returns how much has arrived and was not taken.
     #[must_use]
     pub fn arrived(&self) -> usize {
