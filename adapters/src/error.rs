@@ -36,7 +36,7 @@ pub enum Error {
     /// The URI is not one of a WebSocket.
     Uri(UriError),
     /// The connection, or its request, could not be made.
-    Connection(ConnectionError),
+    Connection(Box<ConnectionError>),
     /// The URI asks for TLS, and there is none.
     NoTls,
     /// Reading, writing or connecting failed.
@@ -180,7 +180,7 @@ impl From<UriError> for Error {
 
 impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
-        Self::Connection(error)
+        Self::Connection(Box::new(error))
     }
 }
 

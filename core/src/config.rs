@@ -35,10 +35,10 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) delivery: Delivery,
-    pub(crate) max_message_size: Option<usize>,
-    pub(crate) max_frame_size: Option<usize>,
+    pub(crate) max_message_size: u64,
+    pub(crate) max_frame_size: u64,
     pub(crate) max_empty_fragments: Option<u32>,
-    pub(crate) max_queued_output: Option<usize>,
+    pub(crate) max_queued_output: usize,
     pub(crate) head_limits: HeadLimits,
     pub(crate) max_refusal_body: usize,
     pub(crate) open_timeout: Option<Duration>,
@@ -64,10 +64,10 @@ impl Config {
         Self {
             settings: Arc::new(Settings {
                 delivery: Delivery::Messages,
-                max_message_size: Some(1 << 20),
-                max_frame_size: None,
+                max_message_size: 1 << 20,
+                max_frame_size: u64::MAX,
                 max_empty_fragments: Some(1024),
-                max_queued_output: Some(64 << 10),
+                max_queued_output: 64 << 10,
                 head_limits: HeadLimits::default(),
                 max_refusal_body: 4 << 10,
                 open_timeout: Some(Duration::from_secs(10)),
@@ -92,8 +92,8 @@ impl Config {
     ///
     /// A larger one fails the connection with 1009 as soon as a header announces it.
     #[must_use]
-    pub fn max_message_size(self, limit: impl Into<Option<usize>>) -> Self {
-        let limit = limit.into();
+    pub fn max_message_size(self, size: impl Into<Option<usize>>) -> Self {
+        let limit = limit(size.into());
         self.with(|settings| settings.max_message_size = limit)
     }
 
@@ -101,8 +101,8 @@ impl Config {
     ///
     /// A larger one fails the connection with 1009.
     #[must_use]
-    pub fn max_frame_size(self, limit: impl Into<Option<usize>>) -> Self {
-        let limit = limit.into();
+    pub fn max_frame_size(self, size: impl Into<Option<usize>>) -> Self {
+        let limit = limit(size.into());
         self.with(|settings| settings.max_frame_size = limit)
     }
 
@@ -119,8 +119,8 @@ impl Config {
     ///
     /// The queue may exceed it by one frame. Control frames are not refused; at most one pong waits.
     #[must_use]
-    pub fn max_queued_output(self, limit: impl Into<Option<usize>>) -> Self {
-        let limit = limit.into();
+    pub fn max_queued_output(self, size: impl Into<Option<usize>>) -> Self {
+        let limit = size.into().unwrap_or(usize::MAX);
         self.with(|settings| settings.max_queued_output = limit)
     }
 
@@ -220,18 +220,22 @@ impl Settings {
     /// The most that the payload of a data frame may hold, when `before` bytes of its message came.
     #[inline]
     pub(crate) fn frame_limit(&self, delivery: Delivery, before: u64) -> u64 {
-        if delivery == Delivery::Chunks {
-            return u64::MAX;
+        match delivery {
+            Delivery::Messages | Delivery::Frames => {
+                let left = self.max_message_size.saturating_sub(before);
+                left.min(self.max_frame_size)
+            }
+            Delivery::Chunks => u64::MAX,
         }
-        let left = limit(self.max_message_size).saturating_sub(before);
-        left.min(limit(self.max_frame_size))
     }
 
-    /// The most that a message may be decoded to.
-    pub(crate) fn decoded_limit(&self, delivery: Delivery) -> usize {
+    /// The most that a message may have, or be decoded to.
+    pub(crate) fn message_limit(&self, delivery: Delivery) -> usize {
         match delivery {
+            Delivery::Messages | Delivery::Frames => {
+                usize::try_from(self.max_message_size).unwrap_or(usize::MAX)
+            }
             Delivery::Chunks => usize::MAX,
-            Delivery::Messages | Delivery::Frames => self.max_message_size.unwrap_or(usize::MAX),
         }
     }
 }

@@ -108,9 +108,12 @@ pub trait Coding: fmt::Debug + Send + Sync {
     fn release(&mut self) {}
 }
 
-/// The codings of one connection.
+/// The codings of one connection; nothing where it agreed on none.
 #[derive(Debug, Default)]
-pub(crate) struct Codings {
+pub(crate) struct Codings(Option<Box<Agreed>>);
+
+#[derive(Debug, Default)]
+struct Agreed {
     list: Vec<Box<dyn Coding>>,
     claims: u8,
     /// Encoded payloads on their way to the output queue.
@@ -144,28 +147,33 @@ impl Codings {
 
     /// Adds a coding; fails where another one uses its bits.
     pub(crate) fn push(&mut self, coding: Box<dyn Coding>) -> Result<(), Disagreement> {
-        if self.claims & coding.claims() != 0 || self.list.len() == Self::MAX {
+        let agreed = self.0.get_or_insert_default();
+        if agreed.claims & coding.claims() != 0 || agreed.list.len() == Self::MAX {
             return Err(Disagreement("uses the reserved bits of another extension"));
         }
-        self.claims |= coding.claims();
-        self.list.push(coding);
+        agreed.claims |= coding.claims();
+        agreed.list.push(coding);
         Ok(())
     }
 
     #[inline]
-    pub(crate) const fn claims(&self) -> u8 {
-        self.claims
+    pub(crate) fn claims(&self) -> u8 {
+        self.0.as_ref().map_or(0, |agreed| agreed.claims)
     }
 
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn list(&mut self) -> &mut [Box<dyn Coding>] {
+        self.0.as_mut().map_or(&mut [], |agreed| &mut agreed.list)
     }
 
     /// A message begins to arrive.
     pub(crate) fn decode_begin(&mut self, reserved: u8) -> Passes {
         let mut passes = Passes::default();
-        for (index, coding) in self.list.iter_mut().enumerate() {
+        for (index, coding) in self.list().iter_mut().enumerate() {
             if coding.decode_begin(reserved & coding.claims()) {
                 passes.add(index);
             }
@@ -182,9 +190,9 @@ impl Codings {
         limit: usize,
         sink: &mut Sink<'_>,
     ) -> Result<(), ProtocolError> {
-        decode(&mut self.list, passes, piece, limit, sink)?;
+        decode(self.list(), passes, piece, limit, sink)?;
         if fin {
-            decode_end(&mut self.list, passes, limit, sink)?;
+            decode_end(self.list(), passes, limit, sink)?;
         }
         Ok(())
     }
@@ -192,7 +200,7 @@ impl Codings {
     /// A message is about to be sent. Returns what it passes through, and the bits of its first frame.
     pub(crate) fn encode_begin(&mut self, outline: Outline) -> (Passes, u8) {
         let (mut passes, mut reserved) = (Passes::default(), 0);
-        for (index, coding) in self.list.iter_mut().enumerate() {
+        for (index, coding) in self.list().iter_mut().enumerate() {
             if let Some(bits) = coding.encode_begin(outline) {
                 passes.add(index);
                 reserved |= bits & coding.claims();
@@ -203,9 +211,12 @@ impl Codings {
 
     /// Encodes the payload of a frame. Give it back with [`recycle`](Self::recycle).
     pub(crate) fn encode(&mut self, passes: Passes, payload: &[u8], fin: Fin) -> Vec<u8> {
-        let [mut done, mut next] = core::mem::take(&mut self.scratch);
+        let Some(agreed) = &mut self.0 else {
+            return payload.into();
+        };
+        let [mut done, mut next] = core::mem::take(&mut agreed.scratch);
         let mut begun = false;
-        for (index, coding) in self.list.iter_mut().enumerate() {
+        for (index, coding) in agreed.list.iter_mut().enumerate() {
             if passes.has(index) {
                 next.clear();
                 coding.encode(if begun { &done } else { payload }, fin, &mut next);
@@ -213,28 +224,32 @@ impl Codings {
                 begun = true;
             }
         }
-        self.scratch = [Vec::new(), next];
+        agreed.scratch = [Vec::new(), next];
         done
+    }
+
+    /// Takes back what [`encode`](Self::encode) returned.
+    pub(crate) fn recycle(&mut self, encoded: Vec<u8>) {
+        if let Some(agreed) = &mut self.0 {
+            let [slot, _] = &mut agreed.scratch;
+            *slot = encoded;
+        }
     }
 
     /// Returns the one coding, where there is one only: others could not share with it.
     pub(crate) fn only(&mut self) -> Option<&mut dyn Coding> {
-        match &mut *self.list {
+        match self.list() {
             [coding] => Some(&mut **coding),
             _ => None,
         }
     }
 
-    /// Takes back what [`encode`](Self::encode) returned.
-    pub(crate) fn recycle(&mut self, encoded: Vec<u8>) {
-        let [slot, _] = &mut self.scratch;
-        *slot = encoded;
-    }
-
     /// The connection has been quiet for a while.
     pub(crate) fn release(&mut self) {
-        self.scratch = Default::default();
-        self.list.iter_mut().for_each(|coding| coding.release());
+        if let Some(agreed) = &mut self.0 {
+            agreed.scratch = Default::default();
+            agreed.list.iter_mut().for_each(|coding| coding.release());
+        }
     }
 }
 

@@ -27,6 +27,14 @@ impl Instant {
         }
     }
 
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self { nanos }
+    }
+
+    pub(crate) const fn nanos(self) -> u64 {
+        self.nanos
+    }
+
     /// Returns how far after the start this instant lies.
     #[must_use]
     pub const fn since_start(self) -> Duration {

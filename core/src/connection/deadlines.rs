@@ -37,45 +37,69 @@ impl fmt::Display for Deadline {
     }
 }
 
-/// One deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Alarm {
-    #[default]
-    Off,
-    /// Runs, and will not ring: its time is not limited, or lies out of range.
-    Never,
-    /// Runs from the next time that is given.
-    Due,
-    At(Instant),
-}
+/// One deadline, as the nanosecond at which it rings; the last few mean something else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Alarm(u64);
 
 impl Alarm {
+    pub(super) const OFF: Self = Self(u64::MAX);
+    /// Runs, and will not ring: its time is not limited, or lies out of range.
+    const NEVER: Self = Self(u64::MAX - 1);
+    /// Runs from the next time that is given.
+    pub(super) const DUE: Self = Self(u64::MAX - 2);
+
+    pub(super) fn at(time: Instant) -> Self {
+        match time.nanos() {
+            nanos if nanos < Self::DUE.0 => Self(nanos),
+            _ => Self::NEVER,
+        }
+    }
+
     /// Gives the alarm its time, if it waits for one.
+    #[inline]
     pub(super) fn arm(&mut self, now: Instant, after: Option<Duration>) {
-        if *self == Self::Due {
+        if *self == Self::DUE {
             *self = match after.and_then(|after| now.checked_add(after)) {
-                Some(at) => Self::At(at),
-                None => Self::Never,
+                Some(at) => Self::at(at),
+                None => Self::NEVER,
             };
         }
     }
 
     /// Returns whether the alarm rings, and turns it off if so.
+    #[inline]
     pub(super) fn rings(&mut self, now: Instant) -> bool {
-        let rings = matches!(*self, Self::At(at) if at <= now);
+        let rings = self.0 <= now.nanos() && self.0 < Self::DUE.0;
         if rings {
-            *self = Self::Off;
+            *self = Self::OFF;
         }
         rings
     }
 
     /// Returns when the alarm wants attention: an unarmed one at once.
-    pub(super) fn time(self, now: Instant) -> Option<Instant> {
+    #[inline]
+    fn time(self, now: Instant) -> u64 {
         match self {
-            Self::Off | Self::Never => None,
-            Self::Due => Some(now),
-            Self::At(at) => Some(at),
+            Self::DUE => now.nanos(),
+            Self(nanos) => nanos,
         }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::OFF => f.write_str("Off"),
+            Self::NEVER => f.write_str("Never"),
+            Self::DUE => f.write_str("Due"),
+            Self(nanos) => write!(f, "At({:?})", Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self::OFF
     }
 }
 
@@ -94,18 +118,19 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// Returns the first alarm. While input waits to be read, the pong may be in there.
     pub(super) fn next(&self, now: Instant, input_waits: bool) -> Option<Instant> {
-        let pong = if input_waits { Alarm::Off } else { self.pong };
+        let pong = if input_waits { Alarm::OFF } else { self.pong };
         let alarms = [
             self.open, self.close, self.ping, pong, self.write, self.quiet,
         ];
-        alarms.into_iter().filter_map(|alarm| alarm.time(now)).min()
+        let first = alarms.into_iter().map(|alarm| alarm.time(now)).min()?;
+        (first < Alarm::DUE.0).then(|| Instant::from_nanos(first))
     }
 
     /// Turns off everything but the deadline for the end, which goes on if it runs already.
     pub(super) fn only_close(&mut self) {
         let close = match self.close {
-            Alarm::Off => Alarm::Due,
-            Alarm::Never | Alarm::Due | Alarm::At(_) => self.close,
+            Alarm::OFF => Alarm::DUE,
+            running => running,
         };
         *self = Self {
             close,

@@ -33,7 +33,7 @@ impl Incoming {
         let decoder = Decoder {
             kind: open.kind,
             delivery: self.delivery,
-            limit: settings.decoded_limit(self.delivery),
+            limit: settings.message_limit(self.delivery),
             assembly: &mut self.assembly,
         };
         decoder.run(piece, part.ends_message(), &mut open, &mut link.codings)?;

@@ -65,7 +65,7 @@ impl Link {
             open_message: None,
             generator,
             deadlines: Deadlines {
-                open: Alarm::Due,
+                open: Alarm::DUE,
                 ..Deadlines::default()
             },
             progress: 0,
@@ -98,16 +98,16 @@ impl Link {
     /// Takes note that the codings hold what they can give back when the connection has been quiet.
     pub(super) fn use_codings(&mut self) {
         self.codings_used = true;
-        if self.deadlines.quiet == Alarm::Off {
-            self.deadlines.quiet = Alarm::Due;
+        if self.deadlines.quiet == Alarm::OFF {
+            self.deadlines.quiet = Alarm::DUE;
         }
     }
 
     /// The opening handshake is complete.
     pub(super) fn open(&mut self) {
         self.phase.opened();
-        self.deadlines.open = Alarm::Off;
-        self.deadlines.ping = Alarm::Due;
+        self.deadlines.open = Alarm::OFF;
+        self.deadlines.ping = Alarm::DUE;
     }
 
     /// The opening handshake failed: nothing but the end of the stream follows.
@@ -179,7 +179,7 @@ impl Link {
     pub(super) fn close_sent(&mut self, frame: CloseFrame) {
         self.push_close(&frame);
         self.phase.close_sent(frame);
-        self.deadlines.close = Alarm::Due;
+        self.deadlines.close = Alarm::DUE;
     }
 
     /// Queues a Close frame. What waits goes before it.
@@ -263,21 +263,21 @@ impl Link {
     /// Whether the write deadline has to be set anew: output waits, and it is not what waited before.
     fn write_progressed(&self) -> bool {
         !self.output.is_empty()
-            && (self.progress != self.output.taken() || self.deadlines.write == Alarm::Off)
+            && (self.progress != self.output.taken() || self.deadlines.write == Alarm::OFF)
             && self.settings().write_timeout.is_some()
     }
 
     fn note_progress(&mut self) {
         if self.output.is_empty() {
-            self.deadlines.write = Alarm::Off;
+            self.deadlines.write = Alarm::OFF;
         } else if self.write_progressed() {
             self.progress = self.output.taken();
-            self.deadlines.write = Alarm::Due;
+            self.deadlines.write = Alarm::DUE;
         }
         self.pings.taken(self.output.taken(), self.now);
         if self.keepalive_was_taken() {
             self.keepalive_ends = None;
-            self.deadlines.pong = Alarm::Due;
+            self.deadlines.pong = Alarm::DUE;
         }
     }
 
@@ -304,7 +304,7 @@ impl Link {
         }
         if !input_waits && self.deadlines.pong.rings(self.now) {
             self.fail(Failure::TimedOut(Deadline::Pong));
-            self.deadlines.close = Alarm::At(self.now);
+            self.deadlines.close = Alarm::at(self.now);
         }
         if self.deadlines.ping.rings(self.now) {
             self.keep_alive();
@@ -317,7 +317,7 @@ impl Link {
     /// Gives back what the codings hold, unless they were used since the last time.
     fn be_quiet(&mut self) {
         if core::mem::take(&mut self.codings_used) {
-            self.deadlines.quiet = Alarm::Due;
+            self.deadlines.quiet = Alarm::DUE;
             self.arm();
         } else {
             self.codings.release();
@@ -342,7 +342,7 @@ impl Link {
         }
         self.keepalive = Some(self.push_ping());
         self.keepalive_ends = Some(self.output.position());
-        self.deadlines.ping = Alarm::Due;
+        self.deadlines.ping = Alarm::DUE;
         self.arm();
     }
 
@@ -354,9 +354,9 @@ impl Link {
         if self.keepalive.is_some_and(|id| !self.pings.is_waiting(id)) {
             self.keepalive = None;
             self.keepalive_ends = None;
-            self.deadlines.pong = Alarm::Off;
-            if self.deadlines.ping == Alarm::Off {
-                self.deadlines.ping = Alarm::Due;
+            self.deadlines.pong = Alarm::OFF;
+            if self.deadlines.ping == Alarm::OFF {
+                self.deadlines.ping = Alarm::DUE;
             }
         }
         latency

@@ -15,6 +15,7 @@ mod send;
 mod state;
 mod stats;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::config::{Config, Delivery};
@@ -23,7 +24,7 @@ use crate::error::{ConnectionError, Failure, SendError};
 use crate::event::Event;
 use crate::extension::Extension;
 use crate::frame::{CloseCode, CloseFrame, Fin, Payload, Side, TextPayload};
-use crate::handshake::{HandshakeError, HeadLimits, Negotiated};
+use crate::handshake::{ExtensionList, HandshakeError, HeadLimits, Negotiated};
 use crate::message::Outgoing;
 use crate::prepared::Prepared;
 use crate::time::Instant;
@@ -75,7 +76,8 @@ pub use stats::Stats;
 pub struct Connection {
     incoming: Incoming,
     link: Link,
-    negotiated: Negotiated,
+    /// Absent where nothing was agreed on.
+    negotiated: Option<Box<Negotiated>>,
 }
 
 impl Connection {
@@ -105,7 +107,7 @@ impl Connection {
         Self {
             incoming: Incoming::new(settings.delivery),
             link: Link::new(side, generator, config),
-            negotiated: Negotiated::default(),
+            negotiated: None,
         }
     }
 
@@ -439,13 +441,17 @@ impl Connection {
     /// Returns the subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.negotiated.subprotocol.as_deref()
+        self.negotiated().subprotocol.as_deref()
     }
 
     /// Returns what was agreed on in the opening handshake.
     #[must_use]
-    pub const fn negotiated(&self) -> &Negotiated {
-        &self.negotiated
+    pub fn negotiated(&self) -> &Negotiated {
+        static NOTHING: Negotiated = Negotiated {
+            subprotocol: None,
+            extensions: ExtensionList::new(),
+        };
+        self.negotiated.as_deref().unwrap_or(&NOTHING)
     }
 
     /// Returns in which portions received data is given out.
@@ -542,7 +548,8 @@ impl Connection {
     /// The opening handshake is complete.
     pub(crate) fn open(&mut self, negotiated: Negotiated) -> Result<(), HandshakeError> {
         self.link.start(&negotiated.extensions)?;
-        self.negotiated = negotiated;
+        let agreed = negotiated != Negotiated::default();
+        self.negotiated = agreed.then(|| Box::new(negotiated));
         self.link.open();
         Ok(())
     }

@@ -473,7 +473,7 @@ impl Incoming {
         cut: &mut CutCharacter,
         settings: &Settings,
     ) -> Result<(), ProtocolError> {
-        let limit = settings.max_message_size.unwrap_or(usize::MAX);
+        let limit = settings.message_limit(Delivery::Messages);
         let payload = self.buffer.filled().get(..part.size).unwrap_or_default();
         let assembly = Assembly::of(kind, &mut self.assembly);
         let expected = part.expectation(assembly.len(), limit);

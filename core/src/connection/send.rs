@@ -194,8 +194,7 @@ impl Link {
     /// Whether the output queue is below its limit.
     #[inline]
     pub(super) fn has_capacity(&self) -> bool {
-        let limit = self.settings().max_queued_output;
-        limit.is_none_or(|limit| self.output.queued() < limit)
+        self.output.queued() < self.settings().max_queued_output
     }
 
     fn may_send_control(&self, size: usize) -> Result<(), SendError> {
