@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use crate::buffer::{BufferPool, Unpooled};
 use crate::entropy::{Entropy, NoEntropy};
+use crate::error::ProtocolError;
 use crate::handshake::HeadLimits;
 
 /// In which portions a connection gives out what it receives.
@@ -213,6 +214,18 @@ impl Settings {
         }
         let left = limit(self.max_message_size).saturating_sub(before);
         left.min(limit(self.max_frame_size))
+    }
+
+    /// Says by how much a payload is over the [limit](Self::frame_limit).
+    #[cold]
+    pub(crate) fn too_big(&self, payload: u64, before: u64) -> ProtocolError {
+        let frame_limit = limit(self.max_frame_size);
+        let (length, limit) = match payload > frame_limit {
+            true => (payload, frame_limit),
+            false => (before.saturating_add(payload), limit(self.max_message_size)),
+        };
+        let length = Some(length);
+        ProtocolError::TooBig { length, limit }
     }
 }
 

@@ -92,7 +92,8 @@ fn fragments_without_end_are_refused_at_the_limit_of_the_message() {
         });
         let bounds = MEBIBYTE as u64 - 4000..=2 * MEBIBYTE as u64 + 4 * BLOCK;
         assert!(bounds.contains(&info.bytes_max), "{info:?}");
-        let (limit, length) = (MEBIBYTE as u64 % 4000, Some(4000));
+        let limit = MEBIBYTE as u64;
+        let length = Some(limit.next_multiple_of(4000));
         assert_failed(&mut end, ProtocolError::TooBig { length, limit });
     }
 }
