@@ -64,7 +64,7 @@ fn every_block_is_given_back() {
             end.events_of(start);
             end.release_buffers();
             end.events_of(rest);
-            end.send(&vec![0; round * 97]).unwrap();
+            end.send(vec![0; round * 97]).unwrap();
             end.data_to_send().advance(round);
             end.release_buffers();
             end.output();
