@@ -226,6 +226,22 @@ fn a_flood_of_pongs_leaves_nothing_behind() {
     }
 }
 
+#[test]
+fn what_follows_the_end_is_dropped_as_it_arrives() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.events_of(&peer.close(1000, ""));
+        let flood = peer.binary(&[0; 1000]);
+        let info = measure(|| {
+            for _ in 0..1000 {
+                end.receive(&flood);
+            }
+        });
+        assert!(info.bytes_max <= BLOCK, "{info:?}");
+    }
+}
+
 /// What is left when the buffers were given back.
 fn retained_by(end: &mut End, work: impl FnOnce(&mut End)) -> AllocationInfo {
     measure(|| {
