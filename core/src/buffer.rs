@@ -127,9 +127,10 @@ impl Buffer {
             return;
         }
         let left: Vec<u8> = self.filled().into();
-        pool.give(core::mem::replace(&mut self.block, left));
+        let old = core::mem::replace(&mut self.block, left);
         self.start = 0;
         self.end = held;
+        Self::give(old, pool);
     }
 
     /// Makes room at the end: by moving what is held to the front, by a fresh block, or by growing.
@@ -177,8 +178,13 @@ impl Buffer {
             front.copy_from_slice(self.block.get(..self.end).unwrap_or_default());
         }
         let old = core::mem::replace(&mut self.block, fresh);
-        if !old.is_empty() && old.len() >= Self::SMALL {
-            pool.give(old);
+        Self::give(old, pool);
+    }
+
+    /// Gives a block back, unless it is one that held what was left over.
+    fn give(block: Vec<u8>, pool: &dyn BufferPool) {
+        if block.len() >= Self::SMALL {
+            pool.give(block);
         }
     }
 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::buffer::{BufferPool, Unpooled};
 use crate::entropy::{Entropy, NoEntropy};
+use crate::error::ProtocolError;
 use crate::extension::Extension;
 use crate::handshake::HeadLimits;
 
@@ -237,6 +238,17 @@ impl Settings {
             }
             Delivery::Chunks => usize::MAX,
         }
+    }
+
+    /// Says by how much a payload is over the [limit](Self::frame_limit).
+    #[cold]
+    pub(crate) fn too_big(&self, payload: u64, before: u64) -> ProtocolError {
+        let (length, limit) = match payload > self.max_frame_size {
+            true => (payload, self.max_frame_size),
+            false => (before.saturating_add(payload), self.max_message_size),
+        };
+        let length = Some(length);
+        ProtocolError::TooBig { length, limit }
     }
 }
 

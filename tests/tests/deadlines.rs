@@ -316,7 +316,12 @@ fn a_time_that_goes_back_stands_still() {
         assert_eq!(end.events_of(&text).len(), 1);
         end.mind_the_time();
         assert_eq!(end.next_timeout(), Some(at(20_000)));
+        end.send_close(1000, "").unwrap();
+        end.mind_the_time();
+        end.output();
+        assert_eq!(end.next_timeout(), Some(at(20_000)));
         end.pass(seconds(20));
-        assert_eq!(end.sent().len(), 1);
+        assert_eq!(end.state(), State::Closing);
+        assert_eq!(end.next_timeout(), Some(at(24_000)), "counted from 19 s");
     }
 }

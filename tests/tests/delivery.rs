@@ -230,6 +230,13 @@ fn delivery_changes_between_messages_only() {
             end.events_of(&peer.text("c")),
             [whole_chunk(Kind::Text, b"c")]
         );
+        end.receive(&peer.text("waits"));
+        assert!(end.is_event_ready());
+        assert!(
+            !end.set_delivery(Delivery::Messages),
+            "a whole message waits"
+        );
+        assert_eq!(end.events().len(), 1);
         assert!(end.set_delivery(Delivery::Messages));
         assert_eq!(end.events_of(&peer.text("d")), [Seen::Text("d".into())]);
     }

@@ -113,7 +113,7 @@ fn every_header_is_judged_as_the_rfc_says_at_the_byte_that_decides() {
 
 #[test]
 fn two_bytes_at_once_are_judged_as_one_by_one() {
-    for (side, in_message, closing) in circumstances() {
+    for (side, in_message, closing) in circumstances().filter(|(_, _, closing)| !closing) {
         for header in 0..=u16::MAX {
             let [first, second] = header.to_be_bytes();
             let expected = match first_byte(first, in_message) {

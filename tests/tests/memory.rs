@@ -92,7 +92,8 @@ fn fragments_without_end_are_refused_at_the_limit_of_the_message() {
         });
         let bounds = MEBIBYTE as u64 - 4000..=2 * MEBIBYTE as u64 + 4 * BLOCK;
         assert!(bounds.contains(&info.bytes_max), "{info:?}");
-        let (limit, length) = (MEBIBYTE as u64 % 4000, Some(4000));
+        let limit = MEBIBYTE as u64;
+        let length = Some(limit.next_multiple_of(4000));
         assert_failed(&mut end, ProtocolError::TooBig { length, limit });
     }
 }
@@ -222,6 +223,22 @@ fn a_flood_of_pongs_leaves_nothing_behind() {
         });
         assert!(info.bytes_current <= 0, "{info:?}");
         assert!(end.is_flushed());
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_dropped_as_it_arrives() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.events_of(&peer.close(1000, ""));
+        let flood = peer.binary(&[0; 1000]);
+        let info = measure(|| {
+            for _ in 0..1000 {
+                end.receive(&flood);
+            }
+        });
+        assert!(info.bytes_max <= BLOCK, "{info:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is received, and how it is answered (RFC 6455 sections 5.2 to 5.7 and 8.1), at every cut.
 
 use sansock_core::{Closed, Failure, ProtocolError, Side, State};
-use sansock_tests::end::{SIDES, config};
+use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::receive::{Outcome, received, received_with};
 use sansock_tests::seen::Seen;
 use sansock_tests::wire::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, PeerOf, TEXT, close_body};
@@ -186,36 +186,22 @@ fn a_message_of_the_limit_passes_and_one_byte_more_is_refused() {
     for side in SIDES {
         let peer = PeerOf(side);
         let small = config().max_message_size(200);
-        let fits = [
-            peer.frame(BINARY, &[1; 150]),
-            peer.ping(&[2; 125]),
-            peer.frame(FIN | CONTINUATION, &[3; 50]),
-        ];
-        let outcome = received_with(side, &small, &fits.concat());
+        let start = peer.frame(BINARY, &[1; 150]);
+        let rest = peer.frame(FIN | CONTINUATION, &[3; 50]);
+        let fits = [&start[..], &peer.ping(&[2; 125]), &rest].concat();
+        let outcome = received_with(side, &small, &fits);
         let message = [vec![1; 150], vec![3; 50]].concat();
         let pong = (PONG, vec![2; 125]);
         assert_open(&outcome, &[ping(&[2; 125]), binary(&message)], &[pong]);
-        for frames in [
-            peer.header(FIN | BINARY, 201),
-            [peer.frame(BINARY, &[1; 150]), peer.header(CONTINUATION, 51)].concat(),
-            [
-                peer.frame(BINARY, &[1; 150]),
-                peer.header(FIN, (1 << 63) - 1),
-            ]
-            .concat(),
+        let huge = (1 << 63) - 1;
+        for (frames, length) in [
+            (peer.header(FIN | BINARY, 201), 201),
+            ([&start[..], &peer.header(CONTINUATION, 51)].concat(), 201),
+            ([&start[..], &peer.header(FIN, huge)].concat(), huge + 150),
         ] {
             let outcome = received_with(side, &small, &frames);
-            assert!(
-                matches!(
-                    outcome.failure,
-                    Some(Failure::Protocol(ProtocolError::TooBig {
-                        limit: ..=200,
-                        ..
-                    }))
-                ),
-                "{outcome:?}"
-            );
-            assert_eq!(outcome.sent.last().unwrap().1[..2], 1009_u16.to_be_bytes());
+            let (length, limit) = (Some(length), 200);
+            assert_failed(side, &outcome, &[], ProtocolError::TooBig { length, limit });
         }
     }
 }
@@ -245,7 +231,7 @@ fn the_end_of_the_stream_inside_a_message_loses_it() {
     for side in SIDES {
         let peer = PeerOf(side);
         for start in [peer.frame(TEXT, b"unfinished"), Vec::new()] {
-            let mut end = sansock_tests::end::End::open(side);
+            let mut end = End::open(side);
             end.receive(&[peer.text("before"), start].concat());
             end.end_of_stream();
             let events = [text("before"), Seen::Failed(Failure::Lost)];
@@ -253,6 +239,34 @@ fn the_end_of_the_stream_inside_a_message_loses_it() {
             assert_eq!(end.state(), State::Closed);
             assert_eq!(end.close_code().unwrap().number(), 1006);
             assert_eq!(end.sent(), [], "nobody is left to be told");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_stream_at_any_byte_loses_what_is_not_complete_and_nothing_else() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let (whole, fragments) = (
+            peer.text("whole"),
+            [peer.frame(TEXT, b"a"), peer.frame(FIN, b"b")],
+        );
+        let bytes = [&whole[..], &fragments.concat()].concat();
+        for end_of_stream in 0..=bytes.len() {
+            let mut end = End::open(side);
+            end.receive(&bytes[..end_of_stream]);
+            end.end_of_stream();
+            let mut expected = Vec::new();
+            if end_of_stream >= whole.len() {
+                expected.push(text("whole"));
+            }
+            if end_of_stream == bytes.len() {
+                expected.push(text("ab"));
+            }
+            expected.push(Seen::Failed(Failure::Lost));
+            assert_eq!(end.events(), expected, "end after {end_of_stream}");
+            assert_eq!(end.output(), b"");
+            assert!(end.has_ended());
         }
     }
 }

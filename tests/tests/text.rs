@@ -10,8 +10,8 @@ const DELIVERIES: [Delivery; 3] = [Delivery::Messages, Delivery::Frames, Deliver
 
 /// Receives frames that hold bad text: nothing is given out, and the peer is told 1007.
 #[track_caller]
-fn assert_refused(side: Side, frames: &[u8]) {
-    let outcome = received(side, frames);
+fn assert_refused(side: Side, delivery: Delivery, frames: &[u8]) {
+    let outcome = received_with(side, &config().delivery(delivery), frames);
     let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
     assert_eq!(outcome.events, [Seen::Failed(failure)]);
     assert_eq!(outcome.has_ended, side == Side::Server);
@@ -40,14 +40,16 @@ fn text_that_is_not_utf8_is_refused_whole_or_in_fragments() {
         let peer = PeerOf(side);
         for payload in malformed {
             let whole = peer.frame(FIN | TEXT, payload);
-            assert_refused(side, &whole);
+            for delivery in DELIVERIES {
+                assert_refused(side, delivery, &whole);
+            }
             for cut in 0..=payload.len() {
                 let (start, rest) = payload.split_at(cut);
                 let parts = [
                     peer.frame(TEXT, start),
                     peer.frame(FIN | CONTINUATION, rest),
                 ];
-                assert_refused(side, &parts.concat());
+                assert_refused(side, Delivery::Messages, &parts.concat());
             }
         }
     }

@@ -32,11 +32,13 @@ struct Waiting {
 pub(super) struct Pings {
     waiting: VecDeque<Waiting>,
     last: u32,
+    /// The last that was answered, and all before it with it.
+    answered: u32,
     latency: Option<Duration>,
 }
 
 impl Pings {
-    /// More pings than this are not remembered: a pong answers those before it as well.
+    /// Of more pings than this, the oldest are not timed: a later pong answers them as well.
     const MAX: usize = 16;
 
     pub(super) fn next_id(&mut self) -> PingId {
@@ -73,6 +75,7 @@ impl Pings {
             .iter()
             .position(|ping| ping.id.payload() == payload)?;
         let answered = self.waiting.drain(..=position).next_back()?;
+        self.answered = answered.id.0;
         let latency = now.saturating_since(answered.sent);
         self.latency = Some(latency);
         if self.waiting.is_empty() {
@@ -87,6 +90,8 @@ impl Pings {
     }
 
     pub(super) fn is_waiting(&self, id: PingId) -> bool {
-        self.waiting.iter().any(|ping| ping.id == id)
+        // Numbers wrap around, and are compared by their distance.
+        id.0.wrapping_sub(self.answered) <= self.last.wrapping_sub(self.answered)
+            && id.0 != self.answered
     }
 }

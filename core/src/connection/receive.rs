@@ -250,8 +250,14 @@ impl Incoming {
             encoded,
             limit: link.settings().frame_limit(self.delivery, before),
         };
-        let Some(header) = Header::read(self.buffer.filled(), expected)? else {
-            return Ok(None);
+        let header = match Header::read(self.buffer.filled(), expected) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(ProtocolError::TooBig {
+                length: Some(payload),
+                ..
+            }) => return Err(link.settings().too_big(payload, before)),
+            Err(error) => return Err(error),
         };
         self.buffer.consume(header.size);
         link.counters.frames_received = link.counters.frames_received.saturating_add(1);
