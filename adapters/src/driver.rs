@@ -143,8 +143,8 @@ where
                 }
                 return Poll::Ready(());
             }
-            let written = self.poll_write(cx, connection.connection());
-            if self.is_over(connection.connection(), &written) {
+            let written = self.poll_write(cx, connection.connection()).is_ready();
+            if is_over(connection.connection(), written) {
                 return Poll::Ready(());
             }
             if self.poll_read(cx, connection).is_pending()
@@ -163,7 +163,12 @@ where
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
-        self.poll_until(cx, connection, |_, written| written)
+        ready!(self.poll_until(cx, connection, |_, written| written));
+        // Nobody may wait for this connection before long. What is to be read next needs its buffer.
+        if !connection.is_event_ready() {
+            connection.connection().release_buffers();
+        }
+        Poll::Ready(())
     }
 
     /// Drives the connection until data can be queued.
@@ -180,9 +185,9 @@ where
         })
     }
 
-    /// Drives the connection until `done`, given whether everything was written. Reads no further than
-    /// the next event, which it leaves to whoever receives; so two sides that both write do not wait
-    /// for each other.
+    /// Drives the connection until `done`, given whether everything was written, or until it is over.
+    /// Reads no further than the next event, which it leaves to whoever receives; so two sides that
+    /// both write do not wait for each other.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
@@ -191,20 +196,17 @@ where
     ) -> Poll<()> {
         for _ in 0..STEPS_PER_POLL {
             let written = self.poll_write(cx, connection.connection()).is_ready();
-            if done(connection.connection(), written) {
+            let inner = connection.connection();
+            if done(inner, written) || is_over(inner, written) {
                 return Poll::Ready(());
             }
             let read = !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
             if !read && self.poll_time(cx, connection.connection()).is_pending() {
+                connection.connection().release_buffers();
                 return Poll::Pending;
             }
         }
         self.yield_now(cx)
-    }
-
-    /// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.
-    fn is_over(&self, connection: &Connection, written: &Poll<()>) -> bool {
-        connection.state() == State::Closed && (written.is_ready() || connection.is_flushed())
     }
 
     /// Writes and flushes what is queued, then closes the write side where that is due. A failure ends
@@ -329,6 +331,11 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.
+fn is_over(connection: &Connection, written: bool) -> bool {
+    connection.state() == State::Closed && (written || connection.is_flushed())
 }
 
 /// Writes as much as the transport takes at once.

@@ -572,11 +572,7 @@ where
     /// Drives the connection to its end; what arrives is left to whoever receives.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let Some(driver) = &mut self.driver {
-            ready!(
-                driver.poll_until(cx, &mut self.connection, |connection, written| {
-                    connection.state() == State::Closed && (written || connection.is_flushed())
-                })
-            );
+            ready!(driver.poll_until(cx, &mut self.connection, |_, _| false));
             self.drop_transport();
         }
         Poll::Ready(self.outcome())
