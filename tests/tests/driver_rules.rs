@@ -30,7 +30,7 @@ fn a_pong_is_on_the_wire_before_the_message_behind_the_ping_is_given_out() {
     peer.put(&bytes);
     for text in ["one", "two"] {
         assert_eq!(run(ws.recv()).unwrap(), Some(Message::text(text)));
-        let sent = parse_frames(&peer.take());
+        let sent = parse_frames(&peer.take_all());
         assert_eq!(sent.len(), 1);
         assert_eq!(
             (sent[0].first, &sent[0].payload[..]),
@@ -126,7 +126,7 @@ fn a_peer_that_reads_slowly_is_not_given_up() {
     let mut taken = Vec::new();
     for _ in 0..10 {
         settle(&mut [&mut send]);
-        taken.extend(peer.take());
+        taken.extend(peer.take_all());
         clock.advance(Duration::from_secs(29));
     }
     settle(&mut [&mut send]);
@@ -143,10 +143,10 @@ fn a_peer_that_does_not_answer_pings_is_told_and_given_up() {
     settle(&mut [&mut recv]);
     clock.advance(Duration::from_secs(20));
     settle(&mut [&mut recv]);
-    assert_eq!(parse_frames(&peer.take())[0].first, PING);
+    assert_eq!(parse_frames(&peer.take_all())[0].first, PING);
     clock.advance(Duration::from_secs(20));
     settle(&mut [&mut recv]);
-    let told = parse_frames(&peer.take());
+    let told = parse_frames(&peer.take_all());
     let told = told.last().unwrap();
     assert_eq!(
         (told.first, &told.payload[..2]),
@@ -204,13 +204,13 @@ fn a_flood_of_pings_from_a_peer_that_does_not_read_takes_no_memory_and_does_not_
     assert_eq!(ws.stats().pings_received, 20_000);
     assert!(ws.stats().queued <= 2 * 127);
     // What leaves in the end is the pong that was begun, and the latest.
-    let mut sent = peer.take();
+    let mut sent = peer.take_all();
     let mut recv = Task::new(ws.recv());
     while {
         settle(&mut [&mut recv]);
         peer.arrived() > 0
     } {
-        sent.extend(peer.take());
+        sent.extend(peer.take_all());
     }
     assert!(parse_frames(&sent).len() <= 2);
 }
@@ -298,12 +298,15 @@ fn what_was_sent_is_in_the_transport() {
     let mut ws = opened(Side::Client, FlushOnly::new(near), &clock);
     for message in ["short", &"long ".repeat(10_000)] {
         run(ws.send(message)).unwrap();
-        assert_eq!(parse_frames(&peer.take())[0].payload, message.as_bytes());
+        assert_eq!(
+            parse_frames(&peer.take_all())[0].payload,
+            message.as_bytes()
+        );
     }
     run(ws.feed("fed")).unwrap();
     assert_eq!(peer.arrived(), 0);
     run(ws.flush()).unwrap();
-    assert_eq!(parse_frames(&peer.take())[0].payload, b"fed");
+    assert_eq!(parse_frames(&peer.take_all())[0].payload, b"fed");
 }
 
 #[test]
@@ -337,7 +340,7 @@ fn replies_fed_in_a_receive_loop_leave_in_one_write() {
     settle(&mut [&mut serve]);
     peer.put(&frame(Side::Client, TEXT, b"message").repeat(50));
     settle(&mut [&mut serve]);
-    assert_eq!(parse_frames(&peer.take()).len(), 50);
+    assert_eq!(parse_frames(&peer.take_all()).len(), 50);
     assert_eq!(log.lock().unwrap().count(Call::Write), 1);
     assert_eq!(log.lock().unwrap().count(Call::Flush), 1);
 }
@@ -396,7 +399,7 @@ fn a_large_message_leaves_in_one_vectored_write_with_its_header() {
     let mut ws = opened(Side::Server, stream, &clock);
     run(ws.send(Bytes::from(vec![1; 50_000]))).unwrap();
     assert_eq!(log.lock().unwrap().count(Call::Write), 1);
-    assert_eq!(parse_frames(&peer.take())[0].payload.len(), 50_000);
+    assert_eq!(parse_frames(&peer.take_all())[0].payload.len(), 50_000);
 }
 
 #[test]
@@ -407,5 +410,5 @@ fn a_close_reply_is_on_the_wire_before_the_end_is_told() {
     peer.put(&close_frame(Side::Client, 1001, "bye"));
     peer.end();
     assert_eq!(run(ws.recv()).unwrap(), None);
-    assert_eq!(parse_frames(&peer.take())[0].payload, b"\x03\xe9bye");
+    assert_eq!(parse_frames(&peer.take_all())[0].payload, b"\x03\xe9bye");
 }
