@@ -13,7 +13,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
@@ -73,8 +73,6 @@ pub(crate) struct Driver<S, T> {
     timer: T,
     /// What the timer is set to.
     alarm: Option<Instant>,
-    /// Whom the timer wakes.
-    alarm_waker: Option<Waker>,
     write_side: WriteSide,
     /// The peer's stream has ended.
     read_ended: bool,
@@ -95,7 +93,6 @@ where
             stream,
             timer,
             alarm: None,
-            alarm_waker: None,
             write_side: WriteSide::Open,
             read_ended: false,
             unflushed: false,
@@ -312,16 +309,8 @@ where
         {
             self.timer.set(Some(deadline));
             self.alarm = Some(deadline);
-            self.alarm_waker = None;
         }
-        let waits = self.alarm_waker.as_ref();
-        if waits.is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
-        if self.timer.poll(cx).is_pending() {
-            self.alarm_waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
+        ready!(self.timer.poll(cx));
         self.alarm = None;
         Poll::Ready(())
     }
