@@ -31,7 +31,8 @@ where
 {
     /// Turns the WebSocket into a stream of bytes over its binary messages.
     #[must_use]
-    pub const fn into_byte_stream(self) -> ByteStream<S, T> {
+    pub fn into_byte_stream(mut self) -> ByteStream<S, T> {
+        self.prefer_delivery(Delivery::Chunks);
         ByteStream {
             socket: self,
             rest: Vec::new(),
@@ -107,10 +108,15 @@ where
             return Poll::Ready(Ok(this.read_rest(buf)));
         }
         loop {
-            if !ready!(this.socket.poll_ready(cx, Delivery::Chunks))? {
+            if !ready!(this.socket.poll_part(cx, Delivery::Chunks))? {
                 return Poll::Ready(Ok(0));
             }
-            if let Some(size) = this.read_chunk(buf)? {
+            let read = this.read_chunk(buf);
+            if read.is_err() {
+                // The peer is told first: nobody may call again.
+                let _ = this.socket.poll_flush(cx);
+            }
+            if let Some(size) = read? {
                 return Poll::Ready(Ok(size));
             }
         }

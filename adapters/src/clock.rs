@@ -69,7 +69,9 @@ impl VirtualClock {
     /// Returns the earliest alarm that is set and has not rung.
     #[must_use]
     pub fn next_alarm(&self) -> Option<Instant> {
-        self.lock().alarms.iter().map(|alarm| alarm.at).min()
+        let shared = self.lock();
+        let times = shared.alarms.iter().map(|alarm| alarm.at);
+        times.filter(|at| *at > shared.now).min()
     }
 
     /// Moves the clock forward and rings what is due.

@@ -13,7 +13,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
@@ -73,8 +73,6 @@ pub(crate) struct Driver<S, T> {
     timer: T,
     /// What the timer is set to.
     alarm: Option<Instant>,
-    /// Whom the timer wakes.
-    alarm_waker: Option<Waker>,
     write_side: WriteSide,
     /// The peer's stream has ended.
     read_ended: bool,
@@ -95,7 +93,6 @@ where
             stream,
             timer,
             alarm: None,
-            alarm_waker: None,
             write_side: WriteSide::Open,
             read_ended: false,
             unflushed: false,
@@ -147,8 +144,8 @@ where
                 }
                 return Poll::Ready(());
             }
-            let written = self.poll_write(cx, connection.connection());
-            if self.is_over(connection.connection(), &written) {
+            let written = self.poll_write(cx, connection.connection()).is_ready();
+            if is_over(connection.connection(), written) {
                 return Poll::Ready(());
             }
             if self.poll_read(cx, connection).is_pending()
@@ -167,7 +164,12 @@ where
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
-        self.poll_until(cx, connection, |_, written| written)
+        ready!(self.poll_until(cx, connection, |_, written| written));
+        // Nobody may wait for this connection before long. What is to be read next needs its buffer.
+        if !connection.is_event_ready() {
+            connection.connection().release_buffers();
+        }
+        Poll::Ready(())
     }
 
     /// Drives the connection until data can be queued.
@@ -184,9 +186,9 @@ where
         })
     }
 
-    /// Drives the connection until `done`, given whether everything was written. Reads no further than
-    /// the next event, which it leaves to whoever receives; so two sides that both write do not wait
-    /// for each other.
+    /// Drives the connection until `done`, given whether everything was written, or until it is over.
+    /// Reads no further than the next event, which it leaves to whoever receives; so two sides that
+    /// both write do not wait for each other.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
@@ -195,20 +197,17 @@ where
     ) -> Poll<()> {
         for _ in 0..STEPS_PER_POLL {
             let written = self.poll_write(cx, connection.connection()).is_ready();
-            if done(connection.connection(), written) {
+            let inner = connection.connection();
+            if done(inner, written) || is_over(inner, written) {
                 return Poll::Ready(());
             }
             let read = !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
             if !read && self.poll_time(cx, connection.connection()).is_pending() {
+                connection.connection().release_buffers();
                 return Poll::Pending;
             }
         }
         self.yield_now(cx)
-    }
-
-    /// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.
-    fn is_over(&self, connection: &Connection, written: &Poll<()>) -> bool {
-        connection.state() == State::Closed && (written.is_ready() || connection.is_flushed())
     }
 
     /// Writes and flushes what is queued, then closes the write side where that is due. A failure ends
@@ -314,16 +313,8 @@ where
         {
             self.timer.set(Some(deadline));
             self.alarm = Some(deadline);
-            self.alarm_waker = None;
         }
-        let waits = self.alarm_waker.as_ref();
-        if waits.is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
-        if self.timer.poll(cx).is_pending() {
-            self.alarm_waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
+        ready!(self.timer.poll(cx));
         self.alarm = None;
         Poll::Ready(())
     }
@@ -333,6 +324,11 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.
+fn is_over(connection: &Connection, written: bool) -> bool {
+    connection.state() == State::Closed && (written || connection.is_flushed())
 }
 
 /// Writes as much as the transport takes at once.

@@ -59,6 +59,11 @@ impl Early {
     /// How many bytes are kept.
     const LIMIT: usize = 1 << 20;
 
+    fn push(&mut self, message: Message) {
+        self.size += message.len();
+        self.messages.push_back(message);
+    }
+
     fn pop(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
         self.size -= message.len();
@@ -161,7 +166,7 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_frame(&mut self) -> Result<Option<FrameRef<'_>>> {
-        if !poll_fn(|cx| self.poll_ready(cx, Delivery::Frames)).await? {
+        if !poll_fn(|cx| self.poll_part(cx, Delivery::Frames)).await? {
             return Ok(None);
         }
         if self.has_early() {
@@ -178,7 +183,9 @@ where
     }
 
     /// Receives what has arrived of a message, `None` once the connection was closed. A message of any
-    /// size passes through a buffer of constant size; the limit of messages does not apply.
+    /// size passes through a buffer of constant size; the limit of messages does not apply. One that
+    /// began to arrive before the first such call comes whole, unless
+    /// [`Config::delivery`](sansock_core::Config::delivery) asks for chunks from the start.
     ///
     /// # Errors
     /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
@@ -186,7 +193,7 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>> {
-        if !poll_fn(|cx| self.poll_ready(cx, Delivery::Chunks)).await? {
+        if !poll_fn(|cx| self.poll_part(cx, Delivery::Chunks)).await? {
             return Ok(None);
         }
         if self.has_early() {
@@ -272,6 +279,29 @@ where
                 self.drop_transport();
             }
         }
+    }
+
+    /// Drives the connection until data is ready in this delivery of parts. A message that had begun
+    /// before, while this side was sending, comes as one part.
+    pub(crate) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivery: Delivery,
+    ) -> Poll<Result<bool>> {
+        let whole = self.connection.delivery() == Delivery::Messages;
+        if self.has_early() || !whole || self.connection.set_delivery(delivery) {
+            return self.poll_ready(cx, delivery);
+        }
+        let Some(message) = ready!(self.poll_recv(cx))? else {
+            return Poll::Ready(Ok(false));
+        };
+        self.early.get_or_insert_default().push(message);
+        Poll::Ready(Ok(true))
+    }
+
+    /// Receives in this delivery from now on, where that is possible already.
+    pub(crate) fn prefer_delivery(&mut self, delivery: Delivery) {
+        self.connection.set_delivery(delivery);
     }
 
     /// Drops the event that is ready; a message, or the part of one, only where `messages` says so.
@@ -566,8 +596,7 @@ where
 
     fn keep_early(&mut self, message: Message) -> Result<()> {
         let early = self.early.get_or_insert_default();
-        early.size += message.len();
-        early.messages.push_back(message);
+        early.push(message);
         match early.size > Early::LIMIT {
             true => Err(Error::Backlog),
             false => Ok(()),
@@ -636,11 +665,7 @@ where
     /// Drives the connection to its end; what arrives is left to whoever receives.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let Some(driver) = &mut self.driver {
-            ready!(
-                driver.poll_until(cx, &mut self.connection, |connection, written| {
-                    connection.state() == State::Closed && (written || connection.is_flushed())
-                })
-            );
+            ready!(driver.poll_until(cx, &mut self.connection, |_, _| false));
             self.drop_transport();
         }
         Poll::Ready(self.outcome())

@@ -153,6 +153,37 @@ fn fragments_and_chunks_arrive_as_they_were_sent() {
 }
 
 #[test]
+fn a_message_that_began_while_this_side_sent_is_received_in_one_part() {
+    let clock = VirtualClock::new();
+    let text = frame(Side::Server, 0x81, b"begun early");
+    for cut in [4, text.len()] {
+        let begun = |peer: &mut End, ws: &mut Socket| {
+            peer.put(&text[..cut]);
+            let mut send = Task::new(ws.send("longer than the pipe"));
+            settle(&mut [&mut send]);
+            drop(send);
+            peer.put(&text[cut..]);
+            peer.put(&frame(Side::Server, 0x02, b"begun "));
+            peer.put(&frame(Side::Server, 0x80, b"later"));
+        };
+        let (near, mut peer) = pipe(10);
+        let mut ws = opened(Side::Client, near, &clock);
+        begun(&mut peer, &mut ws);
+        let frame = run(ws.recv_frame()).unwrap().unwrap();
+        assert!(frame.fin && &*frame.payload == b"begun early");
+        assert!(!run(ws.recv_frame()).unwrap().unwrap().fin);
+        assert!(run(ws.recv_frame()).unwrap().unwrap().fin);
+
+        let (near, mut peer) = pipe(10);
+        let mut ws = opened(Side::Client, near, &clock);
+        begun(&mut peer, &mut ws);
+        let chunk = run(ws.recv_chunk()).unwrap().unwrap();
+        assert!(chunk.first && chunk.last && chunk.payload == b"begun early");
+        assert_eq!(run(ws.recv_chunk()).unwrap().unwrap().payload, b"begun ");
+    }
+}
+
+#[test]
 fn lent_messages_are_those_that_were_sent() {
     let clock = VirtualClock::new();
     let (mut client, mut server) = opened_pair(6, &clock);
@@ -202,7 +233,7 @@ fn a_ping_measures_the_round_trip_and_keeps_what_comes_before_the_pong() {
     let mut ping = Task::new(client.ping());
     settle(&mut [&mut ping]);
     clock.advance(Duration::from_millis(30));
-    let pings = parse_frames(&peer.take());
+    let pings = parse_frames(&peer.take_all());
     assert_eq!(pings.len(), 1);
     peer.put(&frame(Side::Server, 0x81, b"early"));
     peer.put(&frame(Side::Server, 0x82, b"bird"));
@@ -298,7 +329,7 @@ fn a_malformed_request_is_answered_and_reported() {
     peer.put(b"GET / HTTP/1.1\r\nHost: a b\r\nNonsense\r\n\r\n");
     let mut server = Task::new(open_server(far, &clock));
     settle(&mut [&mut server]);
-    assert!(peer.take().starts_with(b"HTTP/1.1 400 "));
+    assert!(peer.take_all().starts_with(b"HTTP/1.1 400 "));
     assert!(peer.is_ended(), "the server ends the stream first");
     peer.end();
     settle(&mut [&mut server]);
@@ -313,7 +344,7 @@ fn an_unacceptable_request_is_answered_and_reported() {
     peer.put(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut server = Task::new(open_server(far, &clock));
     settle(&mut [&mut server]);
-    assert!(peer.take().starts_with(b"HTTP/1.1 4"));
+    assert!(peer.take_all().starts_with(b"HTTP/1.1 4"));
     peer.end();
     settle(&mut [&mut server]);
     let Err(Error::Handshake(error)) = server.output() else {
@@ -351,7 +382,7 @@ fn bytes_that_were_read_before_the_handshake_are_fed_to_it() {
     connection.receive_data(REQUEST, Instant::START);
     connection.receive_data(&frame(Side::Client, 0x81, b"leftover"), Instant::START);
     let mut server = run(WebSocket::server(far, clock.timer(), connection)).unwrap();
-    assert!(peer.take().starts_with(b"HTTP/1.1 101 "));
+    assert!(peer.take_all().starts_with(b"HTTP/1.1 101 "));
     assert_eq!(run(server.recv()).unwrap(), Some(Message::text("leftover")));
 }
 
@@ -361,7 +392,7 @@ fn frames_behind_the_response_are_not_lost() {
     let (near, mut peer) = pipe(1000);
     let mut client = Task::new(open_client(near, &clock));
     settle(&mut [&mut client]);
-    let request = peer.take();
+    let request = peer.take_all();
     let limits = sansock_core::handshake::HeadLimits::default();
     let request = sansock_core::handshake::Request::parse(&request, &limits).unwrap();
     let (response, accepted) = ServerOptions::new().accept(&request);

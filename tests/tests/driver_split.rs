@@ -41,7 +41,7 @@ fn pong(ping: &Frame) -> Vec<u8> {
 }
 
 fn answer_ping(peer: &mut End) {
-    let sent = parse_frames(&peer.take());
+    let sent = parse_frames(&peer.take_all());
     peer.put(&pong(&sent[0]));
 }
 
@@ -101,7 +101,7 @@ fn the_receiver_alone_writes_what_was_fed_and_answers_pings() {
     peer.put(&frame(Side::Server, 0x89, b"?"));
     let mut receive = Task::new(receiver.recv());
     settle(&mut [&mut receive]);
-    let frames = parse_frames(&peer.take());
+    let frames = parse_frames(&peer.take_all());
     assert_eq!(frames[0].payload, b"fed");
     assert_eq!((frames[1].first, &frames[1].payload[..]), (0x8a, &b"?"[..]));
 }
@@ -113,10 +113,10 @@ fn a_sender_that_waits_answers_pings() {
     let (_receiver, mut sender) = halves(near, &clock);
     let mut ping = Task::new(sender.ping());
     settle(&mut [&mut ping]);
-    let sent = parse_frames(&peer.take());
+    let sent = parse_frames(&peer.take_all());
     peer.put(&frame(Side::Server, 0x89, b"?"));
     settle(&mut [&mut ping]);
-    assert_eq!(parse_frames(&peer.take())[0].first, 0x8a);
+    assert_eq!(parse_frames(&peer.take_all())[0].first, 0x8a);
     peer.put(&pong(&sent[0]));
     settle(&mut [&mut ping]);
     ping.output().unwrap();
@@ -239,7 +239,7 @@ fn a_sender_that_pings_is_woken_when_the_receiver_has_read_the_pong() {
         let mut ping = Task::new(sender.ping());
         settle(&mut [&mut ping, &mut receive]);
         clock.advance(Duration::from_millis(5));
-        let sent = parse_frames(&peer.take());
+        let sent = parse_frames(&peer.take_all());
         peer.put_silently(&pong(&sent[0]));
         assert!(!ping.is_woken());
         receive.poll();
@@ -271,7 +271,7 @@ fn without_receiver_the_sender_works_and_closes() {
     let (receiver, mut sender) = halves(near, &clock);
     drop(receiver);
     run(sender.send("alone")).unwrap();
-    assert_eq!(parse_frames(&peer.take())[0].payload, b"alone");
+    assert_eq!(parse_frames(&peer.take_all())[0].payload, b"alone");
     // Messages that nobody will receive do not keep the answer from being read.
     peer.put(&from_peer("one"));
     peer.put(&from_peer("two"));
@@ -316,9 +316,9 @@ fn without_senders_the_receiver_works() {
     peer.put(&frame(Side::Server, 0x89, b"?"));
     peer.put(&from_peer("hello"));
     assert_eq!(run(receiver.recv()).unwrap(), Some(Message::text("hello")));
-    assert_eq!(parse_frames(&peer.take())[0].first, 0x8a);
+    assert_eq!(parse_frames(&peer.take_all())[0].first, 0x8a);
     run(receiver.sender().send("and back")).unwrap();
-    assert_eq!(parse_frames(&peer.take())[0].payload, b"and back");
+    assert_eq!(parse_frames(&peer.take_all())[0].payload, b"and back");
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_message_that_was_written_counts_as_sent_though_another_has_closed_since() {
     settle(&mut [&mut send]);
     let mut receive = Task::new(receiver.recv());
     let mut close = Task::new(another.close(1000, ""));
-    while receive.poll() || close.poll() || !peer.take().is_empty() {}
+    while receive.poll() || close.poll() || !peer.take_all().is_empty() {}
     peer.put(&close_frame(Side::Server, 1000, ""));
     peer.end();
     settle(&mut [&mut close]);
@@ -453,7 +453,7 @@ fn a_wakeup_may_poll_the_other_half_on_the_spot() {
         if send.as_mut().poll(&mut cx).is_ready() {
             break;
         }
-        peer.take();
+        peer.take_all();
     }
     assert_eq!(
         *received.lock().unwrap(),
@@ -569,7 +569,7 @@ fn halves_of_a_transport_for_one_thread() {
     let mut receive = Task::new(receiver.recv());
     settle(&mut [&mut receive]);
     run(sender.send("hello")).unwrap();
-    assert_eq!(parse_frames(&peer.take())[0].payload, b"hello");
+    assert_eq!(parse_frames(&peer.take_all())[0].payload, b"hello");
     peer.put(&from_peer("back"));
     settle(&mut [&mut receive]);
     assert_eq!(receive.output().unwrap(), Some(Message::text("back")));

@@ -114,7 +114,7 @@ impl End {
     }
 
     /// Takes everything that has arrived.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn take_all(&mut self) -> Vec<u8> {
         let mut channel = lock(&self.incoming);
         let bytes = channel.bytes.drain(..).collect();
         let writer = channel.writer.take();
@@ -133,7 +133,7 @@ impl End {
     /// Takes everything that has arrived, and wakes nobody.
     pub fn take_silently(&mut self) -> Vec<u8> {
         let writer = lock(&self.incoming).writer.take();
-        let bytes = self.take();
+        let bytes = self.take_all();
         drop(writer);
         bytes
     }
