@@ -29,7 +29,7 @@ fn pongs(server: &mut Connection) -> Vec<u16> {
 fn pings_that_come_together_are_all_answered() {
     let mut server = pinged(0..10);
     assert_eq!(pongs(&mut server), Vec::from_iter(0..10));
-    assert_eq!(pongs(&mut server), []);
+    assert!(pongs(&mut server).is_empty());
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn of_a_flood_the_latest_ping_is_answered_last() {
     let mut server = pinged(0..1000);
     assert_eq!(pongs(&mut server), Vec::from_iter(0..16));
     assert_eq!(pongs(&mut server), [999]);
-    assert_eq!(pongs(&mut server), []);
+    assert!(pongs(&mut server).is_empty());
 }
 
 #[test]
