@@ -1,6 +1,7 @@
 //! What the shims have in common: the same functions over each runtime's `TcpStream`.
 
-/// Defines the functions of a shim, over the `TcpStream` that is in scope.
+/// Defines the functions of a shim, over the `TcpStream` that is in scope, and the `Stream` that is
+/// made from it.
 macro_rules! tcp_shim {
     () => {
         use std::sync::Arc;
@@ -12,10 +13,10 @@ macro_rules! tcp_shim {
         use crate::{Error, Result};
 
         /// A WebSocket over TCP.
-        pub type WebSocket = crate::WebSocket<TcpStream, Timer>;
+        pub type WebSocket = crate::WebSocket<Stream, Timer>;
 
         /// A request to open a WebSocket over TCP that was not yet answered.
-        pub type Upgrade = crate::Upgrade<TcpStream, Timer>;
+        pub type Upgrade = crate::Upgrade<Stream, Timer>;
 
         /// Connects to a server, with the default configuration.
         ///
@@ -49,7 +50,7 @@ macro_rules! tcp_shim {
             let connection = ClientConnection::new(&uri, options, config)?;
             let stream = TcpStream::connect((uri.host(), uri.port())).await?;
             stream.set_nodelay(true)?;
-            let opened = WebSocket::client(stream, Timer::never(), connection).await;
+            let opened = WebSocket::client(stream.into(), Timer::never(), connection).await;
             opened.map(|(socket, _response)| socket)
         }
 
@@ -84,7 +85,7 @@ macro_rules! tcp_shim {
         ) -> Result<Upgrade> {
             stream.set_nodelay(true)?;
             let connection = ServerConnection::new(options, config);
-            Upgrade::read(stream, Timer::never(), connection).await
+            Upgrade::read(stream.into(), Timer::never(), connection).await
         }
     };
 }

@@ -12,5 +12,6 @@
 //! ```
 
 use async_net::TcpStream;
+use async_net::TcpStream as Stream;
 
 crate::shim::tcp_shim!();

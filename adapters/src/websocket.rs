@@ -82,6 +82,9 @@ where
     /// Bytes that were read beyond the handshake are fed to the connection before:
     /// [`Connection::receive_data`].
     ///
+    /// A server ends the stream first, then waits for the peer. So `poll_close` must end what the peer
+    /// reads, as that of `async_net::TcpStream` does; that of `async_io::Async` only flushes.
+    ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use sansock::core::{Connection, Instant, Negotiated, Side};

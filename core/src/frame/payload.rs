@@ -58,6 +58,20 @@ impl From<Bytes> for Payload<'_> {
     }
 }
 
+/// For the further fragments of a text.
+impl<'a> From<&'a str> for Payload<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Borrowed(text.as_bytes())
+    }
+}
+
+/// For the further fragments of a text.
+impl From<String> for Payload<'_> {
+    fn from(text: String) -> Self {
+        Self::Shared(text.into())
+    }
+}
+
 /// Text to send: a [`Payload`] that is known to be UTF-8.
 #[derive(Debug, Clone)]
 pub enum TextPayload<'a> {

@@ -38,7 +38,7 @@ fn config() -> Config {
         .max_empty_fragments(None)
 }
 
-async fn serve<R: Runtime>(stream: R::Stream, mode: Mode) {
+async fn serve<R: Runtime>(stream: R::Tcp, mode: Mode) {
     let options = Arc::new(ServerOptions::new());
     let outcome = async {
         let upgrade = R::upgrade(stream, options, config()).await?;

@@ -22,15 +22,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 /// A shim and the listener of its runtime.
 pub(crate) trait Runtime: 'static {
     type Listener;
+    type Tcp;
     type Stream: Stream + 'static;
 
     /// Listens on loopback, at a port that the system chooses.
     async fn listen() -> std::io::Result<(Self::Listener, u16)>;
 
-    async fn accept(listener: &Self::Listener) -> std::io::Result<Self::Stream>;
+    async fn accept(listener: &Self::Listener) -> std::io::Result<Self::Tcp>;
 
     async fn upgrade(
-        stream: Self::Stream,
+        stream: Self::Tcp,
         options: Arc<ServerOptions>,
         config: Config,
     ) -> Result<Upgrade<Self::Stream, Timer>>;
@@ -43,13 +44,14 @@ pub(crate) trait Runtime: 'static {
 }
 
 macro_rules! runtimes {
-    ($($name:ident: $net:ident, $shim:ident;)*) => {$(
+    ($($name:ident: $shim:ident, $net:ident, $stream:ty;)*) => {$(
         #[derive(Debug)]
         pub(crate) struct $name;
 
         impl Runtime for $name {
             type Listener = $net::TcpListener;
-            type Stream = $net::TcpStream;
+            type Tcp = $net::TcpStream;
+            type Stream = $stream;
 
             async fn listen() -> std::io::Result<(Self::Listener, u16)> {
                 let listener = $net::TcpListener::bind("127.0.0.1:0").await?;
@@ -57,13 +59,13 @@ macro_rules! runtimes {
                 Ok((listener, port))
             }
 
-            async fn accept(listener: &Self::Listener) -> std::io::Result<Self::Stream> {
+            async fn accept(listener: &Self::Listener) -> std::io::Result<Self::Tcp> {
                 let (stream, _) = listener.accept().await?;
                 Ok(stream)
             }
 
             async fn upgrade(
-                stream: Self::Stream,
+                stream: Self::Tcp,
                 options: Arc<ServerOptions>,
                 config: Config,
             ) -> Result<Upgrade<Self::Stream, Timer>> {
@@ -84,8 +86,8 @@ macro_rules! runtimes {
 use async_std::net as async_std_net;
 
 runtimes! {
-    Smol: async_net, smol;
-    AsyncStd: async_std_net, async_std;
+    Smol: smol, async_net, async_net::TcpStream;
+    AsyncStd: async_std, async_std_net, sansock::async_std::Stream;
 }
 
 /// Runs a client to its end.
@@ -94,7 +96,7 @@ pub(crate) fn block_on(client: impl Future<Output = Outcome>) -> Outcome {
 }
 
 /// Serves connections, a task each, until standard input ends. Prints the port.
-pub(crate) fn serve<R: Runtime, F>(serve_one: impl Fn(R::Stream) -> F + Send + 'static) -> Outcome
+pub(crate) fn serve<R: Runtime, F>(serve_one: impl Fn(R::Tcp) -> F + Send + 'static) -> Outcome
 where
     F: Future<Output = ()> + 'static,
 {
@@ -107,7 +109,7 @@ where
     Ok(())
 }
 
-async fn accept_all<R: Runtime, F>(serve_one: impl Fn(R::Stream) -> F) -> Outcome
+async fn accept_all<R: Runtime, F>(serve_one: impl Fn(R::Tcp) -> F) -> Outcome
 where
     F: Future<Output = ()> + 'static,
 {

@@ -12,12 +12,12 @@ use super::{Arguments, Outcome, Socket, deflate};
 
 pub(crate) fn run<R: Runtime>(arguments: &Arguments) -> Outcome {
     arguments.allow(&["--runtime", "--max-message", "--deflate"])?;
-    deflate::check(arguments)?;
     let limit = match arguments.option("--max-message") {
         Some(limit) => limit.parse()?,
         None => 32 << 20,
     };
     let config = sansock::config().max_message_size(limit);
+    let config = deflate::configured(config, arguments.option("--deflate"))?;
     match arguments.positional()[..] {
         ["server"] => serve::<R>(config),
         ["client", url, scenario] => runtime::block_on(client::run::<R>(url, scenario, config)),

@@ -11,7 +11,7 @@ use crate::peer::runtime::{Runtime, Stream};
 
 use super::{Outcome, Socket, received};
 
-pub(crate) async fn serve<R: Runtime>(stream: R::Stream, config: Config) {
+pub(crate) async fn serve<R: Runtime>(stream: R::Tcp, config: Config) {
     match converse::<R>(stream, config).await {
         Ok(Some(closed)) => println!("CLOSED {closed}"),
         Ok(None) => {}
@@ -20,7 +20,7 @@ pub(crate) async fn serve<R: Runtime>(stream: R::Stream, config: Config) {
 }
 
 /// Returns what the client's Close frame said, `None` where there was no WebSocket.
-async fn converse<R: Runtime>(stream: R::Stream, config: Config) -> Outcome<Option<String>> {
+async fn converse<R: Runtime>(stream: R::Tcp, config: Config) -> Outcome<Option<String>> {
     let options = Arc::new(ServerOptions::new());
     let upgrade = R::upgrade(stream, options, config).await?;
     let request = upgrade.request().clone();
