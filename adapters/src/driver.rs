@@ -158,6 +158,27 @@ where
         self.yield_now(cx)
     }
 
+    /// Drives the connection past its events until one is to be kept. Returns whether one is; where
+    /// not, nothing more can come.
+    pub(crate) fn poll_skipping(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        keep: impl Fn(&Connection) -> bool,
+    ) -> Poll<bool> {
+        for _ in 0..STEPS_PER_POLL {
+            let event = self.poll_event(cx, connection);
+            if keep(connection) {
+                return Poll::Ready(true);
+            }
+            ready!(event);
+            if connection.next_event().is_none() {
+                return Poll::Ready(false);
+            }
+        }
+        self.yield_now(cx)
+    }
+
     /// Drives the connection until everything queued was written and flushed.
     pub(crate) fn poll_flush(
         &mut self,
@@ -320,7 +341,7 @@ where
     }
 
     /// Lets other tasks run, and asks to be polled again.
-    fn yield_now(&self, cx: &Context<'_>) -> Poll<()> {
+    fn yield_now<R>(&self, cx: &Context<'_>) -> Poll<R> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -264,23 +264,17 @@ where
         if !self.connection.set_delivery(delivery) {
             return Poll::Ready(Err(Error::InMessage));
         }
-        loop {
-            let Some(driver) = &mut self.driver else {
-                // A message may have been left by a sender that has driven the connection to its end.
-                let left = self.connection.is_data_ready();
-                return Poll::Ready(if left {
-                    Ok(true)
-                } else {
-                    self.outcome().map(|()| false)
-                });
-            };
-            ready!(driver.poll_event(cx, &mut self.connection));
-            if self.connection.is_data_ready() {
+        if let Some(driver) = &mut self.driver {
+            let connection = &mut self.connection;
+            if ready!(driver.poll_skipping(cx, connection, Connection::is_data_ready)) {
                 return Poll::Ready(Ok(true));
             }
-            if self.connection.next_event().is_none() {
-                self.drop_transport();
-            }
+            self.drop_transport();
+        }
+        // A message may have been left by a sender that has driven the connection to its end.
+        match self.connection.is_data_ready() {
+            true => Poll::Ready(Ok(true)),
+            false => Poll::Ready(self.outcome().map(|()| false)),
         }
     }
 
@@ -559,19 +553,25 @@ where
             let Some(driver) = &mut self.driver else {
                 return Poll::Ready(Err(self.ended_error()));
             };
-            let event = driver.poll_event(cx, &mut self.connection);
-            if let Some(latency) = self.answered(id) {
-                return Poll::Ready(Ok(latency));
+            let over = !ready!(
+                driver.poll_skipping(cx, &mut self.connection, |connection| {
+                    connection.is_ping_answered(id) || connection.is_data_ready()
+                })
+            );
+            if over {
+                self.drop_transport();
+            } else if let Some(Event::Message(message)) = self.next_data() {
+                let message = message.into_owned();
+                self.keep_early(message)?;
             }
-            ready!(event);
-            match self.connection.next_event() {
-                Some(Event::Message(message)) => {
-                    let message = message.into_owned();
-                    self.keep_early(message)?;
-                }
-                Some(_) => {}
-                None => self.drop_transport(),
-            }
+        }
+    }
+
+    /// Returns the message, or the part of one, that is ready.
+    fn next_data(&mut self) -> Option<Event<'_>> {
+        match self.connection.is_data_ready() {
+            true => self.connection.next_event(),
+            false => None,
         }
     }
 
@@ -656,11 +656,9 @@ where
 
     /// Drives the connection to its end; what arrives is dropped.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while let Some(driver) = &mut self.driver {
-            ready!(driver.poll_event(cx, &mut self.connection));
-            if self.connection.next_event().is_none() {
-                self.drop_transport();
-            }
+        if let Some(driver) = &mut self.driver {
+            ready!(driver.poll_skipping(cx, &mut self.connection, |_| false));
+            self.drop_transport();
         }
         Poll::Ready(self.outcome())
     }

@@ -31,7 +31,7 @@ fn pings_that_come_together_are_all_answered_while_the_transport_takes_it() {
     while receiving.is_woken() {
         receiving.poll();
     }
-    assert_eq!(payloads_of(&client.take()), Vec::from_iter(0..1000));
+    assert_eq!(payloads_of(&client.take_all()), Vec::from_iter(0..1000));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn of_pings_that_come_while_the_transport_is_blocked_the_latest_is_answered() {
     let mut written = Vec::new();
     for _ in 0..100 {
         receiving.poll();
-        written.extend(client.take());
+        written.extend(client.take_all());
     }
     let answered = payloads_of(&written);
     assert_eq!(answered.first(), Some(&0));
@@ -64,5 +64,5 @@ fn pings_and_pongs_are_events_for_those_who_ask() {
     });
     task.poll();
     assert_eq!(task.output(), [0, 7]);
-    assert_eq!(payloads_of(&client.take()), [7]);
+    assert_eq!(payloads_of(&client.take_all()), [7]);
 }
