@@ -275,6 +275,26 @@ fn control_frames_pass_a_full_queue() {
 }
 
 #[test]
+fn the_queue_takes_data_up_to_one_byte_below_its_limit() {
+    for side in SIDES {
+        let header = if side == Side::Client { 6 } else { 2 };
+        for (queued, has_capacity) in [(99, true), (100, false), (101, false)] {
+            let mut end = End::with(side, config().max_queued_output(100));
+            end.send(vec![0; queued - header]).unwrap();
+            assert_eq!(end.stats().queued, queued);
+            assert_eq!(end.has_capacity(), has_capacity, "{queued}");
+            assert_eq!(end.send("").is_ok(), has_capacity, "{queued}");
+        }
+        let mut end = End::open(side);
+        while end.send(&[0; 1000]).is_ok() {}
+        assert!(
+            (64 << 10..65 << 10).contains(&end.stats().queued),
+            "the default"
+        );
+    }
+}
+
+#[test]
 fn without_a_limit_the_queue_takes_everything() {
     for side in SIDES {
         let mut end = End::with(side, config().max_queued_output(None));
