@@ -52,4 +52,7 @@ pub use crate::system::{SystemEntropy, ThreadBuffers, config};
 pub use crate::timer::{NoTimer, Timer};
 pub use crate::upgrade::Upgrade;
 pub use crate::websocket::{MessageWriter, WebSocket};
-pub use sansock_core::{CloseCode, CloseFrame, Closed, Config, Message, MessageRef, Prepared};
+pub use sansock_core::handshake::{ClientOptions, ServerOptions};
+pub use sansock_core::{
+    CloseCode, CloseFrame, Closed, Compression, Config, Fin, Kind, Message, MessageRef, Prepared,
+};
