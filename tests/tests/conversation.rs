@@ -129,8 +129,9 @@ fn the_same_conversation_means_the_same_in_chunks() {
             let script = Script::random(PeerOf(side), &mut random);
             let mut end = End::with(side, config().delivery(Delivery::Chunks));
             let (events, _) = converse(&mut end, &script.bytes, &mut random);
-            let events = joined(events);
-            let received = events.iter().map(Seen::payload).filter(Option::is_some);
+            let parts = events.into_iter().filter(|event| event.payload().is_some());
+            let events = joined(parts.collect());
+            let received = events.iter().map(Seen::payload);
             let meant = script.meaning.iter().map(Seen::payload);
             let meant = meant.filter(Option::is_some);
             assert!(received.eq(meant), "{side:?}, seed {seed}");
