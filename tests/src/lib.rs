@@ -3,6 +3,7 @@
 pub mod driver;
 pub mod end;
 pub mod peer;
+pub mod random;
 pub mod receive;
 pub mod seen;
 pub mod wire;

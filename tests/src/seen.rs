@@ -23,6 +23,25 @@ pub enum Seen {
     Failed(Failure),
 }
 
+impl Seen {
+    /// The payload of a message, or of a part of one.
+    #[must_use]
+    pub fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(text) => Some(text.as_bytes()),
+            Self::Binary(payload) | Self::Frame(_, _, payload) | Self::Chunk { payload, .. } => {
+                Some(payload)
+            }
+            Self::Request(_)
+            | Self::Response(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::Close(..)
+            | Self::Failed(_) => None,
+        }
+    }
+}
+
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {

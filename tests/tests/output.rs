@@ -193,6 +193,24 @@ fn an_advance_past_the_end_counts_as_all() {
 }
 
 #[test]
+fn the_end_is_told_behind_the_last_byte_and_once() {
+    let mut server = busy(Side::Server);
+    let close = server.peer().close(1000, "");
+    server.events_of(&close);
+    loop {
+        let mut data = server.data_to_send();
+        if data.is_empty() {
+            break;
+        }
+        assert!(!data.take_end(), "bytes wait");
+        let some = data.remaining().min(1000);
+        data.advance(some);
+    }
+    assert!(server.data_to_send().take_end());
+    assert!(!server.data_to_send().take_end());
+}
+
+#[test]
 fn only_the_latest_pong_waits_while_one_is_on_its_way() {
     for side in SIDES {
         let mut end = End::open(side);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Buf;
 use sansock_core::{Config, Instant, Side, State};
 use sansock_tests::end::{End, SIDES, config};
+use sansock_tests::random::Random;
 
 const FOREVER: Duration = Duration::MAX;
 
@@ -108,7 +109,7 @@ fn the_end_of_time_is_no_overflow() {
 fn no_sequence_of_steps_makes_a_busy_loop() {
     for side in SIDES {
         for seed in 0..300 {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             let mut end = End::open(side);
             for _ in 0..100 {
                 step(&mut end, &mut random);
@@ -164,19 +165,6 @@ fn leave_alone(end: &mut End) {
         end.pass_to_timeout();
     }
     panic!("not closed: {end:?}");
-}
-
-/// Numbers that look random, the same ones at every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit
-    }
 }
 
 #[test]

@@ -24,6 +24,9 @@ use super::stats::Counters;
 /// from once to twice this time after the last one.
 const CODINGS_KEPT: Duration = Duration::from_millis(500);
 
+/// How long a Close frame may take that nobody is there to answer.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) side: Side,
@@ -304,7 +307,10 @@ impl Link {
         }
         if !input_waits && self.deadlines.pong.rings(self.now) {
             self.fail(Failure::TimedOut(Deadline::Pong));
-            self.deadlines.close = Alarm::at(self.now);
+            self.deadlines.close = self
+                .now
+                .checked_add(LAST_WORD)
+                .map_or(Alarm::OFF, Alarm::at);
         }
         if self.deadlines.ping.rings(self.now) {
             self.keep_alive();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sansock::core::deflate::Deflate;
 use sansock::core::handshake::{ClientOptions, ServerOptions};
 use sansock::core::{Fin, Kind, OpCode};
 use sansock::{Config, Result};
@@ -36,6 +37,7 @@ fn config() -> Config {
     sansock::config()
         .max_message_size(32 << 20)
         .max_empty_fragments(None)
+        .deflate(Deflate::new())
 }
 
 async fn serve<R: Runtime>(stream: R::Tcp, mode: Mode) {
