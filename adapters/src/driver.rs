@@ -208,8 +208,8 @@ where
     }
 
     /// Drives the connection until `done`, given whether everything was written, or until it is over.
-    /// Reads no further than the next event, which it leaves to whoever receives; so two sides that
-    /// both write do not wait for each other.
+    /// Reads no further than the next message or end, which it leaves to whoever receives; so two sides
+    /// that both write do not wait for each other.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
@@ -221,6 +221,9 @@ where
             let inner = connection.connection();
             if done(inner, written) || is_over(inner, written) {
                 return Poll::Ready(());
+            }
+            if skip_control(connection) {
+                continue;
             }
             let read = !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
             if !read && self.poll_time(cx, connection.connection()).is_pending() {
@@ -345,6 +348,15 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Skips a ping or pong, and returns whether there was one. Left for whoever receives, it would keep
+/// this side from reading, and with it the other side from writing.
+fn skip_control(connection: &mut impl Drives) -> bool {
+    let ready = connection.is_event_ready();
+    let inner = connection.connection();
+    let kept = inner.is_data_ready() || inner.closed().is_some();
+    ready && !kept && inner.next_event().is_some()
 }
 
 /// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.

@@ -217,6 +217,7 @@ where
     /// over. What is lent is valid until the WebSocket is used again.
     ///
     /// A Close frame or a failure is the last event; [`close`](Self::close) then waits for the end.
+    /// Pings and pongs that come while this side waits to send are not given out.
     ///
     /// # Cancel safety
     /// As [`recv`](Self::recv).

@@ -483,3 +483,17 @@ fn sending_both_ways_at_once_does_not_block() {
     assert_eq!(a.as_ref(), Some(&message));
     assert_eq!(b.as_ref(), Some(&message));
 }
+
+#[test]
+fn a_ping_does_not_keep_a_side_that_sends_from_reading() {
+    let clock = VirtualClock::new();
+    let (near, mut peer) = pipe(10);
+    let mut ws = opened(Side::Client, near, &clock);
+    let mut send = Task::new(ws.send("a message longer than the pipe"));
+    settle(&mut [&mut send]);
+    peer.put(&frame(Side::Server, 0x89, b"?"));
+    peer.put(&frame(Side::Server, 0x82, &[7; 100_000]));
+    settle(&mut [&mut send]);
+    assert!(!send.is_done());
+    assert_eq!(peer.unread(), 0, "the peer can write all that it has");
+}

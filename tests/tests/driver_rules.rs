@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sansock::clock::VirtualClock;
-use sansock::{Error, Message};
+use sansock::{Error, Message, ThreadBuffers};
 use sansock_core::{BufferPool, Deadline, Side};
 use sansock_tests::driver::{
     Call, FlushOnly, Manner, OneSlice, Scripted, Task, both, close_frame, config, echo, frame,
@@ -289,6 +289,26 @@ fn an_idle_connection_holds_no_buffers() {
     let mut ping = Task::new(sender.ping());
     settle(&mut [&mut ping]);
     assert_eq!(pool.bytes(), 0, "waiting for a pong in a half");
+}
+
+#[test]
+fn a_thread_keeps_a_few_blocks_and_gives_them_out_again() {
+    let pool = ThreadBuffers;
+    let blocks: Vec<Vec<u8>> = (0..20).map(|_| pool.take()).collect();
+    let mut addresses: Vec<_> = blocks.iter().map(Vec::as_ptr).collect();
+    let size = blocks[0].len();
+    blocks.into_iter().for_each(|block| pool.give(block));
+    pool.give(vec![0; 100]);
+    addresses.truncate(8);
+    for _ in 0..8 {
+        let block = pool.take();
+        assert_eq!(block.len(), size, "a block of another size is not kept");
+        assert!(
+            addresses.contains(&block.as_ptr()),
+            "it is one of the first"
+        );
+        std::mem::forget(block);
+    }
 }
 
 #[test]

@@ -144,6 +144,12 @@ impl End {
         lock(&self.incoming).bytes.len()
     }
 
+    /// Returns how much was sent and was not read.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        lock(&self.outgoing).bytes.len()
+    }
+
     /// Ends the stream that this end sends.
     pub fn end(&mut self) {
         let mut channel = lock(&self.outgoing);

@@ -1,0 +1,165 @@
+//! The same short conversation over real loopback sockets, on smol and on async-std.
+
+/// The conversation over the shim `$shim`, with the `TcpListener` and `block_on` of its runtime.
+macro_rules! over_loopback {
+    ($runtime:ident, $shim:ident, $listener:ty, $block_on:path) => {
+        mod $runtime {
+            use std::sync::Arc;
+
+            use futures_lite::future::try_zip;
+            use sansock::$shim::{accept, connect, connect_with, upgrade};
+            use sansock::{Closed, Error, Message, Result};
+            use sansock_core::handshake::{ClientOptions, ServerOptions, StatusCode};
+
+            async fn listen() -> (String, $listener) {
+                let listener = <$listener>::bind(("127.0.0.1", 0)).await.unwrap();
+                let address = listener.local_addr().unwrap();
+                (format!("ws://{address}/chat"), listener)
+            }
+
+            #[test]
+            fn a_conversation() {
+                $block_on(async {
+                    let (url, listener) = listen().await;
+                    let large: Vec<u8> = (0..1 << 20).map(|i: u32| i as u8).collect();
+                    let client = async {
+                        let mut ws = connect(&url).await?;
+                        for message in [
+                            Message::text("hällo"),
+                            Message::binary(&b""[..]),
+                            Message::binary(large),
+                        ] {
+                            ws.send(&message).await?;
+                            assert_eq!(ws.recv().await?, Some(message));
+                        }
+                        assert!(Some(ws.ping().await?) == ws.latency());
+                        let (mut receiver, mut sender) = ws.split();
+                        let talk = async {
+                            for _ in 0..100 {
+                                sender.send("from a half").await?;
+                            }
+                            Ok::<_, Error>(())
+                        };
+                        let listen = async {
+                            for _ in 0..100 {
+                                let echo = receiver.recv().await?;
+                                assert_eq!(echo, Some(Message::text("from a half")));
+                            }
+                            Ok(())
+                        };
+                        try_zip(talk, listen).await?;
+                        sender.close(1000, "bye").await?;
+                        assert_eq!(receiver.recv().await?, None);
+                        Ok::<_, Error>(())
+                    };
+                    let server = async {
+                        let (stream, _) = listener.accept().await?;
+                        let mut ws = accept(stream).await?;
+                        while let Some(message) = ws.recv().await? {
+                            ws.feed(message).await?;
+                        }
+                        Ok(ws.closed().is_some_and(Closed::is_clean))
+                    };
+                    let ((), clean) = try_zip(client, server).await.unwrap();
+                    assert!(clean);
+                });
+            }
+
+            #[test]
+            fn the_server_closes_and_the_byte_stream_ends() {
+                use futures_lite::{AsyncReadExt, AsyncWriteExt};
+                $block_on(async {
+                    let (url, listener) = listen().await;
+                    let client = async {
+                        let mut stream = connect(&url).await?.into_byte_stream();
+                        let mut bytes = Vec::new();
+                        stream.read_to_end(&mut bytes).await?;
+                        Ok::<_, Error>(bytes)
+                    };
+                    let server = async {
+                        let (stream, _) = listener.accept().await?;
+                        let mut stream = accept(stream).await?.into_byte_stream();
+                        stream.write_all(&[7; 300_000]).await?;
+                        stream.close().await?;
+                        Ok(())
+                    };
+                    let (bytes, ()) = try_zip(client, server).await.unwrap();
+                    assert_eq!(bytes, [7; 300_000]);
+                });
+            }
+
+            #[test]
+            fn a_refusal_with_its_body() {
+                $block_on(async {
+                    let (url, listener) = listen().await;
+                    let client = async {
+                        let options = ClientOptions::new().subprotocols(["chat"]);
+                        let refused = connect_with(&url, &options, sansock::config()).await;
+                        Ok::<_, Error>(refused.unwrap_err())
+                    };
+                    let server = async {
+                        let (stream, _) = listener.accept().await?;
+                        let options = Arc::new(ServerOptions::new());
+                        let upgrade = upgrade(stream, options, sansock::config()).await?;
+                        assert_eq!(upgrade.request().path(), "/chat");
+                        upgrade.reject(StatusCode::FORBIDDEN, "no entry").await
+                    };
+                    let (error, ()) = try_zip(client, server).await.unwrap();
+                    let response = error.response().unwrap();
+                    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+                    assert_eq!(&response.body()[..], b"no entry");
+                });
+            }
+
+            #[test]
+            fn a_server_that_vanishes() {
+                $block_on(async {
+                    let (url, listener) = listen().await;
+                    let client = async {
+                        let mut ws = connect(&url).await?;
+                        assert_eq!(ws.recv().await?, Some(Message::text("last words")));
+                        Ok::<_, Error>(ws.recv().await)
+                    };
+                    let server = async {
+                        let (stream, _) = listener.accept().await?;
+                        accept(stream).await?.send("last words").await
+                    };
+                    let (end, ()): (Result<_>, _) = try_zip(client, server).await.unwrap();
+                    assert!(matches!(end, Err(Error::Lost(_))));
+                });
+            }
+
+            #[test]
+            fn urls_that_cannot_be_connected_to() {
+                $block_on(async {
+                    let error = connect("http://localhost/").await.unwrap_err();
+                    assert!(matches!(error, Error::Uri(_)));
+                    let error = connect("wss://localhost/").await.unwrap_err();
+                    assert!(
+                        error
+                            .to_string()
+                            .contains("cargo add sansock --features rustls")
+                    );
+                    // Nobody listens there any more.
+                    let (url, listener) = listen().await;
+                    drop(listener);
+                    let error = connect(&url).await.unwrap_err();
+                    assert!(matches!(error, Error::Io(_)));
+                });
+            }
+        }
+    };
+}
+
+over_loopback!(
+    on_smol,
+    smol,
+    async_net::TcpListener,
+    futures_lite::future::block_on
+);
+over_loopback!(
+    on_async_std,
+    async_std,
+    async_std::net::TcpListener,
+    async_std::task::block_on
+);
