@@ -1,7 +1,6 @@
 //! A client's connection from its first byte on (RFC 6455 section 4.1).
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
@@ -105,9 +104,7 @@ impl ClientConnection {
         if self.handshake.sent || !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }
-        let mut head = Vec::with_capacity(512);
-        request.write_to(&mut head);
-        self.connection.push(&head);
+        request.pieces(|piece| self.connection.push(piece));
         self.handshake.handshake = request.into();
         self.handshake.sent = true;
         Ok(())
@@ -170,19 +167,19 @@ impl ClientConnection {
             return self.read_body();
         }
         let unread = self.connection.unread();
-        let Some(size) = self.handshake.scanner.scan(unread)? else {
-            let bytes = unread.len();
-            return match self.connection.is_eof() {
-                true => Err(HeadError::Incomplete { bytes }.into()),
-                false => Ok(false),
-            };
-        };
-        let limits = self.connection.head_limits();
-        let head = unread.get(..size).unwrap_or_default();
-        let response = Response::parse(head, &limits)?;
-        self.connection.consume(size);
-        self.answered(response)?;
-        Ok(true)
+        let scanner = &mut self.handshake.scanner;
+        match scanner.read(unread, Response::parse_front)? {
+            Some((response, size)) => {
+                self.connection.consume(size);
+                self.answered(response)?;
+                Ok(true)
+            }
+            None if self.connection.is_eof() => Err(HeadError::Incomplete {
+                bytes: unread.len(),
+            }
+            .into()),
+            None => Ok(false),
+        }
     }
 
     /// The head of a response has arrived.

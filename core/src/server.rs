@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
@@ -129,9 +128,7 @@ impl ServerConnection {
         if self.connection.state() != State::Connecting || self.connection.close_expected() {
             return Err(SendError::State(self.connection.state()));
         }
-        let mut head = Vec::with_capacity(256);
-        response.write_to(&mut head);
-        self.connection.push(&head);
+        response.pieces(|piece| self.connection.push(piece));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let negotiated = core::mem::take(&mut self.handshake.negotiated);
             self.handshake.error = self.connection.open(negotiated).err();
@@ -200,25 +197,23 @@ impl ServerConnection {
 
     fn read_request(&mut self) -> Result<Option<Request>, HeadError> {
         let unread = self.connection.unread();
-        let Some(size) = self.handshake.scanner.scan(unread)? else {
-            let bytes = unread.len();
-            return match self.connection.is_eof() {
-                true => Err(HeadError::Incomplete { bytes }),
-                false => Ok(None),
-            };
-        };
-        let limits = self.connection.head_limits();
-        let request = Request::parse(unread.get(..size).unwrap_or_default(), &limits)?;
-        self.connection.consume(size);
-        Ok(Some(request))
+        let scanner = &mut self.handshake.scanner;
+        match scanner.read(unread, Request::parse_front)? {
+            Some((request, size)) => {
+                self.connection.consume(size);
+                Ok(Some(request))
+            }
+            None if self.connection.is_eof() => Err(HeadError::Incomplete {
+                bytes: unread.len(),
+            }),
+            None => Ok(None),
+        }
     }
 
     /// The request cannot be read: answers it, unless there is nobody to answer.
     fn fail(&mut self, error: HandshakeError) {
         if !self.connection.is_eof() {
-            let mut head = Vec::with_capacity(256);
-            refuse(&error).write_to(&mut head);
-            self.connection.push(&head);
+            refuse(&error).pieces(|piece| self.connection.push(piece));
         }
         self.handshake.error = Some(error);
         self.connection.refuse();

@@ -46,6 +46,15 @@ impl Headers {
         }
     }
 
+    /// Returns the fields of a head of so many bytes, which were checked.
+    pub(super) fn parsed(fields: &[httparse::Header<'_>], bytes: usize) -> Self {
+        let mut headers = Self::with_capacity(fields.len(), bytes);
+        for field in fields {
+            headers.push(field.name.as_bytes(), field.value);
+        }
+        headers
+    }
+
     /// Returns the number of fields, repeated names counted each time.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -134,8 +143,8 @@ impl Headers {
     /// Adds a field whose name and value are known to be well-formed.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
         let length = name.len().saturating_add(value.len());
-        self.block.extend_from_slice(&name.len().to_ne_bytes());
-        self.block.extend_from_slice(&length.to_ne_bytes());
+        let lengths = [name.len().to_ne_bytes(), length.to_ne_bytes()];
+        self.block.extend_from_slice(lengths.as_flattened());
         self.block.extend_from_slice(name);
         self.block.extend_from_slice(value);
     }
@@ -162,16 +171,15 @@ impl Headers {
         }
     }
 
-    /// Writes the fields and the empty line that ends a head.
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        out.reserve(self.block.len());
+    /// Gives out the fields and the empty line that ends a head, as they go over the wire.
+    pub(super) fn pieces(&self, mut put: impl FnMut(&[u8])) {
         for field in self.fields() {
-            out.extend_from_slice(field.name());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(field.value());
-            out.extend_from_slice(b"\r\n");
+            put(field.name());
+            put(b": ");
+            put(field.value());
+            put(b"\r\n");
         }
-        out.extend_from_slice(b"\r\n");
+        put(b"\r\n");
     }
 
     fn fields(&self) -> Fields<'_> {
