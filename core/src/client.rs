@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use core::ops::{Deref, DerefMut};
 
+use bytes::Bytes;
+
 use crate::config::Config;
 use crate::connection::{Connection, DataToSend};
 use crate::entropy::Generator;
@@ -192,10 +194,24 @@ impl ClientConnection {
             self.handshake.interim = self.handshake.interim.saturating_add(1);
             self.handshake.scanner = HeadScanner::new(self.connection.head_limits());
         } else {
-            let body = BodyReader::new(&response, self.connection.max_refusal_body())?;
-            self.handshake.refusal = Some((response, body));
+            self.refused(response)?;
         }
         Ok(())
+    }
+
+    /// The server refuses the handshake: its response is given out with its body, or with as much of
+    /// the body as can be understood.
+    fn refused(&mut self, mut response: Response) -> Result<(), HandshakeError> {
+        match BodyReader::new(&response, self.connection.max_refusal_body()) {
+            Ok(body) => {
+                self.handshake.refusal = Some((response, body));
+                Ok(())
+            }
+            Err(_) => {
+                response.receive_body(Bytes::new(), true);
+                Err(self.give_refusal(response))
+            }
+        }
     }
 
     /// Reads the body of a response that refuses the handshake.
@@ -205,10 +221,10 @@ impl ClientConnection {
         };
         let bytes = self.connection.unread();
         let size = bytes.len();
-        let mut done = body.is_done() || body.receive(bytes)?;
+        let mut done = body.receive(bytes).unwrap_or(true);
         self.connection.consume(size);
         if !done && self.connection.is_eof() {
-            body.receive_eof()?;
+            let _ = body.receive_eof();
             done = true;
         }
         if !done {
@@ -216,8 +232,12 @@ impl ClientConnection {
             return Ok(false);
         }
         body.finish(&mut response);
+        Err(self.give_refusal(response))
+    }
+
+    fn give_refusal(&mut self, response: Response) -> HandshakeError {
         self.handshake.response = Some(response.clone());
-        Err(HandshakeError::Refused(Box::new(response)))
+        HandshakeError::Refused(Box::new(response))
     }
 
     fn fail(&mut self, error: HandshakeError) {

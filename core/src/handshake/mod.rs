@@ -53,6 +53,8 @@ mod uri;
 
 use bytestring::ByteString;
 
+pub(crate) use server::agreed;
+
 pub use auth::{Credentials, InvalidCredentials, basic_challenge};
 pub use body::{BodyError, BodyReader};
 pub use client::{ClientHandshake, ClientOptions};

@@ -277,7 +277,7 @@ impl Response {
     }
 
     /// Gives a parsed response the body that followed it, without touching the headers.
-    pub(super) fn receive_body(&mut self, body: Bytes, truncated: bool) {
+    pub(crate) fn receive_body(&mut self, body: Bytes, truncated: bool) {
         self.body = body;
         self.body_truncated = truncated;
     }
