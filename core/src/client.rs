@@ -1,8 +1,9 @@
 //! A client's connection from its first byte on (RFC 6455 section 4.1).
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
+
+use bytes::Bytes;
 
 use crate::config::Config;
 use crate::connection::{Connection, DataToSend};
@@ -105,9 +106,7 @@ impl ClientConnection {
         if self.handshake.sent || !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }
-        let mut head = Vec::with_capacity(512);
-        request.write_to(&mut head);
-        self.connection.push(&head);
+        request.pieces(|piece| self.connection.push(piece));
         self.handshake.handshake = request.into();
         self.handshake.sent = true;
         Ok(())
@@ -170,19 +169,19 @@ impl ClientConnection {
             return self.read_body();
         }
         let unread = self.connection.unread();
-        let Some(size) = self.handshake.scanner.scan(unread)? else {
-            let bytes = unread.len();
-            return match self.connection.is_eof() {
-                true => Err(HeadError::Incomplete { bytes }.into()),
-                false => Ok(false),
-            };
-        };
-        let limits = self.connection.head_limits();
-        let head = unread.get(..size).unwrap_or_default();
-        let response = Response::parse(head, &limits)?;
-        self.connection.consume(size);
-        self.answered(response)?;
-        Ok(true)
+        let scanner = &mut self.handshake.scanner;
+        match scanner.read(unread, Response::parse_front)? {
+            Some((response, size)) => {
+                self.connection.consume(size);
+                self.answered(response)?;
+                Ok(true)
+            }
+            None if self.connection.is_eof() => Err(HeadError::Incomplete {
+                bytes: unread.len(),
+            }
+            .into()),
+            None => Ok(false),
+        }
     }
 
     /// The head of a response has arrived.
@@ -195,10 +194,24 @@ impl ClientConnection {
             self.handshake.interim = self.handshake.interim.saturating_add(1);
             self.handshake.scanner = HeadScanner::new(self.connection.head_limits());
         } else {
-            let body = BodyReader::new(&response, self.connection.max_refusal_body())?;
-            self.handshake.refusal = Some((response, body));
+            self.refused(response)?;
         }
         Ok(())
+    }
+
+    /// The server refuses the handshake: its response is given out with its body, or with as much of
+    /// the body as can be understood.
+    fn refused(&mut self, mut response: Response) -> Result<(), HandshakeError> {
+        match BodyReader::new(&response, self.connection.max_refusal_body()) {
+            Ok(body) => {
+                self.handshake.refusal = Some((response, body));
+                Ok(())
+            }
+            Err(_) => {
+                response.receive_body(Bytes::new(), true);
+                Err(self.give_refusal(response))
+            }
+        }
     }
 
     /// Reads the body of a response that refuses the handshake.
@@ -208,10 +221,10 @@ impl ClientConnection {
         };
         let bytes = self.connection.unread();
         let size = bytes.len();
-        let mut done = body.is_done() || body.receive(bytes)?;
+        let mut done = body.receive(bytes).unwrap_or(true);
         self.connection.consume(size);
         if !done && self.connection.is_eof() {
-            body.receive_eof()?;
+            let _ = body.receive_eof();
             done = true;
         }
         if !done {
@@ -219,8 +232,12 @@ impl ClientConnection {
             return Ok(false);
         }
         body.finish(&mut response);
+        Err(self.give_refusal(response))
+    }
+
+    fn give_refusal(&mut self, response: Response) -> HandshakeError {
         self.handshake.response = Some(response.clone());
-        Err(HandshakeError::Refused(Box::new(response)))
+        HandshakeError::Refused(Box::new(response))
     }
 
     fn fail(&mut self, error: HandshakeError) {

@@ -188,6 +188,8 @@ pub enum SendError {
     ReasonWithoutCode,
     /// The output queue holds this many bytes, at or over its limit: take data to send first.
     QueueFull(usize),
+    /// A response with status 101 that cannot open the connection, and why.
+    SwitchingProtocols(&'static str),
 }
 
 impl fmt::Display for SendError {
@@ -218,6 +220,7 @@ impl fmt::Display for SendError {
                     "output queue is full with {queued} bytes (max_queued_output)"
                 )
             }
+            Self::SwitchingProtocols(problem) => write!(f, "cannot answer 101: {problem}"),
         }
     }
 }

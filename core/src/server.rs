@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
@@ -12,8 +11,8 @@ use crate::event::Event;
 use crate::extension::Extension;
 use crate::frame::Side;
 use crate::handshake::{
-    ExtensionList, HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response,
-    ServerOptions, StatusCode, refuse, reject,
+    ExtensionList, HandshakeError, HeadError, HeadScanner, Request, Response, ServerOptions,
+    StatusCode, agreed, refuse, reject,
 };
 use crate::time::Instant;
 
@@ -57,7 +56,6 @@ struct Opening {
     options: Arc<ServerOptions>,
     scanner: HeadScanner,
     request: Arrival,
-    negotiated: Negotiated,
     error: Option<HandshakeError>,
 }
 
@@ -93,7 +91,6 @@ impl ServerConnection {
                 options,
                 scanner,
                 request: Arrival::Awaited,
-                negotiated: Negotiated::default(),
                 error: None,
             }),
         }
@@ -107,10 +104,7 @@ impl ServerConnection {
         let extensions = self.connection.extensions();
         let options = &self.handshake.options;
         let (response, result) = options.accept_with(request, |offers| answer(offers, extensions));
-        match result {
-            Ok(negotiated) => self.handshake.negotiated = negotiated,
-            Err(error) => self.handshake.error = Some(error),
-        }
+        self.handshake.error = result.err();
         response
     }
 
@@ -120,26 +114,43 @@ impl ServerConnection {
         reject(status, text)
     }
 
-    /// Queues the response. With status 101 the connection is open; with any other it has failed, and
-    /// the end of the stream follows.
+    /// Queues the response. With status 101 the connection is open, with the subprotocol and the
+    /// extensions that the response names; with any other it has failed, and the end of the stream
+    /// follows.
     ///
     /// # Errors
-    /// [`SendError::State`] where a response was sent already.
+    /// [`SendError::State`] where a response was sent already; [`SendError::SwitchingProtocols`] for
+    /// status 101 where no request was given out, or with a body, or with extensions that the
+    /// configuration does not have.
     pub fn send_response(&mut self, response: &Response) -> Result<(), SendError> {
-        if self.connection.state() != State::Connecting || self.connection.close_expected() {
+        if !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }
-        let mut head = Vec::with_capacity(256);
-        response.write_to(&mut head);
-        self.connection.push(&head);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let negotiated = core::mem::take(&mut self.handshake.negotiated);
-            self.handshake.error = self.connection.open(negotiated).err();
+            self.open(response)?;
+            response.pieces(|piece| self.connection.push(piece));
         } else {
+            response.pieces(|piece| self.connection.push(piece));
             let error = || HandshakeError::rejected(response.status(), response.reason());
             self.handshake.error.get_or_insert_with(error);
             self.connection.refuse();
         }
+        Ok(())
+    }
+
+    /// Opens the connection as the client will understand the response.
+    fn open(&mut self, response: &Response) -> Result<(), SendError> {
+        if !matches!(self.handshake.request, Arrival::Given) {
+            return Err(SendError::SwitchingProtocols("no request was given out"));
+        }
+        if !response.body().is_empty() {
+            return Err(SendError::SwitchingProtocols("the response has a body"));
+        }
+        let opened = agreed(response).and_then(|agreed| self.connection.open(agreed));
+        opened.map_err(|_| {
+            SendError::SwitchingProtocols("the response names what cannot be agreed on")
+        })?;
+        self.handshake.error = None;
         Ok(())
     }
 
@@ -200,25 +211,23 @@ impl ServerConnection {
 
     fn read_request(&mut self) -> Result<Option<Request>, HeadError> {
         let unread = self.connection.unread();
-        let Some(size) = self.handshake.scanner.scan(unread)? else {
-            let bytes = unread.len();
-            return match self.connection.is_eof() {
-                true => Err(HeadError::Incomplete { bytes }),
-                false => Ok(None),
-            };
-        };
-        let limits = self.connection.head_limits();
-        let request = Request::parse(unread.get(..size).unwrap_or_default(), &limits)?;
-        self.connection.consume(size);
-        Ok(Some(request))
+        let scanner = &mut self.handshake.scanner;
+        match scanner.read(unread, Request::parse_front)? {
+            Some((request, size)) => {
+                self.connection.consume(size);
+                Ok(Some(request))
+            }
+            None if self.connection.is_eof() => Err(HeadError::Incomplete {
+                bytes: unread.len(),
+            }),
+            None => Ok(None),
+        }
     }
 
     /// The request cannot be read: answers it, unless there is nobody to answer.
     fn fail(&mut self, error: HandshakeError) {
         if !self.connection.is_eof() {
-            let mut head = Vec::with_capacity(256);
-            refuse(&error).write_to(&mut head);
-            self.connection.push(&head);
+            refuse(&error).pieces(|piece| self.connection.push(piece));
         }
         self.handshake.error = Some(error);
         self.connection.refuse();

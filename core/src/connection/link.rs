@@ -85,6 +85,7 @@ impl Link {
 
     /// Starts the extensions that were agreed on.
     pub(super) fn start(&mut self, agreed: &ExtensionList) -> Result<(), HandshakeError> {
+        let mut codings = Codings::default();
         for answer in agreed.iter() {
             let mut configured = self.config.settings().extensions.iter();
             let coding = configured
@@ -92,9 +93,10 @@ impl Link {
                 .ok_or(Disagreement("was not offered"))
                 .and_then(|extension| extension.start(self.side, answer));
             coding
-                .and_then(|coding| self.codings.push(coding))
+                .and_then(|coding| codings.push(coding))
                 .map_err(|disagreement| answer.error(disagreement.0))?;
         }
+        self.codings = codings;
         Ok(())
     }
 

@@ -1,18 +1,27 @@
 //! Classes of characters in heads (RFC 9110 sections 5.5 and 5.6).
 
-/// For every byte whether it may stand in a token.
-const TOKEN: [bool; 256] = token_table();
+/// RFC 9110 section 5.6.2.
+const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
 
-const fn token_table() -> [bool; 256] {
+/// Names of hosts without percent-encoding (RFC 3986 section 3.2.2).
+const HOST_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=");
+
+/// Returns for every byte whether it is a letter, a digit, or one of these.
+const fn table(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
-    let mut rest: &[u8] = b"!#$%&'*+-.^_`|~0123456789\
-        ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    while let [byte, others @ ..] = rest {
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let mut rest = others;
+        let mut found = byte.is_ascii_alphanumeric();
+        while let [other, after @ ..] = rest {
+            found |= *other == byte;
+            rest = after;
+        }
         #[expect(clippy::indexing_slicing, reason = "the table has all bytes")]
         {
-            table[*byte as usize] = true;
+            table[byte as usize] = found;
         }
-        rest = others;
+        byte = byte.wrapping_add(1);
     }
     table
 }
@@ -20,6 +29,11 @@ const fn token_table() -> [bool; 256] {
 /// Whether the byte may stand in a token (RFC 9110 section 5.6.2).
 pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// Whether the byte may stand in the name of a host; percent-encoding means nothing there.
+pub(super) fn is_host_name_byte(byte: u8) -> bool {
+    HOST_NAME.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// Whether the bytes are a token.

@@ -70,7 +70,9 @@ impl BodyReader {
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<bool, BodyError> {
         while !bytes.is_empty() && !self.is_done() {
             let state = mem::replace(&mut self.state, State::Done);
-            (self.state, bytes) = self.step(state, bytes)?;
+            let step = self.step(state, bytes);
+            self.truncated |= step.is_err();
+            (self.state, bytes) = step?;
             if self.truncated {
                 self.state = State::Done;
             }
@@ -412,6 +414,17 @@ mod tests {
             let result = read(&response(404, &[CHUNKED]), body.as_bytes(), 100);
             assert_eq!(result, Err(BodyError::Chunk), "{body:?}");
         }
+    }
+
+    #[test]
+    fn what_came_before_a_malformed_chunk_is_kept() {
+        let mut response = response(404, &[CHUNKED]);
+        let mut reader = BodyReader::new(&response, 100).unwrap();
+        assert_eq!(reader.receive(b"3\r\nabc\r\n?"), Ok(false));
+        assert_eq!(reader.receive(b"\r\n"), Err(BodyError::Chunk));
+        reader.finish(&mut response);
+        assert_eq!(response.body(), "abc");
+        assert!(response.is_body_truncated());
     }
 
     #[test]

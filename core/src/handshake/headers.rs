@@ -1,7 +1,8 @@
 //! Header fields (RFC 9110 section 5): a multi-map that keeps their order and spelling.
 //!
-//! All fields lie in one block, each as two lengths, its name and its value: a head is parsed with
-//! one allocation, and a lookup walks a few hundred bytes in a row. No hashing, so no collisions
+//! All fields lie in one block, each as two lengths and its line as it goes over the wire: a head is
+//! parsed with one allocation, a lookup walks a few hundred bytes in a row, and a field is written in
+//! one piece. No hashing, so no collisions
 //! that a peer could choose.
 //!
 //! The rule: names in the block are tokens, and values hold no control character but HTAB. What
@@ -22,6 +23,12 @@ const SECRET: [&str; 4] = [
     "Cookie",
     "Set-Cookie",
 ];
+
+/// What separates a name from its value.
+const COLON: &[u8] = b": ";
+
+/// What ends a line.
+const LINE_END: &[u8] = b"\r\n";
 
 /// The header fields of a request or response.
 ///
@@ -44,6 +51,15 @@ impl Headers {
         Self {
             block: Vec::with_capacity(bytes.saturating_add(lengths)),
         }
+    }
+
+    /// Returns the fields of a head of so many bytes, which were checked.
+    pub(super) fn parsed(fields: &[httparse::Header<'_>], bytes: usize) -> Self {
+        let mut headers = Self::with_capacity(fields.len(), bytes);
+        for field in fields {
+            headers.push(field.name.as_bytes(), field.value);
+        }
+        headers
     }
 
     /// Returns the number of fields, repeated names counted each time.
@@ -133,11 +149,17 @@ impl Headers {
 
     /// Adds a field whose name and value are known to be well-formed.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let length = name.len().saturating_add(value.len());
-        self.block.extend_from_slice(&name.len().to_ne_bytes());
-        self.block.extend_from_slice(&length.to_ne_bytes());
+        let around = COLON.len().saturating_add(LINE_END.len());
+        let length = name
+            .len()
+            .saturating_add(value.len())
+            .saturating_add(around);
+        let lengths = [name.len().to_ne_bytes(), length.to_ne_bytes()];
+        self.block.extend_from_slice(lengths.as_flattened());
         self.block.extend_from_slice(name);
+        self.block.extend_from_slice(COLON);
         self.block.extend_from_slice(value);
+        self.block.extend_from_slice(LINE_END);
     }
 
     /// Returns the lines of one header.
@@ -162,16 +184,12 @@ impl Headers {
         }
     }
 
-    /// Writes the fields and the empty line that ends a head.
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        out.reserve(self.block.len());
+    /// Gives out the fields and the empty line that ends a head, as they go over the wire.
+    pub(super) fn pieces(&self, mut put: impl FnMut(&[u8])) {
         for field in self.fields() {
-            out.extend_from_slice(field.name());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(field.value());
-            out.extend_from_slice(b"\r\n");
+            put(field.line);
         }
-        out.extend_from_slice(b"\r\n");
+        put(LINE_END);
     }
 
     fn fields(&self) -> Fields<'_> {
@@ -283,11 +301,11 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<Field<'a>> {
         let (name_length, rest) = self.rest.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;
-        let (text, rest) = rest.split_at_checked(usize::from_ne_bytes(*length))?;
+        let (line, rest) = rest.split_at_checked(usize::from_ne_bytes(*length))?;
         self.rest = rest;
         Some(Field {
             name_length: usize::from_ne_bytes(*name_length),
-            text,
+            line,
         })
     }
 }
@@ -295,7 +313,7 @@ impl<'a> Iterator for Fields<'a> {
 /// A field that is not taken apart before its name is asked for: most lookups pass it by.
 struct Field<'a> {
     name_length: usize,
-    text: &'a [u8],
+    line: &'a [u8],
 }
 
 impl<'a> Field<'a> {
@@ -304,11 +322,13 @@ impl<'a> Field<'a> {
     }
 
     fn name(&self) -> &'a [u8] {
-        self.text.get(..self.name_length).unwrap_or_default()
+        self.line.get(..self.name_length).unwrap_or_default()
     }
 
     fn value(&self) -> &'a [u8] {
-        self.text.get(self.name_length..).unwrap_or_default()
+        let start = self.name_length.saturating_add(COLON.len());
+        let end = self.line.len().saturating_sub(LINE_END.len());
+        self.line.get(start..end).unwrap_or_default()
     }
 }
 

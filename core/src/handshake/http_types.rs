@@ -38,7 +38,7 @@ impl<B> TryFrom<&http::Request<B>> for Request {
             Some(query) => alloc::format!("{}?{query}", uri.path()),
             None => uri.path().into(),
         };
-        let mut converted = Self::new(request.method().as_str().as_bytes(), target.as_bytes())?;
+        let mut converted = Self::new(request.method().as_str(), &target)?;
         converted.set_version(request.version().try_into()?);
         *converted.headers_mut() = request.headers().into();
         Ok(converted)

@@ -47,22 +47,26 @@ mod key;
 mod origin;
 mod request;
 mod response;
+mod scanner;
 mod server;
 mod uri;
 
 use bytestring::ByteString;
+
+pub(crate) use server::agreed;
 
 pub use auth::{Credentials, InvalidCredentials, basic_challenge};
 pub use body::{BodyError, BodyReader};
 pub use client::{ClientHandshake, ClientOptions};
 pub use error::HandshakeError;
 pub use grammar::{ExtensionList, ExtensionOffer, ExtensionParam, GrammarError};
-pub use head::{HeadError, HeadLimits, HeadScanner, HttpVersion};
+pub use head::{HeadError, HeadLimits, HttpVersion};
 pub use headers::{Headers, InvalidHeader};
 pub use key::accept_value;
 pub use origin::{OriginList, Origins};
 pub use request::Request;
 pub use response::{Response, StatusCode};
+pub use scanner::HeadScanner;
 pub use server::{ServerOptions, refuse, reject};
 pub use uri::{Uri, UriError};
 

@@ -5,12 +5,11 @@
 //! ASCII.
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
-use core::str;
 
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
     ascii::is_token,
-    head::{parse_headers, split_start_line},
+    head::{check, with_slots},
 };
 
 /// An HTTP request without a body, as the client sends it to open a connection.
@@ -29,7 +28,7 @@ impl Request {
     ///
     /// The target is empty or holds a space, a control character, `#`, or a byte outside ASCII.
     pub fn get(target: &str) -> Result<Self, HeadError> {
-        Self::new(b"GET", target.as_bytes())
+        Self::new("GET", target)
     }
 
     /// Returns a `GET` request for a target that is known to be well-formed.
@@ -42,12 +41,14 @@ impl Request {
         }
     }
 
-    pub(super) fn new(method: &[u8], target: &[u8]) -> Result<Self, HeadError> {
+    pub(super) fn new(method: &str, target: &str) -> Result<Self, HeadError> {
+        if !is_token(method.as_bytes()) {
+            return Err(HeadError::StartLine);
+        }
+        check_target(target.as_bytes())?;
         Ok(Self {
-            method: parse_method(method)?,
-            target: parse_target(target)?,
-            version: HttpVersion::Http11,
-            headers: Headers::new(),
+            method: known_method(method),
+            ..Self::get_known(target, Headers::new())
         })
     }
 
@@ -57,17 +58,33 @@ impl Request {
     ///
     /// The head is malformed or exceeds a limit.
     pub fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadError> {
-        let (line, rest) = split_start_line(head, limits)?;
-        let mut parts = line.splitn(3, |byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(HeadError::StartLine);
-        };
-        Ok(Self {
-            version: HttpVersion::parse(version)?,
-            headers: parse_headers(rest, limits)?,
-            ..Self::new(method, target)?
+        let (request, size) = Self::parse_front(head, limits)?;
+        match head.len().saturating_sub(size) {
+            0 => Ok(request),
+            bytes => Err(HeadError::TrailingBytes { bytes }),
+        }
+    }
+
+    /// Parses the head that bytes begin with, and returns its length as well.
+    pub(crate) fn parse_front(
+        bytes: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<(Self, usize), HeadError> {
+        with_slots(bytes, limits, |slots| {
+            let mut head = httparse::Request::new(&mut []);
+            let parsed = head.parse_with_uninit_headers(bytes, slots);
+            let size = check(bytes, limits, parsed, explain)?;
+            let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version)
+            else {
+                return Err(HeadError::StartLine);
+            };
+            check_target(target.as_bytes())?;
+            let request = Self {
+                method: known_method(method),
+                version: HttpVersion::of_minor(minor),
+                ..Self::get_known(target, Headers::parsed(head.headers, size))
+            };
+            Ok((request, size))
         })
     }
 
@@ -115,11 +132,16 @@ impl Request {
 
     /// Appends the request as it goes over the wire.
     pub fn write_to(&self, out: &mut Vec<u8>) {
+        self.pieces(|piece| out.extend_from_slice(piece));
+    }
+
+    /// Gives out the request as it goes over the wire.
+    pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
         for part in [&self.method, " ", &self.target, " ", self.version.as_str()] {
-            out.extend_from_slice(part.as_bytes());
+            put(part.as_bytes());
         }
-        out.extend_from_slice(b"\r\n");
-        self.headers.write_to(out);
+        put(b"\r\n");
+        self.headers.pieces(put);
     }
 
     /// RFC 9112 section 3.2.2: a target in absolute form has a path after its authority.
@@ -142,20 +164,37 @@ impl Request {
     }
 }
 
-fn parse_method(method: &[u8]) -> Result<Cow<'static, str>, HeadError> {
+fn known_method(method: &str) -> Cow<'static, str> {
     match method {
-        b"GET" => Ok(Cow::Borrowed("GET")),
-        _ if is_token(method) => Ok(String::from_utf8_lossy(method).into_owned().into()),
-        _ => Err(HeadError::StartLine),
+        "GET" => Cow::Borrowed("GET"),
+        other => Cow::Owned(other.into()),
     }
 }
 
-fn parse_target(target: &[u8]) -> Result<String, HeadError> {
+fn check_target(target: &[u8]) -> Result<(), HeadError> {
     let allowed = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     match target.iter().position(|byte| !allowed(byte)) {
         Some(offset) => Err(HeadError::Target { offset }),
         None if target.is_empty() => Err(HeadError::StartLine),
-        None => Ok(str::from_utf8(target).unwrap_or_default().into()),
+        None => Ok(()),
+    }
+}
+
+/// Returns what is wrong with a request line.
+fn explain(line: &[u8]) -> HeadError {
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next())
+    else {
+        return HeadError::StartLine;
+    };
+    let version = HttpVersion::parse(version);
+    match check_target(target) {
+        _ if !is_token(method) => HeadError::StartLine,
+        target => version
+            .map(|_| ())
+            .and(target)
+            .err()
+            .unwrap_or(HeadError::StartLine),
     }
 }
 

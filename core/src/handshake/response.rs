@@ -7,10 +7,11 @@ use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 
 use bytes::Bytes;
+use httparse::ParserConfig;
 
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
-    head::{parse_headers, split_start_line},
+    head::{check, start_line, with_slots},
 };
 
 /// The status of a response: a number from 100 to 599.
@@ -118,17 +119,6 @@ impl StatusCode {
         }
     }
 
-    fn parse(digits: &[u8]) -> Result<Self, HeadError> {
-        let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = digits else {
-            return Err(HeadError::StartLine);
-        };
-        let digits = [a, b, c].map(|digit| u16::from(digit & 0x0f));
-        let number = digits.iter().fold(0_u16, |number, digit| {
-            number.saturating_mul(10).saturating_add(*digit)
-        });
-        Ok(Self(number))
-    }
-
     const fn digits(self) -> [u8; 3] {
         [
             b'0'.wrapping_add((self.0 / 100 % 10) as u8),
@@ -206,19 +196,33 @@ impl Response {
     ///
     /// The head is malformed or exceeds a limit.
     pub fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadError> {
-        let (line, rest) = split_start_line(head, limits)?;
-        let mut parts = line.splitn(3, |byte| *byte == b' ');
-        let (Some(version), Some(status), Some(reason)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(HeadError::StartLine);
-        };
-        let version = HttpVersion::parse(version)?;
-        let status = StatusCode::parse(status)?;
-        Ok(Self {
-            reason: parse_reason(reason, status),
-            version,
-            ..Self::with_headers(status, parse_headers(rest, limits)?)
+        let (response, size) = Self::parse_front(head, limits)?;
+        match head.len().saturating_sub(size) {
+            0 => Ok(response),
+            bytes => Err(HeadError::TrailingBytes { bytes }),
+        }
+    }
+
+    /// Parses the head that bytes begin with, and returns its length as well.
+    pub(crate) fn parse_front(
+        bytes: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<(Self, usize), HeadError> {
+        with_slots(bytes, limits, |slots| {
+            let mut head = httparse::Response::new(&mut []);
+            let parsed =
+                ParserConfig::default().parse_response_with_uninit_headers(&mut head, bytes, slots);
+            let size = check(bytes, limits, parsed, explain)?;
+            let (Some(minor), Some(code)) = (head.version, head.code) else {
+                return Err(HeadError::StartLine);
+            };
+            let status = StatusCode::new(code).ok_or(HeadError::StartLine)?;
+            let response = Self {
+                reason: parse_reason(start_line(bytes), status)?,
+                version: HttpVersion::of_minor(minor),
+                ..Self::with_headers(status, Headers::parsed(head.headers, size))
+            };
+            Ok((response, size))
         })
     }
 
@@ -273,7 +277,7 @@ impl Response {
     }
 
     /// Gives a parsed response the body that followed it, without touching the headers.
-    pub(super) fn receive_body(&mut self, body: Bytes, truncated: bool) {
+    pub(crate) fn receive_body(&mut self, body: Bytes, truncated: bool) {
         self.body = body;
         self.body_truncated = truncated;
     }
@@ -285,22 +289,39 @@ impl Response {
 
     /// Appends the response as it goes over the wire.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.version.as_str().as_bytes());
-        out.extend_from_slice(b" ");
-        out.extend_from_slice(&self.status.digits());
-        out.extend_from_slice(b" ");
-        out.extend_from_slice(self.reason.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        self.headers.write_to(out);
-        out.extend_from_slice(&self.body);
+        self.pieces(|piece| out.extend_from_slice(piece));
+    }
+
+    /// Gives out the response as it goes over the wire.
+    pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
+        let [hundreds, tens, ones] = self.status.digits();
+        put(self.version.as_str().as_bytes());
+        put(&[b' ', hundreds, tens, ones, b' ']);
+        put(self.reason.as_bytes());
+        put(b"\r\n");
+        self.headers.pieces(&mut put);
+        put(&self.body);
     }
 }
 
-fn parse_reason(reason: &[u8], status: StatusCode) -> Cow<'static, str> {
+/// Returns what stands behind the status, which httparse drops where it is not ASCII.
+///
+/// RFC 9112 section 4: the space in front of it stands even where there is nothing behind.
+fn parse_reason(line: &[u8], status: StatusCode) -> Result<Cow<'static, str>, HeadError> {
+    let Some((_, [b' ', reason @ ..])) = line.split_at_checked("HTTP/1.1 101".len()) else {
+        return Err(HeadError::StartLine);
+    };
     if reason == status.reason_phrase().as_bytes() {
-        return Cow::Borrowed(status.reason_phrase());
+        return Ok(Cow::Borrowed(status.reason_phrase()));
     }
-    String::from_utf8_lossy(reason).into_owned().into()
+    Ok(String::from_utf8_lossy(reason).into_owned().into())
+}
+
+/// Returns what is wrong with a status line.
+fn explain(line: &[u8]) -> HeadError {
+    let version = line.split(|byte| *byte == b' ').next();
+    let version = HttpVersion::parse(version.unwrap_or_default());
+    version.err().unwrap_or(HeadError::StartLine)
 }
 
 #[cfg(test)]
@@ -393,7 +414,8 @@ mod tests {
         for number in 100..=599 {
             let status = StatusCode::new(number).unwrap();
             assert_eq!(status.digits(), number.to_string().as_bytes());
-            assert_eq!(StatusCode::parse(&status.digits()), Ok(status));
+            let line = format!("HTTP/1.1 {number} ");
+            assert_eq!(parse(&line).unwrap().status(), status);
             let interim = number < 200 && number != 101;
             assert_eq!(status.is_interim(), interim);
         }

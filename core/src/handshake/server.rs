@@ -9,13 +9,14 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{error::Error, fmt, fmt::Write as _};
+use core::{error::Error, fmt, fmt::Write as _, str};
 
 use bytestring::ByteString;
 
 use crate::handshake::{
     ExtensionList, GrammarError, HandshakeError, Headers, HttpVersion, Negotiated, Origins,
     Request, Response, StatusCode,
+    ascii::is_token,
     body::parse_length,
     grammar::{has_token, tokens},
     headers::Lines,
@@ -242,6 +243,21 @@ fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Response {
         headers.push(b"Sec-WebSocket-Protocol", name.as_bytes());
     }
     Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
+}
+
+/// Returns what a client and a server agree on with this response, whoever made it.
+pub(crate) fn agreed(response: &Response) -> Result<Negotiated, HandshakeError> {
+    let names = ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"];
+    let [extensions, subprotocol] = response.headers().lines_of(names);
+    let selected = match subprotocol.single()? {
+        Some(name) if is_token(name) => str::from_utf8(name).ok().map(ByteString::from),
+        Some(_) => return Err(subprotocol.invalid(GrammarError::new("a token", 0))),
+        None => None,
+    };
+    Ok(Negotiated {
+        subprotocol: selected,
+        extensions: ExtensionList::from_lines(&extensions)?,
+    })
 }
 
 /// §4.2.1 item 1.

@@ -10,7 +10,7 @@ use core::{
     str::{self, FromStr},
 };
 
-use crate::handshake::{Credentials, InvalidCredentials};
+use crate::handshake::{Credentials, InvalidCredentials, ascii::is_host_name_byte};
 
 /// A `ws://` or `wss://` URI.
 ///
@@ -186,8 +186,23 @@ impl core::error::Error for UriError {
 
 /// Whether the value of a `Host` header is a host with an optional port (RFC 9112 section 3.2).
 pub(super) fn is_authority(value: &[u8]) -> bool {
-    let is_host_and_port = |value| matches!(split_port(value), Ok((host, _)) if is_host(host));
-    is_name(value) || str::from_utf8(value).is_ok_and(is_host_and_port)
+    let name = value.iter().take_while(|byte| is_host_name_byte(**byte));
+    match value.split_at_checked(name.count()) {
+        Some(([_, ..], [])) => true,
+        Some(([_, ..], [b':', port @ ..])) => is_port(port),
+        _ => str::from_utf8(value)
+            .is_ok_and(|value| matches!(split_port(value), Ok((host, _)) if is_host(host))),
+    }
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    let append = |number: u16, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number
+            .checked_mul(10)?
+            .checked_add(u16::try_from(digit).ok()?)
+    };
+    digits.iter().try_fold(0, append).is_some()
 }
 
 const fn default_port(is_secure: bool) -> u16 {
@@ -261,12 +276,7 @@ fn is_host(host: &str) -> bool {
 }
 
 fn is_name(host: &[u8]) -> bool {
-    !host.is_empty() && host.iter().copied().all(is_name_byte)
-}
-
-const fn is_name_byte(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~'
-        | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+    !host.is_empty() && host.iter().copied().all(is_host_name_byte)
 }
 
 #[cfg(feature = "idna")]
@@ -501,7 +511,8 @@ mod tests {
             assert!(is_authority(value.as_bytes()), "{value}");
         }
         for value in [
-            "", ":80", "a b", "a@b", "a/b", "a:b", "a:80:80", "[::1", "::1", "a%20", "a\\", "a#",
+            "", ":", ":80", "a b", "a@b", "a/b", "a:b", "a:80:80", "a:65536", "a:+80", "a:80 ",
+            "[::1", "[::1]:b", "::1", "a%20", "a\\", "a#",
         ] {
             assert!(!is_authority(value.as_bytes()), "{value}");
         }
