@@ -92,8 +92,9 @@ fn a_ping_that_is_not_answered_within_twenty_seconds_fails_with_1011() {
         end.pass(seconds(4));
         assert_eq!(end.state(), State::Open);
         end.pass(seconds(1));
+        end.mind_the_time();
         let sent = end.sent();
-        assert_eq!(sent[0].0, CLOSE);
+        assert_eq!(sent[0].0, CLOSE, "also after the time was minded twice");
         assert_eq!(sent[0].1[..2], 1011_u16.to_be_bytes());
         assert_eq!(
             end.events(),
@@ -101,10 +102,10 @@ fn a_ping_that_is_not_answered_within_twenty_seconds_fails_with_1011() {
         );
         assert_eq!(
             end.next_timeout(),
-            Some(end.now),
-            "the transport is dropped at once"
+            Some(at(25_100)),
+            "the Close frame has a tenth of a second"
         );
-        end.mind_the_time();
+        end.pass_to_timeout();
         assert_timed_out(&end, Deadline::Pong);
     }
 }

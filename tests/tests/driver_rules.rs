@@ -152,6 +152,8 @@ fn a_peer_that_does_not_answer_pings_is_told_and_given_up() {
         (told.first, &told.payload[..2]),
         (0x88, &1011_u16.to_be_bytes()[..])
     );
+    clock.advance(Duration::from_millis(100));
+    settle(&mut [&mut recv]);
     assert!(matches!(
         recv.output(),
         Err(Error::TimedOut(Deadline::Pong))
