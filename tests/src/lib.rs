@@ -7,3 +7,8 @@ pub mod random;
 pub mod receive;
 pub mod seen;
 pub mod wire;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

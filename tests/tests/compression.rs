@@ -24,13 +24,13 @@ impl Pair {
         let server = ServerConnection::new(Default::default(), server);
         let mut pair = Self { client, server };
         pair.client.send_request(pair.client.connect()).unwrap();
-        pair.to_server();
+        pair.reach_server();
         let Some(Event::Request(request)) = pair.server.next_event() else {
             panic!("no request")
         };
         let response = pair.server.accept(&request);
         pair.server.send_response(&response).unwrap();
-        pair.to_client();
+        pair.reach_client();
         assert!(matches!(pair.client.next_event(), Some(Event::Response(_))));
         assert_eq!(pair.client.handshake_error(), None);
         assert_eq!(pair.client.state(), State::Open);
@@ -42,13 +42,13 @@ impl Pair {
         Self::open(config.clone(), config)
     }
 
-    fn to_server(&mut self) -> usize {
+    fn reach_server(&mut self) -> usize {
         transfer(&mut self.client.data_to_send(), |bytes| {
             self.server.receive_data(bytes, NOW);
         })
     }
 
-    fn to_client(&mut self) -> usize {
+    fn reach_client(&mut self) -> usize {
         transfer(&mut self.server.data_to_send(), |bytes| {
             self.client.receive_data(bytes, NOW);
         })
@@ -81,10 +81,10 @@ fn messages_are_compressed_both_ways_and_later_ones_refer_to_earlier_ones() {
     let mut sizes = Vec::new();
     for _ in 0..3 {
         pair.client.send(&message).unwrap();
-        sizes.push(pair.to_server());
+        sizes.push(pair.reach_server());
         assert_eq!(text(pair.server.next_event()), message);
         pair.server.send(&message).unwrap();
-        sizes.push(pair.to_client());
+        sizes.push(pair.reach_client());
         assert_eq!(text(pair.client.next_event()), message);
     }
     assert!(sizes[0] < message.len() / 4, "{sizes:?}");
@@ -97,7 +97,7 @@ fn a_connection_that_was_quiet_goes_on_from_its_history() {
     let message = "the quick brown fox jumps over the lazy dog".repeat(4);
     for second in 0..4 {
         pair.server.send(&message).unwrap();
-        pair.to_client();
+        pair.reach_client();
         assert_eq!(text(pair.client.next_event()), message);
         let later = Instant::from_start(std::time::Duration::from_secs(second * 2));
         for _ in 0..3 {
@@ -112,10 +112,10 @@ fn a_message_may_pass_as_it_is() {
     let mut pair = Pair::compressed(Deflate::new());
     let message = "a".repeat(1000);
     pair.client.send_with(&message, Compression::Never).unwrap();
-    assert!(pair.to_server() > 1000);
+    assert!(pair.reach_server() > 1000);
     assert_eq!(text(pair.server.next_event()), message);
     pair.client.send(&message).unwrap();
-    assert!(pair.to_server() < 100);
+    assert!(pair.reach_server() < 100);
     assert_eq!(text(pair.server.next_event()), message);
 }
 
@@ -129,7 +129,7 @@ fn fragments_are_compressed_one_by_one() {
     pair.client.send_continuation(&[], Fin::More).unwrap();
     pair.client.send_continuation(rest, Fin::More).unwrap();
     pair.client.send_continuation(&[], Fin::Last).unwrap();
-    assert!(pair.to_server() < text_in_parts.len());
+    assert!(pair.reach_server() < text_in_parts.len());
     assert_eq!(text(pair.server.next_event()), text_in_parts);
 }
 
@@ -139,7 +139,7 @@ fn chunks_of_a_compressed_message_are_bounded() {
     let mut pair = Pair::open(config.clone(), config.delivery(Delivery::Chunks));
     let message = vec![7_u8; 8 << 20];
     pair.client.send(&message).unwrap();
-    pair.to_server();
+    pair.reach_server();
     let (mut size, mut largest) = (0, 0);
     loop {
         match pair.server.next_event() {
@@ -164,8 +164,8 @@ fn the_limit_is_that_of_what_comes_out() {
     for (size, passes) in [(1000, true), (1024, true), (1025, false), (1 << 20, false)] {
         let deflate = Config::new().deflate(Deflate::new());
         let mut pair = Pair::open(deflate.clone(), deflate.max_message_size(1024));
-        pair.client.send(&vec![0; size]).unwrap();
-        pair.to_server();
+        pair.client.send(vec![0; size]).unwrap();
+        pair.reach_server();
         match pair.server.next_event() {
             Some(Event::Message(message)) => {
                 assert!(passes);
@@ -192,7 +192,7 @@ fn a_message_that_cannot_be_compressed_may_have_the_size_of_the_limit() {
     .take(100_000)
     .collect();
     pair.client.send(&noise).unwrap();
-    pair.to_server();
+    pair.reach_server();
     let Some(Event::Message(message)) = pair.server.next_event() else {
         panic!("refused")
     };
@@ -212,7 +212,7 @@ fn a_prepared_message_is_compressed_once_and_fits_between_others() {
             pair.server
                 .send("news from after ".repeat(9).as_str())
                 .unwrap();
-            pair.to_client();
+            pair.reach_client();
             assert_eq!(
                 text(pair.client.next_event()),
                 "news from before ".repeat(9)
@@ -230,7 +230,7 @@ fn without_compression_on_one_side_nothing_is_compressed() {
         let mut pair = Pair::open(client, server);
         assert!(pair.client.negotiated().extensions.is_empty());
         pair.client.send("a".repeat(500).as_str()).unwrap();
-        assert!(pair.to_server() > 500);
+        assert!(pair.reach_server() > 500);
         assert_eq!(text(pair.server.next_event()), "a".repeat(500));
     }
 }

@@ -298,8 +298,8 @@ fn a_stream_yields_its_error_once() {
 type SinkOf = dyn Sink<Message, Error = Error>;
 
 /// Polls a sink until it is ready.
-async fn sink<'a>(
-    ws: &'a mut Socket,
+async fn sink(
+    ws: &mut Socket,
     mut poll: impl FnMut(Pin<&mut SinkOf>, &mut Context<'_>) -> Poll<Result<(), Error>>,
 ) -> Result<(), Error> {
     std::future::poll_fn(|cx| poll(Pin::new(&mut *ws) as Pin<&mut SinkOf>, cx)).await
@@ -311,12 +311,12 @@ fn a_sink_sends_flushes_and_closes() {
     let (mut client, mut server) = opened_pair(5, &clock);
     let send = async {
         for text in ["one", "two"] {
-            sink(&mut client, |sink, cx| sink.poll_ready(cx)).await?;
+            sink(&mut client, futures_sink::Sink::poll_ready).await?;
             Pin::new(&mut client).start_send(Message::text(text))?;
         }
-        sink(&mut client, |sink, cx| sink.poll_flush(cx)).await?;
-        sink(&mut client, |sink, cx| sink.poll_close(cx)).await?;
-        sink(&mut client, |sink, cx| sink.poll_close(cx)).await
+        sink(&mut client, futures_sink::Sink::poll_flush).await?;
+        sink(&mut client, futures_sink::Sink::poll_close).await?;
+        sink(&mut client, futures_sink::Sink::poll_close).await
     };
     let receive = async {
         assert_eq!(server.recv().await.unwrap(), Some(Message::text("one")));
@@ -337,7 +337,7 @@ fn a_sink_is_not_ready_while_the_queue_is_full() {
     Pin::new(&mut ws)
         .start_send(Message::binary(vec![0; 70_000]))
         .unwrap();
-    let mut ready = Task::new(sink(&mut ws, |sink, cx| sink.poll_ready(cx)));
+    let mut ready = Task::new(sink(&mut ws, futures_sink::Sink::poll_ready));
     settle(&mut [&mut ready]);
     assert!(!ready.is_done());
     while !ready.is_done() {
