@@ -3,8 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::Deflate;
+use super::compressor::Compressor;
+use super::decompressor::{DecompressError, Decompressor};
 use super::negotiate::{EXTENSION_NAME, NegotiationError, ParameterList, Parameters};
-use super::{Compressor, DecompressError, Decompressor, Deflate};
 use crate::error::ProtocolError;
 use crate::extension::{Coding, Disagreement, Extension, Outline, Sink};
 use crate::frame::{Fin, Side};

@@ -17,7 +17,7 @@ use super::pool::{CodecKind, CodecPool, give_deflater, take_deflater};
 const EMPTY_BLOCK: [u8; 5] = [0x00, 0x00, 0x00, 0xff, 0xff];
 
 /// Compresses the messages that one side of a connection sends.
-pub struct Compressor {
+pub(super) struct Compressor {
     kind: DeflaterKind,
     takeover: bool,
     threshold: usize,
@@ -49,19 +49,19 @@ impl Compressor {
 
     /// Whether a message of this length in bytes is worth compressing.
     #[must_use]
-    pub fn is_worthwhile(&self, length: usize) -> bool {
+    pub(super) fn is_worthwhile(&self, length: usize) -> bool {
         length >= self.threshold
     }
 
     /// Compresses a fragment that others follow, and appends the payload of its frame to `output`.
     ///
     /// Who has received the frame can inflate all of `plain`.
-    pub fn compress_fragment(&mut self, plain: &[u8], output: &mut Vec<u8>) {
+    pub(super) fn compress_fragment(&mut self, plain: &[u8], output: &mut Vec<u8>) {
         self.compress(plain, output);
     }
 
     /// Compresses a whole message or its last fragment, and appends the payload of its frame to `output`.
-    pub fn compress_final(&mut self, plain: &[u8], output: &mut Vec<u8>) {
+    pub(super) fn compress_final(&mut self, plain: &[u8], output: &mut Vec<u8>) {
         self.compress(plain, output);
         output.truncate(output.len().saturating_sub(TAIL.len()));
         self.continues = self.takeover;
@@ -97,7 +97,7 @@ impl Compressor {
     ///
     /// It refers to no message before it, and touches neither history nor context. Who sends the
     /// payload on a connection calls [`record_prepared`](Self::record_prepared) of its compressor.
-    pub fn compress_prepared(&self, plain: &[u8], output: &mut Vec<u8>) {
+    pub(super) fn compress_prepared(&self, plain: &[u8], output: &mut Vec<u8>) {
         let mut alone = Self {
             takeover: false,
             history: History::new(0),
@@ -113,7 +113,7 @@ impl Compressor {
     ///
     /// While the history is empty it stays so: a sender need not refer to all that it has sent, and one
     /// that only sends prepared messages keeps nothing.
-    pub fn record_prepared(&mut self, plain: &[u8]) {
+    pub(super) fn record_prepared(&mut self, plain: &[u8]) {
         if !self.history.is_empty() {
             self.history.record(plain);
             self.release();
@@ -123,7 +123,7 @@ impl Compressor {
     /// Gives the borrowed compressor back; the history stays, and the next message borrows again.
     ///
     /// May be called at any time, between the fragments of a message as well.
-    pub fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if let Some(deflater) = self.deflater.take() {
             give_deflater(&*self.pool, deflater);
         }
@@ -131,13 +131,13 @@ impl Compressor {
 
     /// Whether a compressor is borrowed.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.deflater.is_some()
     }
 
     /// Returns the kind of compressor that this one borrows.
     #[must_use]
-    pub fn kind(&self) -> CodecKind {
+    pub(super) fn kind(&self) -> CodecKind {
         CodecKind::of_deflater(self.kind)
     }
 }
@@ -161,10 +161,10 @@ impl fmt::Debug for Compressor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deflate::Deflate;
     use crate::deflate::testing::{
         Numbers, agreed, compressed, compressor, decompressor, inflate, inflate_pieces,
     };
-    use crate::deflate::{Deflate, PreparedPayloads};
 
     /// Inflates with one stream that is never reset, as a peer may.
     struct LiveInflater(zlib_rs::Inflate);
@@ -222,7 +222,7 @@ mod tests {
             receiver
                 .decompress(&payload, 100, |bytes| {
                     plain.extend_from_slice(bytes);
-                    Ok::<_, crate::deflate::DecompressError>(())
+                    Ok::<_, crate::deflate::decompressor::DecompressError>(())
                 })
                 .unwrap();
             assert!(plain.ends_with(fragment));
@@ -249,7 +249,6 @@ mod tests {
         let mut receiver = decompressor(bits, takeover);
         let mut live = LiveInflater::new();
         let corpus = numbers.message(70_000);
-        let mut prepared = PreparedPayloads::new();
         for _ in 0..25 {
             let order = numbers.below(15);
             let length = numbers.below(1 << order);
@@ -259,7 +258,7 @@ mod tests {
             match numbers.below(6) {
                 0 => {
                     let plain = &corpus[..2000];
-                    let payload = prepared.payload(plain, &sender);
+                    sender.compress_prepared(plain, &mut payload);
                     sender.record_prepared(plain);
                     assert!(inflate(&mut receiver, &payload).unwrap() == plain);
                     assert!(live.inflate(&payload, plain.len()) == plain);
@@ -372,31 +371,14 @@ mod tests {
     #[test]
     fn a_connection_that_sends_only_prepared_messages_keeps_nothing() {
         let mut sender = compressor(6, 12, true);
-        let mut prepared = PreparedPayloads::new();
-        let payload = prepared.payload(b"Hello", &sender);
+        let mut payload = Vec::new();
+        sender.compress_prepared(b"Hello", &mut payload);
         sender.record_prepared(b"Hello");
         assert!(!sender.is_busy() && sender.history.is_empty());
         let mut receiver = decompressor(12, true);
         for _ in 0..2 {
             assert_eq!(inflate(&mut receiver, &payload), Ok(b"Hello".into()));
         }
-    }
-
-    #[test]
-    fn prepared_messages_are_compressed_once_per_kind() {
-        let mut prepared = PreparedPayloads::new();
-        let (small, large) = (compressor(6, 10, true), compressor(6, 15, true));
-        let payload = prepared.payload(b"Hello", &small);
-        assert_eq!(
-            prepared.payload(b"Hello", &small).as_ptr(),
-            payload.as_ptr()
-        );
-        assert_ne!(
-            prepared.payload(b"Hello", &large).as_ptr(),
-            payload.as_ptr()
-        );
-        let same = compressor(6, 10, false);
-        assert_eq!(prepared.payload(b"Hello", &same).as_ptr(), payload.as_ptr());
     }
 
     #[test]
@@ -435,7 +417,9 @@ mod tests {
         let payload = compressed(&mut sender, b"Hello");
         let half = &payload[..3];
         receiver
-            .decompress(half, 10, |_| Ok::<_, crate::deflate::DecompressError>(()))
+            .decompress(half, 10, |_| {
+                Ok::<_, crate::deflate::decompressor::DecompressError>(())
+            })
             .unwrap();
         let kind = sender.kind();
         drop((sender, receiver));

@@ -22,9 +22,7 @@ use super::pool::CodecPool;
 /// use sansock_core::deflate::Deflate;
 ///
 /// let deflate = Deflate::new().level(6).server_max_window_bits(10);
-/// let (answer, agreed) = deflate.answer([("client_max_window_bits", None)]).unwrap();
-/// assert_eq!(answer[0], ("server_max_window_bits", Some("10")));
-/// assert_eq!(agreed.ours().window_bits(), 10);
+/// let config = sansock_core::Config::new().deflate(deflate);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Deflate {
@@ -152,7 +150,7 @@ impl Deflate {
 
     /// Returns the compressor of a connection; it allocates nothing before its first message.
     #[must_use]
-    pub fn compressor(&self, parameters: Parameters) -> Compressor {
+    pub(super) fn compressor(&self, parameters: Parameters) -> Compressor {
         let context = parameters.ours();
         let kind = self.deflater_kind(context);
         Compressor::new(kind, context, self.threshold, Arc::clone(&self.pool))
@@ -164,7 +162,7 @@ impl Deflate {
 
     /// Returns the decompressor of a connection; it allocates nothing before its first message.
     #[must_use]
-    pub fn decompressor(&self, parameters: Parameters) -> Decompressor {
+    pub(super) fn decompressor(&self, parameters: Parameters) -> Decompressor {
         Decompressor::new(parameters.theirs(), Arc::clone(&self.pool))
     }
 }

@@ -15,7 +15,7 @@ use super::pool::{CodecPool, give_inflater, take_inflater};
 /// Why a compressed message cannot be inflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum DecompressError {
+pub(super) enum DecompressError {
     /// The payload is not DEFLATE data (RFC 1951).
     Corrupt,
     /// A match reaches beyond the agreed window (RFC 7692 section 7.1.2) or before the start of the context.
@@ -43,7 +43,7 @@ impl fmt::Display for DecompressError {
 impl core::error::Error for DecompressError {}
 
 /// Inflates the messages that one side of a connection receives.
-pub struct Decompressor {
+pub(super) struct Decompressor {
     takeover: bool,
     /// What came before while no decompressor is borrowed; the borrowed one knows it otherwise.
     history: History,
@@ -79,7 +79,7 @@ impl Decompressor {
     ///
     /// Where the payload is corrupt, refers to what lies outside the window, or inflates to more than
     /// `limit`, and where `sink` fails. After an error every call fails.
-    pub fn decompress<E: From<DecompressError>>(
+    pub(super) fn decompress<E: From<DecompressError>>(
         &mut self,
         piece: &[u8],
         limit: usize,
@@ -116,7 +116,7 @@ impl Decompressor {
     /// # Errors
     ///
     /// Where the message is not complete. After an error every call fails.
-    pub fn finish(&mut self) -> Result<(), DecompressError> {
+    pub(super) fn finish(&mut self) -> Result<(), DecompressError> {
         let is_complete = match (self.state, &self.inflater) {
             (State::Failed, _) => return Err(DecompressError::Failed),
             (State::InMessage, Some(inflater)) => inflater.is_complete(),
@@ -138,7 +138,7 @@ impl Decompressor {
     /// Gives the borrowed decompressor back and keeps the history; the next message borrows again.
     ///
     /// Does nothing in the middle of a message.
-    pub fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if self.state == State::InMessage {
             return;
         }
@@ -154,7 +154,7 @@ impl Decompressor {
 
     /// Whether a decompressor is borrowed.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.inflater.is_some()
     }
 }

@@ -10,10 +10,10 @@ use core::fmt;
 use super::Deflate;
 
 /// The name of the extension, in `Sec-WebSocket-Extensions`.
-pub const EXTENSION_NAME: &str = "permessage-deflate";
+pub(super) const EXTENSION_NAME: &str = "permessage-deflate";
 
 /// Parameters of the extension as they are written: names, and values where there are any.
-pub type ParameterList = Vec<(&'static str, Option<&'static str>)>;
+pub(super) type ParameterList = Vec<(&'static str, Option<&'static str>)>;
 
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
@@ -28,7 +28,7 @@ const SERVER_DEFAULT_WINDOW_BITS: u8 = 12;
 
 /// How the messages of one direction are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Context {
+pub(super) struct Context {
     window_bits: u8,
     takeover: bool,
 }
@@ -43,13 +43,13 @@ impl Context {
 
     /// Returns the size of the window, as the exponent of a power of two of bytes: 8 to 15.
     #[must_use]
-    pub const fn window_bits(self) -> u8 {
+    pub(super) const fn window_bits(self) -> u8 {
         self.window_bits
     }
 
     /// Whether a message may refer to the messages before it.
     #[must_use]
-    pub const fn takeover(self) -> bool {
+    pub(super) const fn takeover(self) -> bool {
         self.takeover
     }
 
@@ -61,7 +61,7 @@ impl Context {
 
 /// What both sides agreed on, as one side sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Parameters {
+pub(super) struct Parameters {
     ours: Context,
     theirs: Context,
 }
@@ -69,13 +69,13 @@ pub struct Parameters {
 impl Parameters {
     /// Returns how the messages that we send are compressed.
     #[must_use]
-    pub const fn ours(self) -> Context {
+    pub(super) const fn ours(self) -> Context {
         self.ours
     }
 
     /// Returns how the messages that we receive are compressed.
     #[must_use]
-    pub const fn theirs(self) -> Context {
+    pub(super) const fn theirs(self) -> Context {
         self.theirs
     }
 }
@@ -83,7 +83,7 @@ impl Parameters {
 /// Why an offer or answer of permessage-deflate cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NegotiationError {
+pub(super) enum NegotiationError {
     /// The extension has no such parameter.
     UnknownParameter(Box<str>),
     /// The parameter came twice.
@@ -349,7 +349,7 @@ impl Parameters {
 
 impl Deflate {
     /// Returns the parameters of the client's offers, in the order of preference.
-    pub fn offers(&self) -> impl Iterator<Item = ParameterList> {
+    pub(super) fn offers(&self) -> impl Iterator<Item = ParameterList> {
         self.offered().map(Terms::to_list)
     }
 
@@ -361,7 +361,7 @@ impl Deflate {
     ///
     /// Where the answer is malformed or fits none of the offers; the client must then fail the
     /// connection (RFC 7692 section 7.1).
-    pub fn check_answer<'a>(
+    pub(super) fn check_answer<'a>(
         &self,
         answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<Parameters, NegotiationError> {
@@ -381,7 +381,7 @@ impl Deflate {
     ///
     /// Where the offer is malformed or lacks what is required; the server then declines it and
     /// considers the next one.
-    pub fn answer<'a>(
+    pub(super) fn answer<'a>(
         &self,
         offer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<(ParameterList, Parameters), NegotiationError> {

@@ -2,7 +2,10 @@
 
 use alloc::{sync::Arc, vec, vec::Vec};
 
-use super::{Compressor, DecompressError, Decompressor, Deflate, NoPool, Parameters};
+use super::compressor::Compressor;
+use super::decompressor::{DecompressError, Decompressor};
+use super::negotiate::Parameters;
+use super::{Deflate, NoPool};
 
 /// Numbers that look random and are the same in every run.
 pub(super) struct Numbers(u64);

@@ -20,7 +20,7 @@ mod bits;
 mod huffman;
 mod output;
 
-use crate::deflate::DecompressError;
+use crate::deflate::decompressor::DecompressError;
 
 use bits::{BitReader, Carry, Starved};
 use huffman::{
