@@ -110,6 +110,22 @@ fn a_peer_that_never_answers_a_close_frame_is_left_after_the_close_timeout() {
 }
 
 #[test]
+fn the_close_timeout_counts_though_a_later_alarm_was_set() {
+    let clock = VirtualClock::new();
+    let (near, peer) = pipe(1000);
+    let mut ws = opened(Side::Client, near, &clock);
+    let mut recv = Task::new(ws.recv());
+    settle(&mut [&mut recv]);
+    drop(recv);
+    let mut close = Task::new(ws.close(1000, ""));
+    settle(&mut [&mut close]);
+    clock.advance(Duration::from_secs(5));
+    settle(&mut [&mut close]);
+    assert!(close.output().unwrap_err().is_timeout());
+    assert!(peer.is_alone());
+}
+
+#[test]
 fn a_flood_after_the_close_frame_does_not_put_the_end_off() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
@@ -345,6 +361,10 @@ fn a_sink_is_not_ready_while_the_queue_is_full() {
         settle(&mut [&mut ready]);
     }
     ready.output().unwrap();
+    assert!(
+        ws.stats().queued > 60_000,
+        "it is ready as soon as there is room"
+    );
 }
 
 #[test]

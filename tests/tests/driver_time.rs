@@ -203,6 +203,41 @@ fn a_timer_that_rings_early_still_rings_in_time() {
     ));
 }
 
+/// A timer that counts how often it is set.
+struct Counted(sansock::clock::VirtualTimer, Arc<AtomicUsize>);
+
+impl Timer for Counted {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn set(&mut self, deadline: Option<Instant>) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.set(deadline);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(cx)
+    }
+}
+
+#[test]
+fn an_alarm_that_stays_is_set_once() {
+    let clock = VirtualClock::new();
+    let (near, mut peer) = pipe(1000);
+    let connection = Connection::new(Side::Client, Negotiated::default(), config()).unwrap();
+    let sets = Arc::new(AtomicUsize::new(0));
+    let mut ws = WebSocket::new(near, Counted(clock.timer(), sets.clone()), connection);
+    for _ in 0..100 {
+        peer.put(&frame(Side::Server, 0x81, b"message"));
+        run(ws.recv()).unwrap();
+        let mut recv = Task::new(ws.recv());
+        settle(&mut [&mut recv]);
+        clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!(sets.load(Ordering::SeqCst), 1);
+}
+
 #[test]
 fn a_clock_that_jumps_far_ahead_ends_what_is_due_once() {
     let clock = VirtualClock::new();
