@@ -274,7 +274,7 @@ where
             self.unflushed = true;
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx)))?;
             self.unflushed = false;
         }
         if self.write_side == WriteSide::Closing {
