@@ -99,6 +99,7 @@ where
     /// Dropping the future drops the transport.
     pub async fn read(stream: S, timer: T, mut connection: ServerConnection) -> Result<Self> {
         let mut driver = Driver::new(stream, timer);
+        connection.handle_timeout(driver.now());
         poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
         match connection.next_event() {
             Some(Event::Request(request)) => Ok(Self {
@@ -182,6 +183,11 @@ where
     }
 
     async fn answer(mut self, response: Response) -> Result<WebSocket<S, T>> {
+        // The time for the handshake went on while the request was looked at.
+        self.connection.handle_timeout(self.driver.now());
+        if let Some(failure) = self.connection.failure() {
+            return Err(Error::of_failure(failure, None));
+        }
         self.connection.send_response(&response)?;
         if self.connection.handshake_error().is_none() {
             poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;

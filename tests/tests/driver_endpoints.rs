@@ -6,7 +6,7 @@ use futures_lite::StreamExt;
 use sansock::clock::VirtualClock;
 use sansock::{CloseCode, Closed, Error, Message, Prepared, Upgrade, WebSocket};
 use sansock_core::handshake::{ClientOptions, HandshakeError, ServerOptions, StatusCode};
-use sansock_core::{Connection, Fin, Instant, Kind, Negotiated, Side, State};
+use sansock_core::{Connection, Deadline, Fin, Instant, Kind, Negotiated, Side, State};
 use sansock_tests::driver::{
     End, Manner, Socket, Task, both, client_connection, close_frame, config, echo, frame,
     open_client, open_server, opened, opened_pair, parse_frames, pipe, pipe_with, run,
@@ -320,6 +320,26 @@ fn a_request_is_looked_at_before_it_is_accepted() {
     let (client, response) = client.unwrap();
     assert_eq!(client.state(), State::Open);
     assert_eq!(response.headers().get_str("x-extra"), Some("1"));
+}
+
+#[test]
+fn a_request_that_is_looked_at_for_too_long_is_not_accepted() {
+    let clock = VirtualClock::new();
+    let (mut peer, far) = pipe(1000);
+    peer.put(REQUEST);
+    let connection = server_connection(ServerOptions::new());
+    let mut read = Task::new(Upgrade::read(far, clock.timer(), connection));
+    settle(&mut [&mut read]);
+    let upgrade = read.output().unwrap();
+    clock.advance(Duration::from_secs(10));
+    let mut accept = Task::new(upgrade.accept());
+    settle(&mut [&mut accept]);
+    assert!(matches!(
+        accept.output(),
+        Err(Error::TimedOut(Deadline::Open))
+    ));
+    assert_eq!(peer.take_all(), b"");
+    assert!(peer.is_alone());
 }
 
 #[test]
