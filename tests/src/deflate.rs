@@ -22,8 +22,10 @@ pub const TWELVE_BITS: &str =
 #[must_use]
 #[track_caller]
 pub fn connection(side: Side, answer: &str, config: Config) -> Connection {
-    let mut negotiated = Negotiated::default();
-    negotiated.extensions = answer.parse().expect("extensions");
+    let negotiated = Negotiated {
+        extensions: answer.parse().expect("extensions"),
+        ..Negotiated::default()
+    };
     Connection::new(side, negotiated, config).expect("agreed")
 }
 
