@@ -199,6 +199,19 @@ fn ways(peer: PeerOf, payload: &[u8]) -> [(Vec<u8>, usize); 4] {
     ]
 }
 
+/// How many bytes of a message an event lends.
+fn size_of_data(event: &Event<'_>) -> usize {
+    if let Event::Message(message) = event {
+        message.as_bytes().len()
+    } else if let Event::Frame(frame) = event {
+        frame.payload.len()
+    } else if let Event::Chunk(chunk) = event {
+        chunk.payload.len()
+    } else {
+        0
+    }
+}
+
 #[test]
 fn a_bomb_leaves_at_most_the_limit_of_messages_and_64_kib() {
     const LIMIT: usize = 100_000;
@@ -222,12 +235,7 @@ fn a_bomb_leaves_at_most_the_limit_of_messages_and_64_kib() {
                         for piece in wire.chunks(step.min(4096)) {
                             end.receive(piece);
                             while let Some(event) = end.next_event() {
-                                size_out += match event {
-                                    Event::Message(message) => message.as_bytes().len(),
-                                    Event::Frame(frame) => frame.payload.len(),
-                                    Event::Chunk(chunk) => chunk.payload.len(),
-                                    _ => 0,
-                                };
+                                size_out += size_of_data(&event);
                             }
                         }
                     });

@@ -188,7 +188,7 @@ fn the_limit_is_that_of_the_message_and_not_of_what_lies_between_two_extensions(
         for (size, passes) in [(1000, true), (1001, false)] {
             let (mut client, mut server) =
                 open(config.clone(), config.clone().max_message_size(1000));
-            client.send(&vec![b'x'; size]).unwrap();
+            client.send(vec![b'x'; size]).unwrap();
             let wire = taken(client.data_to_send());
             let events = arrived(&mut server, &wire, usize::MAX);
             let too_big = matches!(
