@@ -264,11 +264,20 @@ fn decode(
         return sink(piece);
     };
     if passes.has(rest.len()) {
-        last.decode(piece, limit, &mut |decoded| {
+        last.decode(piece, own_limit(passes, rest, limit), &mut |decoded| {
             decode(rest, passes, decoded, limit, sink)
         })
     } else {
         decode(rest, passes, piece, limit, sink)
+    }
+}
+
+/// The limit of a coding before `rest`: what lies between two codings may be longer than the message,
+/// whose end stops them all.
+fn own_limit(passes: Passes, rest: &[Box<dyn Coding>], limit: usize) -> usize {
+    match (0..rest.len()).any(|index| passes.has(index)) {
+        true => usize::MAX,
+        false => limit,
     }
 }
 
@@ -282,7 +291,7 @@ fn decode_end(
         return Ok(());
     };
     if passes.has(rest.len()) {
-        last.decode_end(limit, &mut |decoded| {
+        last.decode_end(own_limit(passes, rest, limit), &mut |decoded| {
             decode(rest, passes, decoded, limit, sink)
         })?;
     }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::connection::{Connection, DataToSend, State};
 use crate::error::SendError;
 use crate::event::Event;
-use crate::extension::Extension;
+use crate::extension::{Codings, Extension};
 use crate::frame::Side;
 use crate::handshake::{
     ExtensionList, HandshakeError, HeadError, HeadScanner, Request, Response, ServerOptions,
@@ -235,13 +235,21 @@ impl ServerConnection {
 }
 
 /// Answers the offers of a client, each extension once, in the client's order (RFC 6455 section 9.1).
+/// What cannot be used together with those before it is declined.
 fn answer(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
     let mut answers = ExtensionList::new();
+    let mut codings = Codings::default();
     for offer in offers.iter() {
         let is_new = !answers.iter().any(|other| other.name() == offer.name());
         let mut candidates = extensions.iter().filter(|_| is_new);
-        let extension = candidates.find(|extension| extension.name() == offer.name());
-        if let Some(answer) = extension.and_then(|extension| extension.answer(offer)) {
+        let Some(extension) = candidates.find(|extension| extension.name() == offer.name()) else {
+            continue;
+        };
+        let Some(answer) = extension.answer(offer) else {
+            continue;
+        };
+        let coding = extension.start(Side::Server, &answer);
+        if coding.and_then(|coding| codings.push(coding)).is_ok() {
             answers.push(answer);
         }
     }

@@ -1,5 +1,6 @@
 //! Shared parts of the tests.
 
+pub mod deflate;
 pub mod driver;
 pub mod end;
 pub mod peer;

@@ -240,7 +240,9 @@ impl Incoming {
     #[inline]
     fn read_header(&mut self, link: &mut Link) -> Result<Option<Header>, ProtocolError> {
         let (before, encoded) = match &self.open {
-            Some(open) => (open.size, !open.passes.none()),
+            Some(open) if open.passes.none() => (open.size, false),
+            // The limit is that of what comes out.
+            Some(open) => (open.decoded as u64, true),
             None => (0, false),
         };
         let expected = Expected {
