@@ -110,12 +110,18 @@ impl FromStr for Cell {
         let mut parts = name.split('/');
         let mut part = |default: &'static str| parts.next().unwrap_or(default);
         let operation = part("").parse()?;
-        let default_reads = if operation == Operation::Echo { "one" } else { "bulk" };
+        let default_reads = if operation == Operation::Echo {
+            "one"
+        } else {
+            "bulk"
+        };
         let cell = Self {
             operation,
             side: part("server").parse()?,
             content: part("binary").parse()?,
-            size: part("0").parse().map_err(|_| format!("{name} has no size"))?,
+            size: part("0")
+                .parse()
+                .map_err(|_| format!("{name} has no size"))?,
             reads: part(default_reads).parse()?,
         };
         match parts.next() {
@@ -127,7 +133,13 @@ impl FromStr for Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, side, content, size, reads } = self;
+        let Self {
+            operation,
+            side,
+            content,
+            size,
+            reads,
+        } = self;
         match operation {
             Operation::Handshake => write!(f, "{operation}/{side}"),
             Operation::Send | Operation::Feed16 => write!(f, "{operation}/{side}/{content}/{size}"),

@@ -36,7 +36,9 @@ fn main() -> ExitCode {
 fn run(contender: &str, cell: &str, count: &str) -> Result<(), String> {
     let prepare = find(contender).ok_or_else(|| format!("no contender is called {contender}"))?;
     let cell: Cell = cell.parse()?;
-    let count = count.parse().map_err(|_| format!("{count} is not a number"))?;
+    let count = count
+        .parse()
+        .map_err(|_| format!("{count} is not a number"))?;
     match prepare(&cell, Mock::of(&cell)) {
         Some(mut run) => run(count),
         None => println!("none"),
@@ -81,7 +83,12 @@ impl Racer {
         while elapsed(&mut run, count) < ROUND {
             count *= 2;
         }
-        Some(Self { name, run, count, best: f64::INFINITY })
+        Some(Self {
+            name,
+            run,
+            count,
+            best: f64::INFINITY,
+        })
     }
 
     fn round(&mut self) {

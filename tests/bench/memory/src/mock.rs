@@ -30,7 +30,12 @@ pub struct Calls {
 
 impl Mock {
     pub fn of(cell: &Cell) -> Self {
-        Self { wire: Rc::new(Wire::of(cell)), at: 0, next_stop: 0, calls: Rc::default() }
+        Self {
+            wire: Rc::new(Wire::of(cell)),
+            at: 0,
+            next_stop: 0,
+            calls: Rc::default(),
+        }
     }
 
     pub fn calls(&self) -> Rc<Calls> {
@@ -63,19 +68,30 @@ impl Mock {
 
     fn written(&self, size: usize) -> usize {
         self.calls.writes.set(self.calls.writes.get() + 1);
-        self.calls.written.set(self.calls.written.get() + size as u64);
+        self.calls
+            .written
+            .set(self.calls.written.get() + size as u64);
         size
     }
 }
 
 impl Clone for Mock {
     fn clone(&self) -> Self {
-        Self { wire: Rc::clone(&self.wire), at: 0, next_stop: 0, calls: Rc::clone(&self.calls) }
+        Self {
+            wire: Rc::clone(&self.wire),
+            at: 0,
+            next_stop: 0,
+            calls: Rc::clone(&self.calls),
+        }
     }
 }
 
 impl futures_io::AsyncRead for Mock {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, room: &mut [u8]) -> Poll<Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<Result<usize>> {
         Poll::Ready(Ok(self.read(room)))
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::cell::{Cell, Content, Operation, Reads, Side};
 
-/// A request of 250 bytes, as a browser's, in short.
+/// A request as a browser's, in short, from a page of the same origin: others are refused by default.
 pub const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\n\
     Host: bench.example.com:9001\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     Upgrade: websocket\r\n\
     Connection: Upgrade\r\n\
-    Origin: http://bench.example.com\r\n\
+    Origin: http://bench.example.com:9001\r\n\
     Sec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     \r\n";
@@ -27,7 +27,10 @@ pub struct Wire {
 impl Wire {
     pub fn of(cell: &Cell) -> Self {
         if cell.operation == Operation::Handshake {
-            return Self { bytes: REQUEST.to_vec(), stops: vec![REQUEST.len()] };
+            return Self {
+                bytes: REQUEST.to_vec(),
+                stops: vec![REQUEST.len()],
+            };
         }
         let payload = cell.payload();
         let mut random = Random(0x5eed);
@@ -47,7 +50,11 @@ impl Wire {
 fn push_frame(bytes: &mut Vec<u8>, cell: &Cell, payload: &[u8], random: &mut Random) {
     let masked = cell.side == Side::Server;
     let mask_bit = if masked { 0x80 } else { 0 };
-    bytes.push(if cell.content == Content::Binary { 0x82 } else { 0x81 });
+    bytes.push(if cell.content == Content::Binary {
+        0x82
+    } else {
+        0x81
+    });
     match payload.len() {
         size @ 0..=125 => bytes.push(mask_bit | size as u8),
         size @ 126..=0xffff => {
@@ -60,11 +67,20 @@ fn push_frame(bytes: &mut Vec<u8>, cell: &Cell, payload: &[u8], random: &mut Ran
         }
     }
     // No byte of a masking key is zero: libraries have short cuts for keys that are.
-    let key = if masked { [(); 4].map(|()| random.byte() | 1) } else { [0; 4] };
+    let key = if masked {
+        [(); 4].map(|()| random.byte() | 1)
+    } else {
+        [0; 4]
+    };
     if masked {
         bytes.extend(key);
     }
-    bytes.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]));
+    bytes.extend(
+        payload
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| byte ^ key[at % 4]),
+    );
 }
 
 /// Returns a payload of exactly that many bytes.
@@ -77,8 +93,13 @@ pub fn payload(content: Content, size: usize) -> Vec<u8> {
             Content::Binary => bytes.push(random.byte()),
             Content::Ascii => bytes.push(b' ' + random.byte() % 95),
             Content::Utf8 => {
-                let character = ['a', 'e', ' ', 'é', 'ß', 'ж', 'я', '日', '本', '語'][random.byte() as usize % 10];
-                let character = if character.len_utf8() <= left { character } else { '.' };
+                let character = ['a', 'e', ' ', 'é', 'ß', 'ж', 'я', '日', '本', '語']
+                    [random.byte() as usize % 10];
+                let character = if character.len_utf8() <= left {
+                    character
+                } else {
+                    '.'
+                };
                 bytes.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }

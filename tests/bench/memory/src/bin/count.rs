@@ -23,7 +23,11 @@ fn main() {
             let Some(mut run) = prepare(&cell, stream) else {
                 continue;
             };
-            let count = if cell.size > 1 << 16 { COUNT / 16 } else { COUNT };
+            let count = if cell.size > 1 << 16 {
+                COUNT / 16
+            } else {
+                COUNT
+            };
             run(count);
             let (reads, writes) = (calls.reads.get(), calls.writes.get());
             let allocated = measure(|| run(count));

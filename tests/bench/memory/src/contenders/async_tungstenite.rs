@@ -64,7 +64,10 @@ fn send(mut socket: Socket, cell: &Cell) -> Run {
     Box::new(move |count| {
         block_on(async {
             for _ in 0..count {
-                socket.send(black_box(&message).clone()).await.expect("sent");
+                socket
+                    .send(black_box(&message).clone())
+                    .await
+                    .expect("sent");
             }
         });
     })
@@ -75,7 +78,10 @@ fn feed16(mut socket: Socket, cell: &Cell) -> Run {
     Box::new(move |count| {
         block_on(async {
             for number in 1..=count {
-                socket.feed(black_box(&message).clone()).await.expect("queued");
+                socket
+                    .feed(black_box(&message).clone())
+                    .await
+                    .expect("queued");
                 if number % 16 == 0 {
                     socket.flush().await.expect("flushed");
                 }

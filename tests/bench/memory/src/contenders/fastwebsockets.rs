@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use fastwebsockets::{Frame, FragmentCollector, Payload, Role, WebSocket};
+use fastwebsockets::{FragmentCollector, Frame, Payload, Role, WebSocket};
 
 use crate::cell::{Cell, Content, Operation, Side};
 use crate::{Mock, Run, block_on};

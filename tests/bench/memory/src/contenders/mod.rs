@@ -18,5 +18,8 @@ pub const CONTENDERS: &[(&str, Prepare)] = &[
 
 /// Returns the library of that name.
 pub fn find(name: &str) -> Option<Prepare> {
-    CONTENDERS.iter().find(|contender| contender.0 == name).map(|contender| contender.1)
+    CONTENDERS
+        .iter()
+        .find(|contender| contender.0 == name)
+        .map(|contender| contender.1)
 }

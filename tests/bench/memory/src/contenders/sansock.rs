@@ -65,7 +65,11 @@ fn recv_lent(mut socket: Socket) -> Run {
     Box::new(move |count| {
         block_on(async {
             for _ in 0..count {
-                let message = socket.recv_ref().await.expect("no error").expect("a message");
+                let message = socket
+                    .recv_ref()
+                    .await
+                    .expect("no error")
+                    .expect("a message");
                 black_box(message.as_bytes());
             }
         });
@@ -88,7 +92,11 @@ fn echo_lent(mut socket: Socket) -> Run {
     Box::new(move |count| {
         block_on(async {
             for _ in 0..count {
-                let message = socket.recv_ref().await.expect("no error").expect("a message");
+                let message = socket
+                    .recv_ref()
+                    .await
+                    .expect("no error")
+                    .expect("a message");
                 if let Some(text) = message.as_text() {
                     string.clear();
                     string.push_str(text);

@@ -34,7 +34,10 @@ fn recv(mut receiver: Receiver<Mock>) -> Run {
         block_on(async {
             for _ in 0..count {
                 message.clear();
-                let data = receiver.receive_data(&mut message).await.expect("a message");
+                let data = receiver
+                    .receive_data(&mut message)
+                    .await
+                    .expect("a message");
                 // It leaves the check of text to its user.
                 if let Data::Text(_) = data {
                     black_box(str::from_utf8(&message).expect("the text is UTF-8"));
@@ -51,7 +54,11 @@ fn echo((mut sender, mut receiver): (Sender<Mock>, Receiver<Mock>)) -> Run {
         block_on(async {
             for _ in 0..count {
                 message.clear();
-                match receiver.receive_data(&mut message).await.expect("a message") {
+                match receiver
+                    .receive_data(&mut message)
+                    .await
+                    .expect("a message")
+                {
                     Data::Text(_) => {
                         let text = str::from_utf8(&message).expect("the text is UTF-8");
                         sender.send_text(text).await.expect("sent");
@@ -90,7 +97,10 @@ fn handshake(cell: &Cell, stream: Mock) -> Option<Run> {
             for _ in 0..count {
                 let mut server = Server::new(stream.clone());
                 let key = server.receive_request().await.expect("a request").key();
-                let accept = Response::Accept { key, protocol: None };
+                let accept = Response::Accept {
+                    key,
+                    protocol: None,
+                };
                 server.send_response(&accept).await.expect("accepted");
                 black_box(server.into_builder().finish());
             }
