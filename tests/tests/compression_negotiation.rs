@@ -1,0 +1,193 @@
+//! What is agreed on about permessage-deflate, in handshakes as they stand on the wire (RFC 7692
+//! section 7.1), and what stays out of the window.
+
+use bytes::Buf;
+use sansock_core::deflate::Deflate;
+use sansock_core::handshake::{ClientOptions, HandshakeError, Uri, accept_value};
+use sansock_core::{
+    ClientConnection, Compression, Config, Connection, Event, Failure, FixedSeed, Instant,
+    Negotiated, ProtocolError, ServerConnection, Side, State,
+};
+
+const NOW: Instant = Instant::START;
+
+/// Offers this to a server with compression; returns what it answers.
+#[track_caller]
+fn answered(offer: &str) -> Option<String> {
+    let config = Config::new().deflate(Deflate::new().server_max_window_bits(15));
+    let mut server = ServerConnection::new(Default::default(), config);
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Extensions: {offer}\r\n\r\n"
+    );
+    server.receive_data(request.as_bytes(), NOW);
+    let Some(Event::Request(request)) = server.next_event() else {
+        panic!("no request: {offer}")
+    };
+    let response = server.accept(&request);
+    server.send_response(&response).unwrap();
+    assert_eq!(server.state(), State::Open, "{offer}");
+    let answer = response.headers().get_str("Sec-WebSocket-Extensions");
+    answer.map(str::to_owned)
+}
+
+/// Answers this to a client with compression; returns why it fails, if it does.
+#[track_caller]
+fn refused(answer: &str) -> Option<HandshakeError> {
+    let uri: Uri = "ws://a/".parse().unwrap();
+    let config = Config::new()
+        .entropy(FixedSeed([5; 32]))
+        .deflate(Deflate::new());
+    let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
+    let request = client.connect();
+    let key = request.headers().get("Sec-WebSocket-Key").unwrap().to_vec();
+    let accept = accept_value(&key);
+    client.send_request(request).unwrap();
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Extensions: {answer}\r\n\r\n",
+        str::from_utf8(&accept).unwrap()
+    );
+    client.receive_data(response.as_bytes(), NOW);
+    assert!(matches!(client.next_event(), Some(Event::Response(_))));
+    let error = client.handshake_error().cloned();
+    let state = if error.is_none() {
+        State::Open
+    } else {
+        State::Connecting
+    };
+    assert_eq!(client.state(), state, "{answer}");
+    error
+}
+
+#[test]
+fn a_server_declines_every_window_that_is_not_8_to_15() {
+    for bits in 0..1000 {
+        let is_valid = (8..=15).contains(&bits);
+        for name in ["server_max_window_bits", "client_max_window_bits"] {
+            let answer = answered(&format!("permessage-deflate; {name}={bits}"));
+            assert_eq!(answer.is_some(), is_valid, "{name}={bits}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_fails_on_every_window_that_is_not_8_to_15() {
+    for bits in 0..1000 {
+        let is_valid = (8..=15).contains(&bits);
+        for name in ["server_max_window_bits", "client_max_window_bits"] {
+            let error = refused(&format!("permessage-deflate; {name}={bits}"));
+            assert_eq!(error.is_none(), is_valid, "{name}={bits}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_malformed_is_declined_by_a_server_and_fails_a_client() {
+    for params in [
+        "server_max_window_bits=08",
+        "server_max_window_bits=+8",
+        "server_max_window_bits",
+        "server_no_context_takeover=1",
+        "server_no_context_takeover; server_no_context_takeover",
+        "server_max_window_bits=10; server_max_window_bits=10",
+        "client_max_window_bits=10; client_max_window_bits=10",
+        "window=10",
+    ] {
+        let whole = format!("permessage-deflate; {params}");
+        assert_eq!(answered(&whole), None, "{params}");
+        assert!(refused(&whole).is_some(), "{params}");
+    }
+    assert!(refused("permessage-deflate; client_max_window_bits").is_some());
+    assert!(refused("permessage-deflate, permessage-deflate").is_some());
+    assert!(refused("permessage-inflate").is_some());
+}
+
+#[test]
+fn a_value_may_be_quoted() {
+    let quoted = r#"permessage-deflate; server_max_window_bits="10""#;
+    assert!(answered(quoted).is_some_and(|answer| answer.contains("server_max_window_bits=10")));
+    assert_eq!(refused(quoted), None);
+}
+
+#[test]
+fn of_several_offers_the_first_that_is_acceptable_is_answered() {
+    let offers = "x-unknown, permessage-deflate; window=1, \
+                  permessage-deflate; server_max_window_bits=9, permessage-deflate";
+    let answer = answered(offers).unwrap();
+    assert!(answer.contains("server_max_window_bits=9"), "{answer}");
+    assert_eq!(answer.matches("permessage-deflate").count(), 1);
+}
+
+/// Two ends that have agreed on compression with windows of 12 bits.
+fn ends() -> (Connection, Connection) {
+    let agreed = || Negotiated {
+        extensions: "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
+            .parse()
+            .unwrap(),
+        ..Negotiated::default()
+    };
+    let config = Config::new()
+        .entropy(FixedSeed([5; 32]))
+        .deflate(Deflate::new())
+        .max_message_size(100_000);
+    let client = Connection::new(Side::Client, agreed(), config.clone()).unwrap();
+    (
+        client,
+        Connection::new(Side::Server, agreed(), config).unwrap(),
+    )
+}
+
+fn written(connection: &mut Connection) -> Vec<u8> {
+    let mut data = connection.data_to_send();
+    let size = data.remaining();
+    data.copy_to_bytes(size).to_vec()
+}
+
+#[test]
+fn a_message_that_opts_out_has_no_rsv1_and_does_not_enter_the_window() {
+    let secret = "session=9c3f1b77aa20e4d5; ".repeat(4);
+    let sizes = [true, false].map(|opts_out| {
+        let (_, mut server) = ends();
+        let compression = match opts_out {
+            true => Compression::Never,
+            false => Compression::Auto,
+        };
+        server.send_with(secret.as_str(), compression).unwrap();
+        let first = written(&mut server);
+        assert_eq!(first[0] & 0x40 == 0, opts_out);
+        server.send(secret.as_str()).unwrap();
+        written(&mut server).len()
+    });
+    let (_, mut fresh) = ends();
+    fresh.send(secret.as_str()).unwrap();
+    assert_eq!(sizes[0], written(&mut fresh).len(), "nothing to refer to");
+    assert!(sizes[1] < sizes[0] / 2, "{sizes:?}");
+}
+
+#[test]
+fn a_bomb_that_refers_to_the_window_is_stopped_at_the_limit() {
+    let (mut sender, mut receiver) = ends();
+    let mut sender_of = |size: usize| {
+        sender.send(&vec![b'a'; size]).unwrap();
+        written(&mut sender)
+    };
+    for size in [4096, 100_000] {
+        receiver.receive_data(&sender_of(size), NOW);
+        assert!(matches!(receiver.next_event(), Some(Event::Message(_))));
+    }
+    let bomb = sender_of(10_000_000);
+    assert!(bomb.len() < 20_000);
+    receiver.receive_data(&bomb, NOW);
+    let Some(Event::Failed(Failure::Protocol(error))) = receiver.next_event() else {
+        panic!("the bomb went through")
+    };
+    let limit = 100_000;
+    let length = None;
+    assert_eq!(error, ProtocolError::TooBig { length, limit });
+    // Nothing comes out any more, whatever goes in.
+    receiver.receive_data(&sender_of(10), NOW);
+    assert!(receiver.next_event().is_none());
+    assert_eq!(receiver.state(), State::Closing);
+}
