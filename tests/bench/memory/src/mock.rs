@@ -42,20 +42,20 @@ impl Mock {
         Rc::clone(&self.calls)
     }
 
-    fn read(&mut self, room: &mut [u8]) -> usize {
+    /// Returns what the next read gives to that much room.
+    fn read(&mut self, room: usize) -> &[u8] {
         self.calls.reads.set(self.calls.reads.get() + 1);
         let stop = self.wire.stops[self.next_stop];
-        let bytes = &self.wire.bytes[self.at..stop];
-        let size = bytes.len().min(room.len());
-        room[..size].copy_from_slice(&bytes[..size]);
-        self.at += size;
-        if self.at == stop {
+        let start = self.at;
+        let end = stop.min(start + room);
+        self.at = end;
+        if end == stop {
             self.next_stop += 1;
         }
-        if self.at == self.wire.bytes.len() {
+        if end == self.wire.bytes.len() {
             (self.at, self.next_stop) = (0, 0);
         }
-        size
+        &self.wire.bytes[start..end]
     }
 
     fn write(&self, buffer: &[u8]) -> usize {
@@ -92,7 +92,9 @@ impl futures_io::AsyncRead for Mock {
         _: &mut Context<'_>,
         room: &mut [u8],
     ) -> Poll<Result<usize>> {
-        Poll::Ready(Ok(self.read(room)))
+        let bytes = self.read(room.len());
+        room[..bytes.len()].copy_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 }
 
@@ -124,8 +126,9 @@ impl tokio::io::AsyncRead for Mock {
         _: &mut Context<'_>,
         room: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        let size = self.read(room.initialize_unfilled());
-        room.advance(size);
+        // Nothing is zeroed first, as a socket would not.
+        let bytes = self.read(room.remaining());
+        room.put_slice(bytes);
         Poll::Ready(Ok(()))
     }
 }
