@@ -84,13 +84,9 @@ impl Link {
 
     pub(super) fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
         self.may_send(false)?;
+        let payload = prepared.payload().into();
         let encodes = !self.codings.is_empty();
-        let begun = encodes.then(|| {
-            self.codings.encode_begin(Outline {
-                length: Some(prepared.payload().len()),
-                compress: self.compression == Compression::Auto,
-            })
-        });
+        let begun = encodes.then(|| self.begin_encoding(&payload, Fin::Last));
         match begun {
             Some((passes, reserved)) if !passes.none() => {
                 self.push_prepared(prepared, passes, reserved);
@@ -102,7 +98,6 @@ impl Link {
 
     /// Queues a prepared message that the extensions encode: as it is shared, where that is possible.
     fn push_prepared(&mut self, prepared: &Prepared, passes: Passes, reserved: u8) {
-        self.use_codings();
         let payload = prepared.payload();
         let shared = self.codings.only().and_then(|coding| {
             let frame = prepared.encoded(coding)?;
