@@ -47,7 +47,7 @@ fn refused(answer: &str) -> Option<HandshakeError> {
     let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Extensions: {answer}\r\n\r\n",
-        str::from_utf8(&accept).unwrap()
+        std::str::from_utf8(&accept).unwrap()
     );
     client.receive_data(response.as_bytes(), NOW);
     assert!(matches!(client.next_event(), Some(Event::Response(_))));
@@ -170,7 +170,7 @@ fn a_message_that_opts_out_has_no_rsv1_and_does_not_enter_the_window() {
 fn a_bomb_that_refers_to_the_window_is_stopped_at_the_limit() {
     let (mut sender, mut receiver) = ends();
     let mut sender_of = |size: usize| {
-        sender.send(&vec![b'a'; size]).unwrap();
+        sender.send(vec![b'a'; size]).unwrap();
         written(&mut sender)
     };
     for size in [4096, 100_000] {
