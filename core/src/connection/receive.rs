@@ -484,7 +484,8 @@ impl Incoming {
         let limit = settings.message_limit(Delivery::Messages);
         let payload = self.buffer.filled().get(..part.size).unwrap_or_default();
         let assembly = Assembly::of(kind, &mut self.assembly);
-        let expected = part.expectation(assembly.len(), limit);
+        let length = assembly.len().saturating_add(cut.len());
+        let expected = part.expectation(length, limit);
         assembly.push(payload, cut, expected)?;
         self.buffer.consume(part.size);
         Ok(())
@@ -519,6 +520,8 @@ impl Part {
         Expectation {
             announced,
             most: if self.fin { whole } else { limit },
+            // A frame that ends the message has passed the limit already.
+            both: if self.fin { usize::MAX } else { limit },
         }
     }
 }
