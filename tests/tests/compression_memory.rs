@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use sansock_core::deflate::{BoundedPool, Deflate, NoPool};
-use sansock_core::{Config, Delivery, Event, Failure, ProtocolError, Side};
+use sansock_core::{Config, Delivery, Event, Failure, Fin, ProtocolError, Side};
 use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, end_with};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::random::Random;
@@ -285,6 +285,44 @@ fn a_bomb_costs_no_more_under_a_higher_limit() {
                 }
             }
         }
+    }
+}
+
+/// Each of them passes, and none leaves anything to the next.
+#[test]
+fn many_bombs_of_the_size_of_the_limit_take_the_memory_of_one() {
+    const LIMIT: usize = 100_000;
+    for side in SIDES {
+        let frame = PeerOf(side).frame(FIN | RSV1 | BINARY, &bomb(LIMIT));
+        assert!(frame.len() < 1000);
+        let mut end = receiver(side, Delivery::Messages, LIMIT);
+        let receive = |end: &mut End| {
+            end.receive(&frame);
+            let size = end.next_event().map_or(0, |event| size_of_data(&event));
+            assert_eq!(size, LIMIT);
+        };
+        receive(&mut end);
+        let more = measure(|| (0..1000).for_each(|_| receive(&mut end)));
+        assert_eq!((more.bytes_max, more.count_total), (0, 0), "{more:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_inside_a_message_leaves_nothing_behind() {
+    let config = without_pool();
+    for side in SIDES {
+        let frame = hundred(other(side), &config).swap_remove(0);
+        let info = measure(|| {
+            for length in 3..frame.len() {
+                let mut end = end_with(side, TWELVE_BITS, config.clone());
+                end.receive(&frame[..length]);
+                assert!(end.next_event().is_none());
+                end.send_text(json(&mut Random::new(1)).as_str(), Fin::More)
+                    .expect("capacity");
+            }
+        });
+        assert!(info.count_total > 100);
+        assert_eq!(info.bytes_current, 0, "{info:?}");
     }
 }
 
