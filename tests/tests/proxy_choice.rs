@@ -20,9 +20,7 @@ fn chosen(url: &str, variables: &[(&str, &str)]) -> Option<String> {
 fn from(url: &str, variables: &[(&str, &str)]) -> Result<Option<Proxy>, ProxyError> {
     let variables: BTreeMap<_, _> = variables.iter().copied().collect();
     let uri: Uri = url.parse().unwrap();
-    Proxy::from_variables(&uri, |name| {
-        variables.get(name).map(|value| value.to_string())
-    })
+    Proxy::from_variables(&uri, |name| variables.get(name).map(ToString::to_string))
 }
 
 /// Whether the list exempts the host of a URL.

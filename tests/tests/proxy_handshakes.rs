@@ -216,6 +216,8 @@ fn a_407_says_which_credentials_it_is_about() {
     };
     let challenge = response.headers().get_str("Proxy-Authenticate");
     assert_eq!(challenge, Some("Basic realm=\"a\""));
+    let unauthorized = connect(b"HTTP/1.0 401 Unauthorized\r\n\r\n").unwrap_err();
+    assert!(unauthorized.is_unauthorized(), "some answer so");
 }
 
 #[test]

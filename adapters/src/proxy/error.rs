@@ -89,7 +89,9 @@ impl ProxyError {
     /// Whether the proxy asks for credentials, or for other ones.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {
-        self.status().is_some_and(|status| status.number() == 407)
+        // Some answer 401 where they should answer 407.
+        let status = self.status().map(StatusCode::number);
+        matches!(status, Some(401 | 407))
             || matches!(self, Self::CredentialsRefused | Self::NoMethod { .. })
     }
 
