@@ -34,6 +34,7 @@ mod driver;
 mod error;
 mod futures;
 pub mod proxy;
+pub mod reconnect;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]
