@@ -307,7 +307,6 @@ where
     }
 
     fn begin(&mut self) {
-        self.timer.set(None);
         self.phase = Phase::Connecting(Box::pin(self.connector.connect()));
     }
 
