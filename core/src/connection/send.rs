@@ -55,7 +55,9 @@ impl Link {
             Payload::Borrowed(bytes) if self.codings.is_empty() => {
                 self.push_frame(kind.into(), true, 0, bytes);
             }
-            payload => self.begin(kind, payload, Fin::Last, CutCharacter::default()),
+            Payload::Borrowed(_) | Payload::Shared(_) => {
+                self.begin(kind, payload, Fin::Last, CutCharacter::default());
+            }
         }
         Ok(())
     }

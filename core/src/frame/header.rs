@@ -113,14 +113,14 @@ impl<'a> Whole<'a> {
                 if length < u16::from(LENGTH_16) {
                     return None;
                 }
-                (4, length, rest)
+                (4_usize, length, rest)
             }
             short => (2, u16::from(short), rest),
         };
         let (size, masking_key, rest) = match (side, masked) {
             (Side::Server, MASK) => {
                 let (key, rest) = rest.split_first_chunk_mut::<4>()?;
-                (size + 4_usize, *key, rest)
+                (size.saturating_add(4), *key, rest)
             }
             (Side::Client, 0) => (size, [0; 4], rest),
             (Side::Server | Side::Client, _) => return None,
