@@ -39,6 +39,7 @@ enum End {
 pub(super) struct Output {
     buffer: Buffer,
     /// Absent while there are none.
+    #[expect(clippy::box_collection, reason = "an idle connection has none")]
     shared: Option<Box<VecDeque<Shared>>>,
     /// Bytes of the buffer that go before the last payload by reference.
     ahead: usize,

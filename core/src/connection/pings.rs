@@ -33,6 +33,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Pings {
     /// Absent while none waits, which is most of the time.
+    #[expect(clippy::box_collection, reason = "an idle connection has none")]
     waiting: Option<Box<VecDeque<Waiting>>>,
     last: u32,
     /// The last that was answered, and all before it with it.
