@@ -238,12 +238,14 @@ impl<R: Runtime> Connect<R> {
     ) -> Result<WebSocket<Stream<R>, R::Timer>> {
         let uri = self.uri.clone()?;
         let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
+        check_tls(&uri)?;
         let opened = self.open(&uri, stream.into(), &mut watch).await?;
         Ok(opened.0)
     }
 
     /// Connects to one server and asks for a WebSocket.
     async fn attempt(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Opened<R>> {
+        check_tls(uri)?;
         let stream = self.reach(uri.host(), uri.port(), watch).await?;
         self.open(uri, stream, watch).await
     }
@@ -310,11 +312,8 @@ impl<R: Runtime> Connect<R> {
     }
 
     #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
-    async fn secure(&self, uri: &Uri, stream: Stream<R>) -> Result<Stream<R>> {
-        match uri.is_secure() {
-            true => Err(Error::NoTls),
-            false => Ok(stream),
-        }
+    async fn secure(&self, _uri: &Uri, stream: Stream<R>) -> Result<Stream<R>> {
+        Ok(stream)
     }
 
     /// Keeps what another server must not see.
@@ -335,6 +334,14 @@ impl<R: Runtime> Connect<R> {
             self.uri = Err(error.into());
         }
         self
+    }
+}
+
+/// Refuses what this build cannot do, before anything is sent.
+fn check_tls(uri: &Uri) -> Result<()> {
+    match uri.is_secure() && !cfg!(any(feature = "rustls", feature = "native-tls")) {
+        true => Err(Error::NoTls),
+        false => Ok(()),
     }
 }
 
