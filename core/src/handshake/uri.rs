@@ -565,6 +565,58 @@ mod tests {
         assert!(!format!("{uri:?}").contains("alice"));
     }
 
+    #[test]
+    fn a_redirect_leads_where_its_location_says() {
+        let cases = [
+            ("wss://other/x", "wss://other/x"),
+            ("https://other", "wss://other/"),
+            ("HTTP://other:8080/x?y", "ws://other:8080/x?y"),
+            ("https://h/x#fragment", "wss://h/x"),
+            ("//other/x", "ws://other/x"),
+            ("/x", "ws://h:1/x"),
+            ("/x/./y/../z", "ws://h:1/x/z"),
+            ("x", "ws://h:1/a/x"),
+            ("x?y=/../z", "ws://h:1/a/x?y=/../z"),
+            ("./x/", "ws://h:1/a/x/"),
+            ("../x", "ws://h:1/x"),
+            ("../../../x", "ws://h:1/x"),
+            ("..", "ws://h:1/"),
+            (".", "ws://h:1/a/"),
+            ("?y", "ws://h:1/a/b?y"),
+            ("", "ws://h:1/a/b?c=d/e"),
+            ("#fragment", "ws://h:1/a/b?c=d/e"),
+            ("/x?to=http://y", "ws://h:1/x?to=http://y"),
+            ("x?to=http://y", "ws://h:1/a/x?to=http://y"),
+        ];
+        let base = parse("ws://h:1/a/b?c=d/e");
+        for (location, target) in cases {
+            let resolved = base.resolve(location).map(|uri| uri.to_string());
+            assert_eq!(resolved.as_deref(), Ok(target), "{location:?}");
+        }
+        assert_eq!(parse("ws://h").resolve("x"), Ok(parse("ws://h/x")));
+        let mail = base.resolve("mailto://a");
+        assert_eq!(mail, Err(UriError::Scheme("mailto".into())));
+        assert!(base.resolve("/\r\nA: b").is_err());
+    }
+
+    #[test]
+    fn credentials_stay_within_their_origin_and_come_from_no_redirect() {
+        let base = parse("ws://alice:secret@h:1/a");
+        for (location, keeps) in [
+            ("/b", true),
+            ("http://h:1/b", true),
+            ("ws://mallory:x@h:1/b", true),
+            ("ws://h/b", false),
+            ("wss://h:1/b", false),
+            ("ws://mallory:x@other/b", false),
+        ] {
+            let target = base.resolve(location).unwrap();
+            let expected = base.credentials().filter(|_| keeps);
+            assert_eq!(target.credentials(), expected, "{location}");
+            assert_eq!(target.is_same_origin(&base), keeps, "{location}");
+        }
+    }
+
     #[cfg(feature = "idna")]
     #[test]
     fn international_hosts_are_converted() {
