@@ -6,6 +6,8 @@
 mod dial;
 mod error;
 mod redirect;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::future::{Future, IntoFuture};
