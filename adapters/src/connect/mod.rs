@@ -240,16 +240,25 @@ impl<R: Runtime> Connect<R> {
     ) -> Result<WebSocket<Stream<R>, R::Timer>> {
         let uri = self.uri.clone()?;
         let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
-        check_tls(&uri)?;
-        let opened = self.open(&uri, stream.into(), &mut watch).await?;
-        Ok(opened.0)
+        let connection = self.connection(&uri)?;
+        let opening = self.open(&uri, connection, stream.into(), &mut watch);
+        Ok(opening.await?.0)
     }
 
     /// Connects to one server and asks for a WebSocket.
     async fn attempt(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Opened<R>> {
-        check_tls(uri)?;
+        let connection = self.connection(uri)?;
         let stream = self.reach(uri.host(), uri.port(), watch).await?;
-        self.open(uri, stream, watch).await
+        self.open(uri, connection, stream, watch).await
+    }
+
+    /// Returns the connection that will be opened; refuses what cannot be asked for.
+    fn connection(&self, uri: &Uri) -> Result<ClientConnection> {
+        if uri.is_secure() && !cfg!(any(feature = "rustls", feature = "native-tls")) {
+            return Err(Error::NoTls);
+        }
+        let connection = ClientConnection::new(uri, &self.options, self.config.clone());
+        Ok(connection?)
     }
 
     /// Makes a TCP connection.
@@ -293,10 +302,10 @@ impl<R: Runtime> Connect<R> {
     async fn open(
         &self,
         uri: &Uri,
+        connection: ClientConnection,
         stream: Stream<R>,
         watch: &mut Watch<R::Timer>,
     ) -> Result<Opened<R>> {
-        let connection = ClientConnection::new(uri, &self.options, self.config.clone())?;
         let target = target(uri.host(), uri.port());
         let securing = self.secure(uri, stream);
         let stream = watch.within(Phase::Tls, &target, securing).await?;
@@ -336,14 +345,6 @@ impl<R: Runtime> Connect<R> {
             self.uri = Err(error.into());
         }
         self
-    }
-}
-
-/// Refuses what this build cannot do, before anything is sent.
-fn check_tls(uri: &Uri) -> Result<()> {
-    match uri.is_secure() && !cfg!(any(feature = "rustls", feature = "native-tls")) {
-        true => Err(Error::NoTls),
-        false => Ok(()),
     }
 }
 

@@ -291,10 +291,10 @@ fn timed_out_in(error: &Error) -> Option<Phase> {
     let Error::Connect(error) = error else {
         return None;
     };
-    match **error {
-        ConnectError::TimedOut { phase, .. } => Some(phase),
-        _ => None,
-    }
+    let ConnectError::TimedOut { phase, .. } = **error else {
+        return None;
+    };
+    Some(phase)
 }
 
 #[test]
