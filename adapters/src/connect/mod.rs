@@ -310,7 +310,8 @@ impl<R: Runtime> Connect<R> {
         let securing = self.secure(uri, stream);
         let stream = watch.within(Phase::Tls, &target, securing).await?;
         let opening = WebSocket::client(stream, self.runtime.timer(), connection);
-        watch.within(Phase::Handshake, &target, opening).await
+        let opened = watch.within(Phase::Handshake, &target, opening).await;
+        opened.map_err(|error| late(error, uri.host()))
     }
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -346,6 +347,14 @@ impl<R: Runtime> Connect<R> {
         }
         self
     }
+}
+
+/// Tells a failure of TLS that came after its handshake.
+fn late(error: Error, host: &str) -> Error {
+    let Error::Io(cause) = &error else {
+        return error;
+    };
+    crate::tls::late(cause, host).map_or(error, Error::from)
 }
 
 fn target(host: &str, port: u16) -> String {
