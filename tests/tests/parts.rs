@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 
-use async_net::{TcpListener, TcpStream};
+use async_net::TcpListener;
 use futures_lite::future;
 use sansock::core::{Event, Fin};
 use sansock::{Message, Result, WebSocket};
