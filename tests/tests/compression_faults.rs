@@ -115,7 +115,7 @@ fn after_any_error_nothing_is_inflated() {
             let mut end = end_with(side, TWELVE_BITS, config.clone());
             let good = Blocks::new().stored(&[b'y'; 999]).message();
             assert_eq!(end.events_of(&peer.frame(COMPRESSED, &good)).len(), 1);
-            let failed = Seen::Failed(Failure::Protocol(error.clone()));
+            let failed = Seen::Failed(Failure::Protocol(*error));
             // What comes in the same read and what comes later.
             let bad = [peer.frame(COMPRESSED, payload), hello.clone()].concat();
             assert_eq!(end.events_of(&bad), [failed]);
