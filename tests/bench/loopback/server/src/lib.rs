@@ -13,6 +13,8 @@ use std::process::exit;
 
 #[cfg(feature = "async-std")]
 pub mod async_std;
+#[cfg(feature = "handshake")]
+pub mod handshake;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 pub mod raw;
 #[cfg(feature = "smol")]

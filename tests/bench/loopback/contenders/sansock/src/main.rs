@@ -1,7 +1,8 @@
 //! sansock on smol, with its default configuration: limits, keepalive pings and deadlines are on.
 //!
-//! By default messages are lent, and replies are fed, which go out together when the server waits. The variant `send`
-//! is the loop that its documentation begins with.
+//! By default messages are lent, and replies are fed, which go out together when the server waits. With the variant
+//! `owned` messages are received as such, as its example server does it; the variant `send` is the loop that its
+//! documentation begins with.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use sansock::{Config, Prepared, Result, Sender, ServerOptions, Timer, config};
 fn main() {
     let (mode, variant) = arguments(
         &[Mode::Echo, Mode::Deflate, Mode::Broadcast],
-        &["send", "6"],
+        &["owned", "send", "6"],
     );
     let config = match (mode, &*variant) {
         // As the peers are by default, for comparison: level 6, and the largest window.
@@ -38,7 +39,11 @@ fn main() {
     });
     serve(move |stream| {
         let shared = shared.clone();
-        let sends = variant == "send";
+        let echo = match &*variant {
+            "owned" => Echo::Owned,
+            "send" => Echo::Send,
+            _ => Echo::Lent,
+        };
         async move {
             let options = shared.options.clone();
             let upgrade = sansock::smol::upgrade(stream, options, shared.config.clone()).await;
@@ -46,13 +51,21 @@ fn main() {
             let Ok(socket) = upgrade.accept().await else {
                 return;
             };
-            let _ = match mode {
-                Mode::Broadcast => broadcast(socket, &shared).await,
-                Mode::Echo | Mode::Deflate if sends => echo_by_send(socket).await,
-                Mode::Echo | Mode::Deflate => echo(socket, &shared).await,
+            let _ = match (mode, echo) {
+                (Mode::Broadcast, _) => broadcast(socket, &shared).await,
+                (_, Echo::Lent) => echo_lent(socket, &shared).await,
+                (_, Echo::Owned) => echo_owned(socket).await,
+                (_, Echo::Send) => echo_by_send(socket).await,
             };
         }
     });
+}
+
+/// How messages are sent back.
+enum Echo {
+    Lent,
+    Owned,
+    Send,
 }
 
 /// What the connections share.
@@ -70,7 +83,7 @@ struct Reply {
     binary: Vec<u8>,
 }
 
-async fn echo<S, T>(mut socket: WebSocket, shared: &Shared<S, T>) -> Result<()> {
+async fn echo_lent<S, T>(mut socket: WebSocket, shared: &Shared<S, T>) -> Result<()> {
     while let Some(message) = socket.recv_ref().await? {
         let mut reply = shared.reply.take();
         if let Some(text) = message.as_text() {
@@ -83,6 +96,13 @@ async fn echo<S, T>(mut socket: WebSocket, shared: &Shared<S, T>) -> Result<()> 
             socket.feed(&*reply.binary).await?;
         }
         shared.reply.set(reply);
+    }
+    Ok(())
+}
+
+async fn echo_owned(mut socket: WebSocket) -> Result<()> {
+    while let Some(message) = socket.recv().await? {
+        socket.feed(message).await?;
     }
     Ok(())
 }
