@@ -4,10 +4,12 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, Response, UriError};
+use sansock_core::handshake::{HandshakeError, HeadError, Response, StatusCode, UriError};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
+
+use crate::proxy::ProxyError;
 
 /// Why an operation on a WebSocket failed.
 ///
@@ -39,6 +41,8 @@ pub enum Error {
     Connection(Box<ConnectionError>),
     /// The URI asks for TLS, and there is none.
     NoTls,
+    /// There is no tunnel through the proxy.
+    Proxy(Box<ProxyError>),
     /// Reading, writing or connecting failed.
     Io(Arc<io::Error>),
 }
@@ -78,6 +82,29 @@ impl Error {
         matches!(self, Self::Misuse(_) | Self::InMessage | Self::Backlog)
     }
 
+    /// Whether connecting once more may succeed, nothing else having changed.
+    ///
+    /// That is so where the transport failed or a deadline passed, and where the server, or the proxy,
+    /// answered with 500, 502, 503 or 504. It is not so where data is invalid, as certificates may be.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io(error) => is_transient_io(error.kind()),
+            Self::TimedOut(_) | Self::Lost(_) => true,
+            Self::Handshake(error) => is_transient_handshake(error),
+            Self::Proxy(error) => error.is_transient(),
+            Self::Protocol(_)
+            | Self::Closed(_)
+            | Self::Failed(_)
+            | Self::Misuse(_)
+            | Self::InMessage
+            | Self::Backlog
+            | Self::Uri(_)
+            | Self::Connection(_)
+            | Self::NoTls => false,
+        }
+    }
+
     /// Returns the response with which the server refused the opening handshake.
     #[must_use]
     pub fn response(&self) -> Option<&Response> {
@@ -111,6 +138,24 @@ impl Error {
     }
 }
 
+/// All but what is wrong with the data: that will not change by itself.
+const fn is_transient_io(kind: io::ErrorKind) -> bool {
+    !matches!(
+        kind,
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Unsupported
+    )
+}
+
+/// The server broke off, or says that it is at fault.
+fn is_transient_handshake(error: &HandshakeError) -> bool {
+    matches!(error, HandshakeError::Head(HeadError::Incomplete { .. }))
+        || matches!(error, HandshakeError::Refused(response) if is_transient_status(response.status()))
+}
+
+pub(crate) const fn is_transient_status(status: StatusCode) -> bool {
+    matches!(status.number(), 500 | 502 | 503 | 504)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -135,6 +180,7 @@ impl fmt::Display for Error {
                 "wss:// needs TLS, and this build of sansock has none; \
                  enable it with: cargo add sansock --features rustls",
             ),
+            Self::Proxy(error) => write!(f, "no tunnel through the proxy: {error}"),
             Self::Io(_) => f.write_str("input or output failed"),
         }
     }
@@ -148,6 +194,7 @@ impl StdError for Error {
             Self::Lost(error) => error.as_deref().map(|error| error as _),
             Self::Uri(error) => Some(error),
             Self::Connection(error) => error.source(),
+            Self::Proxy(error) => error.source(),
             Self::Io(error) => Some(&**error),
             Self::TimedOut(_)
             | Self::Closed(_)
@@ -184,6 +231,12 @@ impl From<ConnectionError> for Error {
     }
 }
 
+impl From<ProxyError> for Error {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(Box::new(error))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(Arc::new(error))
@@ -202,7 +255,9 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             Error::Io(error) => error.kind(),
-            Error::Failed(_) | Error::Connection(_) | Error::NoTls => io::ErrorKind::Other,
+            Error::Failed(_) | Error::Connection(_) | Error::NoTls | Error::Proxy(_) => {
+                io::ErrorKind::Other
+            }
         };
         Self::new(kind, error)
     }

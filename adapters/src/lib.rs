@@ -33,6 +33,8 @@ pub mod clock;
 mod driver;
 mod error;
 mod futures;
+pub mod proxy;
+pub mod reconnect;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]
