@@ -1,7 +1,7 @@
 //! sansock on smol, with its default configuration: limits, keepalive pings and deadlines are on.
 //!
-//! By default messages are lent, and replies are fed, which go out together when the server waits. With the variant
-//! `owned` messages are received as such, as its example server does it; the variant `send` is the loop that its
+//! By default messages are lent, large ones taken, and replies are fed, which go out together when the server waits.
+//! With the variant `owned` all are taken, as its example server does it; the variant `send` is the loop that its
 //! documentation begins with.
 
 use std::cell::Cell;
@@ -83,8 +83,16 @@ struct Reply {
     binary: Vec<u8>,
 }
 
+/// From this size on, messages are sent by reference to bytes of their own.
+const LARGE: usize = 4096;
+
 async fn echo_lent<S, T>(mut socket: WebSocket, shared: &Shared<S, T>) -> Result<()> {
     while let Some(message) = socket.recv_ref().await? {
+        if message.as_bytes().len() >= LARGE {
+            let message = message.into_owned();
+            socket.feed(message).await?;
+            continue;
+        }
         let mut reply = shared.reply.take();
         if let Some(text) = message.as_text() {
             reply.text.clear();
