@@ -34,7 +34,7 @@ IDLE_JSON, IDLE_JSON_SHORT = "idle/json/1000x1024", "idle/json/500x1024"
 ECHO = [
     Row("64 B", "echo/binary/16x1x64", "echo/binary/16x1x64", target=Target(1.10, FLOOR)),
     Row("64 B, 256 connections", "echo/binary/256x1x64", target=Target(1.10, FLOOR)),
-    Row("1 KiB", "echo/binary/16x1x1024", "echo/binary/16x1x1024", target=Target(1.10, FLOOR)),
+    Row("1 KiB", "echo/binary/16x1x1024", target=Target(1.10, FLOOR)),
     Row("64 B, 16 at a time", "echo/binary/16x16x64", "echo/binary/16x16x64", target=Target(1.20, FLOOR)),
     Row("1 KiB, 16 at a time", "echo/binary/16x16x1024", target=Target(1.20, FLOOR)),
     Row("16 KiB, 4 at a time", "echo/binary/16x4x16384", "echo/binary/16x4x16384", target=Target(1.10, FLOOR)),
@@ -44,10 +44,10 @@ ECHO = [
 
 OTHER = [
     Row("compressed, 1 KiB of JSON", "echo/json/16x1x1024", "echo/json/16x1x1024", mode="deflate",
-        floor="echo/binary/16x1x1024", target=Target(1.0, PEER)),
+        floor="echo/binary/16x1x64", target=Target(1.0, PEER)),
     Row("broadcast of 1 KiB to 1,000, a delivery", "broadcast/binary/1000x1024", "broadcast/binary/1000x1024",
         mode="broadcast", target=Target(8)),
-    Row("handshake", "handshake/4000", "handshake/1000", target=Target(38)),
+    Row("handshake", "handshake/4000", "handshake/500", target=Target(38)),
 ]
 
 MEMORY = [
@@ -64,12 +64,12 @@ PATIENCE = [
 ]
 
 GROWTH = [
-    Row("64 B, 10 connections", "echo/binary/10x1x64", "echo/binary/10x1x64", target=Target(1.10, FLOOR)),
+    Row("64 B, 10 connections", "echo/binary/10x1x64", target=Target(1.10, FLOOR)),
     Row("64 B, 100 connections", "echo/binary/100x1x64", target=Target(1.10, FLOOR)),
     Row("64 B, 1,000 connections", "echo/binary/1000x1x64", target=Target(1.10, FLOOR)),
-    Row("64 B, 9,000 connections", "echo/binary/9000x1x64", "echo/binary/9000x1x64", target=Target(1.10, FLOOR)),
+    Row("64 B, 9,000 connections", "echo/binary/9000x1x64", target=Target(1.10, FLOOR)),
     Row("memory, of 1,000", "echo/binary/1000x1x64", figure="resident", unit="KB"),
-    Row("memory, of 9,000", "echo/binary/9000x1x64", "echo/binary/9000x1x64", figure="resident", unit="KB"),
+    Row("memory, of 9,000", "echo/binary/9000x1x64", figure="resident", unit="KB"),
 ]
 
 # Title, what the figures are, and the rows.
