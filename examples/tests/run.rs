@@ -1,8 +1,10 @@
 //! Every example runs to its end and says what it should.
 
 use std::env::consts::EXE_SUFFIX;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 /// An example that cargo has built beside this test.
 fn example(name: &str) -> Command {
@@ -82,15 +84,77 @@ fn own_executor() {
 
 #[test]
 fn client_and_server() {
-    let mut server = example("server")
-        .arg("127.0.0.1:0")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let listening = lines.next().unwrap().unwrap();
-    let url = listening.strip_prefix("listening on ").unwrap();
+    let mut server = Server::start("server", &["127.0.0.1:0"]);
+    converse(&format!("ws://{}/", server.address));
+    assert!(server.next_line().contains("received 1000 (OK)"));
+}
 
+#[test]
+fn hyper() {
+    assert_prints(
+        "hyper",
+        &[
+            "client: 200 OK: The WebSocket is at /echo",
+            "client: 101 Switching Protocols, with permessage-deflate",
+            r#"client: came back: Some(Text("hello"))"#,
+            "client: closed",
+        ],
+    );
+}
+
+#[test]
+fn hyper_serves_http_and_websockets_on_one_port() {
+    let mut server = Server::start("hyper", &["127.0.0.1:0"]);
+    serves_both(&mut server);
+}
+
+/// What the servers do that leave HTTP to others.
+#[track_caller]
+fn serves_both(server: &mut Server) {
+    let page = server.exchange(&get("/", &["Connection: close"]), b"");
+    assert!(page.starts_with("HTTP/1.1 200 OK"), "{page}");
+    assert!(page.ends_with("The WebSocket is at /echo\n"), "{page}");
+    for (path, headers, status) in [
+        ("/nowhere", &["Connection: close"][..], "404"),
+        ("/echo", &["Connection: close"], "426"),
+        (
+            "/echo",
+            &[&ASK[..], &["Origin: http://elsewhere"]].concat(),
+            "403",
+        ),
+    ] {
+        let answer = server.exchange(&get(path, headers), b"");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
+
+    converse(&format!("ws://{}/echo", server.address));
+    assert!(server.next_line().contains("received 1000 (OK)"));
+
+    // A message, and a Close frame, that came with the request and so went through HTTP's hands.
+    let frames = b"\x81\x82\x01\x02\x03\x04\x69\x6b\x88\x82\0\0\0\0\x03\xe8";
+    let answer = server.exchange(&get("/echo", &ASK), frames);
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(
+        answer.ends_with("\\x81\\x02hi\\x88\\x02\\x03\\xe8"),
+        "{answer}"
+    );
+}
+
+const ASK: [&str; 4] = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+];
+
+fn get(path: &str, headers: &[&str]) -> String {
+    let headers = headers.join("\r\n");
+    format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n\r\n")
+}
+
+/// Two lines go through the client to the server and back.
+#[track_caller]
+fn converse(url: &str) {
     let mut client = example("client")
         .arg(url)
         .stdin(Stdio::piped())
@@ -110,9 +174,65 @@ fn client_and_server() {
     output.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     assert!(client.wait().unwrap().success());
+}
 
-    let closed = lines.next().unwrap().unwrap();
-    assert!(closed.contains("received 1000 (OK)"), "{closed}");
-    server.kill().unwrap();
-    server.wait().unwrap();
+/// An example that serves for as long as the test lasts.
+struct Server {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// From the line that says where it listens.
+    address: String,
+}
+
+impl Server {
+    #[track_caller]
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = example(name);
+        let command = command.args(arguments).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut server = Self {
+            process,
+            lines,
+            address: String::new(),
+        };
+        let listening = server.next_line();
+        let address = listening
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next());
+        server.address = address.unwrap_or_else(|| panic!("{listening}")).into();
+        server
+    }
+
+    #[track_caller]
+    fn next_line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// Sends a request and what follows it in one write, and returns all that comes, escaped where it
+    /// is not text.
+    #[track_caller]
+    fn exchange(&self, request: &str, then: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+            .write_all(&[request.as_bytes(), then].concat())
+            .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        match String::from_utf8(answer) {
+            Ok(text) => text,
+            Err(error) => error.as_bytes().escape_ascii().to_string(),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
