@@ -108,6 +108,25 @@ fn hyper_serves_http_and_websockets_on_one_port() {
     serves_both(&mut server);
 }
 
+#[test]
+fn axum() {
+    assert_prints(
+        "axum",
+        &[
+            "client: 101 Switching Protocols, with permessage-deflate",
+            r#"client: came back: Some(Text("hello"))"#,
+            "client: ping took",
+            "client: closed",
+        ],
+    );
+}
+
+#[test]
+fn axum_serves_http_and_websockets_on_one_port() {
+    let mut server = Server::start("axum", &["127.0.0.1:0"]);
+    serves_both(&mut server);
+}
+
 /// What the servers do that leave HTTP to others.
 #[track_caller]
 fn serves_both(server: &mut Server) {
