@@ -127,6 +127,21 @@ fn axum_serves_http_and_websockets_on_one_port() {
     serves_both(&mut server);
 }
 
+/// A quarter of a gigabyte passes through a process that may have an eighth of that.
+#[cfg(unix)]
+#[test]
+fn relay() {
+    let limited = r#"ulimit -v 32768 && exec "$0" 256"#;
+    let output = Command::new("sh")
+        .args(["-c", limited])
+        .arg(example("relay").get_program())
+        .output()
+        .unwrap();
+    let printed = printed(&output);
+    let all = "268435456 of 268435456 bytes arrived as they were sent";
+    assert!(printed.contains(all), "{printed}");
+}
+
 /// What the servers do that leave HTTP to others.
 #[track_caller]
 fn serves_both(server: &mut Server) {
