@@ -142,6 +142,50 @@ fn relay() {
     assert!(printed.contains(all), "{printed}");
 }
 
+#[test]
+fn load() {
+    let server = Server::start("server", &["127.0.0.1:0"]);
+    let url = format!("ws://{}/", server.address);
+    for more in [
+        &["--depth", "2", "--text"][..],
+        &["--rate", "100", "--compress"],
+    ] {
+        let mut command = example("load");
+        let command = command.args([&url, "--connections", "3", "--seconds", "1.1"]);
+        let output = command.args(more).output().unwrap();
+        let printed = printed(&output);
+        let words: Vec<_> = printed.split_whitespace().collect();
+        assert_ne!(words.first(), Some(&"0"), "{printed}");
+        assert_eq!(words.get(1), Some(&"answers,"), "{printed}");
+        assert!(printed.contains("\nlatency: p50 "), "{printed}");
+        let progress = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            progress.contains("3 of 3 connections are open"),
+            "{progress}"
+        );
+        assert!(progress.contains("3 open\n"), "{progress}");
+    }
+}
+
+#[test]
+fn load_tells_failure_by_its_exit_status() {
+    for (arguments, status, word) in [
+        (
+            &["ws://127.0.0.1:1/", "--seconds", "0.1"][..],
+            1,
+            "10 times: ",
+        ),
+        (&["ws://127.0.0.1:1/", "--rate", "0"], 2, "usage: "),
+        (&[], 2, "usage: "),
+    ] {
+        let output = example("load").args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains(word), "{said}");
+    }
+}
+
 /// What the servers do that leave HTTP to others.
 #[track_caller]
 fn serves_both(server: &mut Server) {
