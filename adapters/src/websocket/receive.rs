@@ -1,0 +1,224 @@
+//! Receiving: messages, lent or owned, and their parts.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use sansock_core::{Chunk, Connection, Delivery, Event, FrameRef, Kind, Message, MessageRef};
+
+use super::WebSocket;
+use crate::error::{Error, Result};
+use crate::timer::Timer;
+
+impl<S, T> WebSocket<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Receives the next message, `None` once the connection was closed.
+    ///
+    /// What was queued by [`feed`](Self::feed) is written before it waits.
+    ///
+    /// # Errors
+    /// What ended the connection other than a closing handshake; the same at every further call.
+    /// [`Error::InMessage`] inside a message that is being received in parts.
+    ///
+    /// # Cancel safety
+    /// A message is given out or kept: dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Receives the next message without a copy: it is lent until the WebSocket is used again.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv). Text that is not UTF-8 is reported before the Close frame that says so
+    /// is written; [`close`](Self::close) writes it.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
+        if !poll_fn(|cx| self.poll_ready(cx, Delivery::Messages)).await? {
+            return Ok(None);
+        }
+        if self.has_early() {
+            return Ok(self.lend_early().map(MessageRef::from));
+        }
+        match self.connection.next_event() {
+            Some(Event::Message(message)) => Ok(Some(message)),
+            Some(Event::Failed(failure)) => Err(Error::of_failure(&failure, None)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    pub async fn recv_frame(&mut self) -> Result<Option<FrameRef<'_>>> {
+        if !poll_fn(|cx| self.poll_part(cx, Delivery::Frames)).await? {
+            return Ok(None);
+        }
+        if self.has_early() {
+            return Ok(self.lend_early().map(|message| FrameRef {
+                opcode: message.kind().into(),
+                fin: true,
+                payload: message.as_bytes().into(),
+            }));
+        }
+        match self.connection.next_event() {
+            Some(Event::Frame(frame)) => Ok(Some(frame)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Receives what has arrived of a message, `None` once the connection was closed. A message of any
+    /// size passes through a buffer of constant size; the limit of messages does not apply. One that
+    /// began to arrive before the first such call comes whole, unless
+    /// [`Config::delivery`](sansock_core::Config::delivery) asks for chunks from the start.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>> {
+        if !poll_fn(|cx| self.poll_part(cx, Delivery::Chunks)).await? {
+            return Ok(None);
+        }
+        if self.has_early() {
+            return Ok(self.lend_early().map(|message| Chunk {
+                kind: message.kind(),
+                first: true,
+                last: true,
+                payload: message.as_bytes(),
+            }));
+        }
+        match self.connection.next_event() {
+            Some(Event::Chunk(chunk)) => Ok(Some(chunk)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Receives the next event of any kind, pings and pongs among them, `None` once the connection is
+    /// over. What is lent is valid until the WebSocket is used again.
+    ///
+    /// A Close frame or a failure is the last event; [`close`](Self::close) then waits for the end.
+    /// Pings and pongs that come while this side waits to send are not given out.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Option<Event<'_>> {
+        let has_early = self.has_early();
+        poll_fn(|cx| match (&mut self.driver, has_early) {
+            (Some(driver), false) => driver.poll_event(cx, &mut self.connection),
+            (Some(_), true) | (None, _) => Poll::Ready(()),
+        })
+        .await;
+        match has_early {
+            true => Some(Event::Message(self.lend_early()?.into())),
+            false => self.connection.next_event(),
+        }
+    }
+
+    /// Receives the next message; the poll form of [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        loop {
+            if !ready!(self.poll_ready(cx, Delivery::Messages))? {
+                return Poll::Ready(Ok(None));
+            }
+            if let Some(message) = self.early.as_mut().and_then(|early| early.pop()) {
+                return Poll::Ready(Ok(Some(message)));
+            }
+            if let Some(Event::Message(message)) = self.connection.next_event() {
+                return Poll::Ready(Ok(Some(message.into_owned())));
+            }
+        }
+    }
+
+    /// Drives the connection until data is ready in this delivery; `false` once it was closed. Ends of
+    /// the connection are dealt with here, and never left to the caller.
+    pub(crate) fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivery: Delivery,
+    ) -> Poll<Result<bool>> {
+        if self.has_early() {
+            return Poll::Ready(Ok(true));
+        }
+        if !self.connection.set_delivery(delivery) {
+            return Poll::Ready(Err(Error::InMessage));
+        }
+        if let Some(driver) = &mut self.driver {
+            let connection = &mut self.connection;
+            if ready!(driver.poll_skipping(cx, connection, Connection::is_data_ready)) {
+                return Poll::Ready(Ok(true));
+            }
+            self.drop_transport();
+        }
+        // A message may have been left by a sender that has driven the connection to its end.
+        match self.connection.is_data_ready() {
+            true => Poll::Ready(Ok(true)),
+            false => Poll::Ready(self.outcome().map(|()| false)),
+        }
+    }
+
+    /// Drives the connection until data is ready in this delivery of parts. A message that had begun
+    /// before, while this side was sending, comes as one part.
+    pub(crate) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivery: Delivery,
+    ) -> Poll<Result<bool>> {
+        let whole = self.connection.delivery() == Delivery::Messages;
+        if self.has_early() || !whole || self.connection.set_delivery(delivery) {
+            return self.poll_ready(cx, delivery);
+        }
+        let Some(message) = ready!(self.poll_recv(cx))? else {
+            return Poll::Ready(Ok(false));
+        };
+        self.early.get_or_insert_default().push(message);
+        Poll::Ready(Ok(true))
+    }
+
+    /// Receives in this delivery from now on, where that is possible already.
+    pub(crate) fn prefer_delivery(&mut self, delivery: Delivery) {
+        self.connection.set_delivery(delivery);
+    }
+
+    /// Drops the event that is ready; a message, or the part of one, only where `messages` says so.
+    /// Returns whether there was one.
+    pub(crate) fn skip_event(&mut self, messages: bool) -> bool {
+        let kept = self.connection.is_data_ready() && !messages;
+        !kept && self.connection.next_event().is_some()
+    }
+
+    fn has_early(&self) -> bool {
+        let early = self.early.as_ref();
+        early.is_some_and(|early| !early.messages.is_empty())
+    }
+
+    fn lend_early(&mut self) -> Option<&Message> {
+        let early = self.early.as_mut()?;
+        early.lent = early.pop();
+        early.lent.as_ref()
+    }
+
+    /// Uses the part of a message that is ready.
+    pub(crate) fn with_chunk<R>(&mut self, use_it: impl FnOnce(Kind, &[u8]) -> R) -> Option<R> {
+        if self.has_early() {
+            let message = self.lend_early()?;
+            return Some(use_it(message.kind(), message.as_bytes()));
+        }
+        match self.connection.next_event() {
+            Some(Event::Chunk(chunk)) => Some(use_it(chunk.kind, chunk.payload)),
+            _ => None,
+        }
+    }
+}
