@@ -60,6 +60,13 @@ impl Console {
         }
     }
 
+    /// Takes the prompt away.
+    pub(crate) fn finish(&self) {
+        if self.interactive {
+            self.put(&mut stdout(), b"\r\x1b[K");
+        }
+    }
+
     fn insert(&self, sign: &str, line: &str) {
         let (above, line, back) = (Self::ABOVE, printable(line), Self::BACK);
         self.put(

@@ -87,7 +87,9 @@ async fn run(options: &Options) -> Status {
         }
     };
     let receiving = receive(&mut receiver, options, &console);
-    future::or(receiving, sending).await
+    let status = future::or(receiving, sending).await;
+    console.finish();
+    status
 }
 
 async fn connect(options: &Options) -> sansock::Result<WebSocket> {

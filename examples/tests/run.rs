@@ -186,6 +186,142 @@ fn load_tells_failure_by_its_exit_status() {
     }
 }
 
+#[test]
+fn cli_in_a_pipe() {
+    let server = Server::start("server", &["127.0.0.1:0"]);
+    let url = format!("ws://{}/", server.address);
+    let one_line = "x".repeat(200_000);
+    for (arguments, input, output) in [
+        // Lines are messages, whatever is in them, and every answer is printed before the end.
+        (&[][..], "zwölf\n\n/ping\r\nlast", "zwölf\n\n/ping\nlast\n"),
+        (&["--compress", "--wait", "0.1"], "a\nb\n", "a\nb\n"),
+        (&["--ping", "0"], &one_line, &format!("{one_line}\n")),
+        (&["--binary"], "a\nb\n", "ab"),
+        (&[], "", ""),
+        (
+            &["--commands"],
+            "/binary 00 fF\n//x\n/ping\n/close 4000 bye\nlate\n",
+            "/binary 00ff\n/x\n",
+        ),
+    ] {
+        let (ended, printed, said) = cli(&[arguments, &[&url]].concat(), input);
+        assert_eq!(printed, output, "{said}");
+        assert_eq!(ended, Some(0), "{said}");
+        assert!(said.contains("then received"), "{said}");
+    }
+    let (_, _, said) = cli(&["--commands", &url], "/ping\n/close 4000 bye\n");
+    assert!(said.contains("pong after "), "{said}");
+    assert!(said.contains("sent 4000 (private use) bye"), "{said}");
+    assert!(said.contains("last round trip"), "{said}");
+    assert_eq!(cli(&["--quiet", &url], "a\n").2, "");
+}
+
+#[test]
+fn cli_tells_failure_by_its_exit_status() {
+    let server = Server::start("hyper", &["127.0.0.1:0"]);
+    let url = format!("ws://{}/echo", server.address);
+    let nowhere = format!("ws://{}/nowhere", server.address);
+    for (arguments, status, word) in [
+        (
+            &["--max-size", "9", &url[..]][..],
+            1,
+            "(1009): message of 22 bytes exceeds",
+        ),
+        (&[], 2, "a URL is missing"),
+        (&["--no-such-option"], 2, "--no-such-option"),
+        (&["--header", "no colon", &url], 2, "colon"),
+        (&["--header", "Upgrade: x", &url], 2, "Upgrade"),
+        (&["htp://127.0.0.1/"], 2, "scheme"),
+        (&["--commands", &url], 2, "there is no command /no"),
+        (&["ws://127.0.0.1:1/"], 3, "refused"),
+        (&[&nowhere], 4, "| There is nothing here"),
+        (&["--origin", "http://elsewhere", &url], 4, "403"),
+        (
+            &[
+                "--origin",
+                &format!("http://{}", server.address),
+                "-s",
+                "chat",
+                &url,
+            ],
+            0,
+            "sent 1000",
+        ),
+    ] {
+        let (ended, _, said) = cli(arguments, "/no, ten bytes or more\n");
+        assert_eq!(ended, Some(status), "{arguments:?} {said}");
+        assert!(said.contains(word), "{word:?} is missing in {said}");
+    }
+}
+
+#[test]
+fn cli_notices_that_the_server_has_gone() {
+    let server = Server::start("server", &["127.0.0.1:0"]);
+    let mut client = example("cli")
+        .arg(format!("ws://{}/", server.address))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(b"here\n").unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(client.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "here\n");
+    drop(server);
+    assert_eq!(client.wait().unwrap().code(), Some(1));
+}
+
+/// On a terminal, which `script` makes, there are commands, and what comes is marked.
+#[cfg(target_os = "linux")]
+#[test]
+fn cli_on_a_terminal() {
+    let server = Server::start("server", &["127.0.0.1:0"]);
+    let cli = example("cli");
+    let command = format!("{:?} ws://{}/", cli.get_program(), server.address);
+    let mut script = Command::new("script");
+    let script = script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
+    let input = "hello\n/binary 1b\n/nonsense\n/close 1000 done\n";
+    let (ended, printed, _) = run(script, input);
+    assert_eq!(ended, Some(0), "{printed}");
+    for part in [
+        "* connected in ",
+        "> ",
+        "< hello\x1b",
+        "< /binary 1b\x1b",
+        "* there is no command",
+    ] {
+        assert!(printed.contains(part), "{part:?} is missing in {printed:?}");
+    }
+    assert!(
+        printed.contains("* sent 1000 (OK) done; then received"),
+        "{printed:?}"
+    );
+}
+
+/// Runs the command line client with this input. Returns its exit status and both its outputs.
+#[track_caller]
+fn cli(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    run(example("cli").args(arguments), input)
+}
+
+#[track_caller]
+fn run(command: &mut Command, input: &str) -> (Option<i32>, String, String) {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+    // Whoever does not read it may have ended before it is written.
+    let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = process.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// What the servers do that leave HTTP to others.
 #[track_caller]
 fn serves_both(server: &mut Server) {
