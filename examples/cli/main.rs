@@ -12,6 +12,7 @@ mod command;
 mod console;
 mod options;
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::io::stdin;
 use std::process::ExitCode;
@@ -78,18 +79,21 @@ async fn run(options: &Options) -> Status {
     console.note(&connected(&ws, begin.elapsed()));
     let (mut receiver, mut sender) = ws.split();
 
+    let mistaken = Cell::new(false);
     let sending = async {
-        let status = send(&mut sender, options, &console).await;
-        // What went wrong with the connection, the receiver tells.
-        match status {
-            Some(status) => status,
-            None => future::pending().await,
-        }
+        mistaken.set(send(&mut sender, options, &console).await.is_err());
+        // The server answers what was sent before this frame first. How the connection ends, the
+        // receiver tells.
+        let _ = sender.close(CloseCode::NORMAL, "").await;
+        future::pending().await
     };
     let receiving = receive(&mut receiver, options, &console);
     let status = future::or(receiving, sending).await;
     console.finish();
-    status
+    match mistaken.get() {
+        true => Status::Usage,
+        false => status,
+    }
 }
 
 async fn connect(options: &Options) -> sansock::Result<WebSocket> {
@@ -141,38 +145,44 @@ fn with_causes(error: &Error) -> String {
     text
 }
 
+/// The input holds what cannot be sent; that has been said.
+struct Mistake;
+
 /// Sends what is typed, or what comes through the pipe, until that ends.
-async fn send(sender: &mut Sender, options: &Options, console: &Console) -> Option<Status> {
+async fn send(sender: &mut Sender, options: &Options, console: &Console) -> Result<(), Mistake> {
     let commands = options.commands || console.is_interactive();
     let mut input = BufReader::new(Unblock::new(stdin()));
     loop {
         console.prompt();
         let mut line = Vec::new();
-        let outcome = match input.read_until(b'\n', &mut line).await {
+        let command = match input.read_until(b'\n', &mut line).await {
             Ok(0) => break,
             Ok(_) => Command::parse(trimmed(line), commands, options.binary),
             Err(error) => Err(error.to_string()),
         };
-        match outcome {
-            Ok(command) => obey(command, sender, console).await?,
-            Err(mistake) if console.is_interactive() => console.note(&mistake),
+        match command {
+            Ok(command) => {
+                if !obey(command, sender, console).await {
+                    return Ok(());
+                }
+            }
             Err(mistake) => {
                 console.note(&mistake);
-                let _ = sender.close(CloseCode::NORMAL, "").await;
-                return Some(Status::Usage);
+                // Somebody who types can type it again.
+                if !console.is_interactive() {
+                    return Err(Mistake);
+                }
             }
         }
     }
     if let Some(wait) = options.wait {
         Timer::after(wait).await;
     }
-    // The server answers what was sent before this frame first. The receiver waits for its own.
-    let _ = sender.close(CloseCode::NORMAL, "").await;
-    None
+    Ok(())
 }
 
-/// Returns `None` once nothing can be sent any more.
-async fn obey(command: Command, sender: &mut Sender, console: &Console) -> Option<()> {
+/// Returns whether more can be sent.
+async fn obey(command: Command, sender: &mut Sender, console: &Console) -> bool {
     let outcome = match command {
         Command::Send(message) => sender.send(message).await,
         Command::Ping => sender.ping().await.map(|latency| {
@@ -185,12 +195,12 @@ async fn obey(command: Command, sender: &mut Sender, console: &Console) -> Optio
         }
     };
     match outcome {
-        Ok(()) => Some(()),
+        Ok(()) => true,
         Err(error) if error.is_misuse() => {
             console.note(&error.to_string());
-            Some(())
+            true
         }
-        Err(_) => None,
+        Err(_) => false,
     }
 }
 
