@@ -27,9 +27,10 @@ use async_io::Timer;
 use futures_lite::future;
 use hdrhistogram::Histogram;
 use lexopt::prelude::*;
+use sansock::Message;
 use sansock::core::deflate::Deflate;
-use sansock::smol::WebSocket;
-use sansock::{ClientOptions, Config, Message};
+use sansock::smol::{Connect, WebSocket};
+use sansock::tls::ClientTls;
 
 const USAGE: &str = "\
 usage: load URL [OPTIONS]
@@ -41,6 +42,7 @@ usage: load URL [OPTIONS]
   --rate N          messages a second, over all connections (default: as fast as answers come)
   --text            text messages instead of binary ones
   --compress        offers compression
+  --insecure        accepts whatever certificate the server has
 ";
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ struct Options {
     rate: Option<f64>,
     text: bool,
     compress: bool,
+    insecure: bool,
 }
 
 impl Options {
@@ -80,6 +83,7 @@ impl Options {
             rate: None,
             text: false,
             compress: false,
+            insecure: false,
         };
         while let Some(argument) = arguments.next()? {
             match argument {
@@ -95,6 +99,7 @@ impl Options {
                 Long("rate") => options.rate = Some(positive(&arguments.value()?)?),
                 Long("text") => options.text = true,
                 Long("compress") => options.compress = true,
+                Long("insecure") => options.insecure = true,
                 Short(_) | Long(_) | Value(_) => return Err(argument.unexpected()),
             }
         }
@@ -104,11 +109,16 @@ impl Options {
         }
     }
 
-    fn config(&self) -> Config {
-        let config = sansock::config().max_message_size(self.size.max(1 << 20));
-        match self.compress {
-            true => config.deflate(Deflate::new()),
-            false => config,
+    /// Describes the connections, all alike.
+    fn connect(&self) -> Connect {
+        let mut config = sansock::config().max_message_size(self.size.max(1 << 20));
+        if self.compress {
+            config = config.deflate(Deflate::new());
+        }
+        let connect = sansock::smol::connect(&self.url).config(config);
+        match self.insecure {
+            true => connect.tls(ClientTls::new().danger_accept_invalid_certificates()),
+            false => connect,
         }
     }
 
@@ -166,22 +176,20 @@ async fn run(executor: &LocalExecutor<'_>, options: Rc<Options>) -> bool {
 /// Opens all connections, a few at the same time.
 async fn connect(
     executor: &LocalExecutor<'_>,
-    options: &Rc<Options>,
+    options: &Options,
     report: &Rc<Report>,
 ) -> Vec<WebSocket> {
     const AT_ONCE: usize = 64;
 
     let left = Rc::new(Cell::new(options.connections));
-    let config = options.config();
+    let connect = options.connect();
     let workers = (0..AT_ONCE).map(|_| {
-        let (options, report, left) = (options.clone(), report.clone(), left.clone());
-        let config = config.clone();
+        let (connect, report, left) = (connect.clone(), report.clone(), left.clone());
         executor.spawn(async move {
             let mut sockets = Vec::new();
             while let Some(fewer) = left.get().checked_sub(1) {
                 left.set(fewer);
-                let client = ClientOptions::new();
-                match sansock::smol::connect_with(&options.url, &client, config.clone()).await {
+                match connect.clone().await {
                     Ok(ws) => sockets.push(ws),
                     Err(error) => report.note(Err(error)),
                 }

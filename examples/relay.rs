@@ -12,7 +12,7 @@ use async_net::TcpListener;
 use futures_lite::future;
 use sansock::core::Delivery;
 use sansock::smol::WebSocket;
-use sansock::{ClientOptions, Config, Kind};
+use sansock::{Config, Kind};
 
 fn main() -> sansock::Result<()> {
     let mebibytes = std::env::args()
@@ -49,7 +49,7 @@ async fn run(mebibytes: u64) -> sansock::Result<()> {
 /// Asks the source for a message, and gives it to whoever has connected here.
 async fn serve(listener: TcpListener, source: &str) -> sansock::Result<()> {
     let mut to = sansock::smol::accept(listener.accept().await?.0).await?;
-    let mut from = sansock::smol::connect_with(source, &ClientOptions::new(), in_chunks()).await?;
+    let mut from = sansock::smol::connect(source).config(in_chunks()).await?;
     while copy(&mut from, &mut to).await? {}
     to.close(1000, "").await
 }
@@ -100,7 +100,7 @@ async fn send(listener: TcpListener, size: u64) -> sansock::Result<()> {
 
 /// Receives one message, and returns how many bytes of it were as they should be.
 async fn receive(relay: &str) -> sansock::Result<u64> {
-    let mut ws = sansock::smol::connect_with(relay, &ClientOptions::new(), in_chunks()).await?;
+    let mut ws = sansock::smol::connect(relay).config(in_chunks()).await?;
     let pattern = Pattern::new();
     let mut received = 0;
     while let Some(chunk) = ws.recv_chunk().await? {

@@ -23,15 +23,16 @@ use blocking::Unblock;
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, future};
 use sansock::core::deflate::Deflate;
-use sansock::smol::WebSocket;
+use sansock::smol::{Connect, Stream, WebSocket};
+use sansock::tls::ClientTls;
 use sansock::{CloseCode, Closed, Error, Message};
 
 use command::Command;
 use console::Console;
 use options::Options;
 
-type Sender = sansock::Sender<async_net::TcpStream, Timer>;
-type Receiver = sansock::Receiver<async_net::TcpStream, Timer>;
+type Sender = sansock::Sender<Stream, Timer>;
+type Receiver = sansock::Receiver<Stream, Timer>;
 
 /// What a script can tell from the exit status.
 #[derive(Clone, Copy)]
@@ -71,8 +72,12 @@ fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Status {
     let console = Console::new(options.quiet);
+    let connect = match connect(options) {
+        Ok(connect) => connect,
+        Err(error) => return mistaken(&console, &error),
+    };
     let begin = Instant::now();
-    let ws = match connect(options).await {
+    let ws = match connect.await {
         Ok(ws) => ws,
         Err(error) => return refused(&console, &error),
     };
@@ -96,14 +101,30 @@ async fn run(options: &Options) -> Status {
     }
 }
 
-async fn connect(options: &Options) -> sansock::Result<WebSocket> {
+fn connect(options: &Options) -> sansock::Result<Connect> {
     let mut config = sansock::config()
         .max_message_size(options.max_size)
+        .open_timeout(options.timeout)
         .ping_interval(options.ping_interval);
     if options.compress {
         config = config.deflate(Deflate::new());
     }
-    sansock::smol::connect_with(&options.url, &options.client, config).await
+    let mut tls = ClientTls::new();
+    for file in &options.roots {
+        tls = tls.roots_pem(std::fs::read(file)?)?;
+    }
+    if options.insecure {
+        tls = tls.danger_accept_invalid_certificates();
+    }
+    let connect = sansock::smol::connect(&options.url)
+        .options(options.client.clone())
+        .config(config)
+        .redirects(options.redirects)
+        .tls(tls);
+    Ok(match &options.user {
+        Some((user, password)) => connect.basic_auth(user, password),
+        None => connect,
+    })
 }
 
 fn connected(ws: &WebSocket, took: Duration) -> String {
@@ -116,6 +137,12 @@ fn connected(ws: &WebSocket, took: Duration) -> String {
         text.push_str(&format!(", {extensions}"));
     }
     text
+}
+
+/// Says what is wrong with the command line.
+fn mistaken(console: &Console, error: &Error) -> Status {
+    console.note(&with_causes(error));
+    Status::Usage
 }
 
 /// Says why there is no connection.

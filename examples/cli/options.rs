@@ -1,10 +1,11 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::prelude::*;
 use sansock::ClientOptions;
-use sansock::core::handshake::{Credentials, Headers};
+use sansock::core::handshake::Headers;
 
 pub(crate) const HELP: &str = "\
 Sends the lines of standard input to a WebSocket server, and prints what comes back.
@@ -15,6 +16,10 @@ usage: cli [OPTIONS] URL
   -s, --subprotocol NAME      offers a subprotocol; may be repeated, the preferred one first
   -o, --origin ORIGIN         sends this Origin, as a page of there would
   -u, --user USER:PASSWORD    sends credentials (Basic)
+      --ca FILE               trusts the certificates in this file (PEM) instead of the system's
+  -k, --insecure              accepts whatever certificate the server has
+  -L, --redirects N           follows so many redirects (default: 0)
+      --timeout SECONDS       how long it may take to connect, in all (default: 10; 0: any time)
   -c, --compress              offers compression (permessage-deflate)
   -b, --binary                sends the lines as binary messages; in a pipe, prints those that come
                               as they are
@@ -45,6 +50,13 @@ pub(crate) const COMMANDS: &str = "/binary HEX, /ping, /close [CODE [REASON]], /
 pub(crate) struct Options {
     pub(crate) url: String,
     pub(crate) client: ClientOptions,
+    /// And the password.
+    pub(crate) user: Option<(String, String)>,
+    /// Files of certificates.
+    pub(crate) roots: Vec<PathBuf>,
+    pub(crate) insecure: bool,
+    pub(crate) redirects: u32,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) compress: bool,
     pub(crate) binary: bool,
     pub(crate) commands: bool,
@@ -60,6 +72,11 @@ impl Options {
         let mut options = Self {
             url: String::new(),
             client: ClientOptions::new().user_agent("sansock-cli"),
+            user: None,
+            roots: Vec::new(),
+            insecure: false,
+            redirects: 0,
+            timeout: Some(Duration::from_secs(10)),
             compress: false,
             binary: false,
             commands: false,
@@ -76,16 +93,17 @@ impl Options {
                 Short('o') | Long("origin") => {
                     options.client = options.client.origin(value(&mut arguments)?);
                 }
-                Short('u') | Long("user") => add_user(&mut headers, &value(&mut arguments)?)?,
+                Short('u') | Long("user") => options.user = Some(user(&value(&mut arguments)?)),
+                Long("ca") => options.roots.push(arguments.value()?.into()),
+                Short('k') | Long("insecure") => options.insecure = true,
+                Short('L') | Long("redirects") => options.redirects = arguments.value()?.parse()?,
+                Long("timeout") => options.timeout = unless_zero(seconds(&mut arguments)?),
                 Short('c') | Long("compress") => options.compress = true,
                 Short('b') | Long("binary") => options.binary = true,
                 Long("commands") => options.commands = true,
                 Long("wait") => options.wait = Some(seconds(&mut arguments)?),
                 Long("max-size") => options.max_size = arguments.value()?.parse()?,
-                Long("ping") => {
-                    let every = seconds(&mut arguments)?;
-                    options.ping_interval = (!every.is_zero()).then_some(every);
-                }
+                Long("ping") => options.ping_interval = unless_zero(seconds(&mut arguments)?),
                 Short('q') | Long("quiet") => options.quiet = true,
                 Short('h') | Long("help") => return Ok(None),
                 Value(url) if options.url.is_empty() => options.url = url.string()?,
@@ -109,6 +127,10 @@ fn seconds(arguments: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string().into())
 }
 
+fn unless_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
 fn add_header(headers: &mut Headers, line: &str) -> Result<(), lexopt::Error> {
     let Some((name, value)) = line.split_once(':') else {
         return Err(format!("{line:?} is not a header: it needs a colon").into());
@@ -117,9 +139,7 @@ fn add_header(headers: &mut Headers, line: &str) -> Result<(), lexopt::Error> {
     added.map_err(|error| error.to_string().into())
 }
 
-fn add_user(headers: &mut Headers, user: &str) -> Result<(), lexopt::Error> {
-    let (user, password) = user.split_once(':').unwrap_or((user, ""));
-    let credentials = Credentials::new(user, password).map_err(|error| error.to_string())?;
-    let set = headers.set("Authorization", credentials.header_value());
-    set.map_err(|error| error.to_string().into())
+fn user(text: &str) -> (String, String) {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    (user.into(), password.into())
 }
