@@ -17,10 +17,44 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_std::net::TcpStream;
+use async_std::net::{TcpListener, TcpStream};
 use futures_io::{AsyncRead, AsyncWrite};
 
 crate::shim::tcp_shim!();
+crate::shim::serve_shim!();
+
+/// Serves WebSockets at an address, or on listeners that exist already.
+///
+/// Each connection is handed to the handler with its opening handshake done, and closed when the
+/// handler returns. Choose which pages may connect, then await it, or [`bind`](crate::serve::Serve::bind) it to learn
+/// its address and to be able to shut it down.
+///
+/// Connections run on the threads of async-std.
+///
+/// ```no_run
+/// use sansock::serve::Origins;
+/// use sansock::async_std::{Socket, serve};
+///
+/// async fn echo(mut ws: Socket) -> sansock::Result<()> {
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// # async fn run() -> sansock::Result<()> {
+/// serve("127.0.0.1:9001", echo).origins(Origins::SameHost).await
+/// # }
+/// ```
+pub fn serve<H, F, R>(at: impl Into<Listen>, handler: H) -> ChooseOrigins<Stream, Timer>
+where
+    H: Fn(Socket) -> F + Send + Sync + 'static,
+    F: Future<Output = R> + Send + 'static,
+    R: Outcome,
+{
+    let spawn = |connection| drop(async_std::task::spawn(connection));
+    Serve::new(handler, Timer::never, spawn).with(|serve| serve.listen(at))
+}
 
 /// A TCP stream that can be closed.
 ///

@@ -33,6 +33,7 @@ pub mod clock;
 mod driver;
 mod error;
 mod futures;
+pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]

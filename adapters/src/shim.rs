@@ -90,4 +90,70 @@ macro_rules! tcp_shim {
     };
 }
 
+/// Defines the server of a shim, over the `TcpListener` and the `Stream` that are in scope.
+macro_rules! serve_shim {
+    () => {
+        use std::future::Future;
+        use std::net::SocketAddr;
+
+        use crate::serve::{Accepted, Boxed, ChooseOrigins, Listener, Outcome};
+
+        /// A server in the making.
+        pub type Serve = crate::serve::Serve<Stream, Timer>;
+
+        /// A WebSocket of a server, for its handler.
+        pub type Socket = crate::serve::Socket<Stream, Timer>;
+
+        /// A request for [`process_request`](crate::serve::Serve::process_request) to decide on.
+        pub type Opening = crate::serve::Opening<Stream, Timer>;
+
+        /// Where a server is to listen: an address, or a listener that exists already.
+        ///
+        /// An address is a host or its address, and a port: `"127.0.0.1:9001"`, `"[::]:9001"`. The first
+        /// that can be bound is, where a host has several. With port 0 the system chooses one.
+        pub type Listen = crate::serve::Listen<Stream>;
+
+        impl From<&str> for Listen {
+            fn from(address: &str) -> Self {
+                address.to_owned().into()
+            }
+        }
+
+        impl From<String> for Listen {
+            fn from(address: String) -> Self {
+                Self::binding(async move { Ok(Tcp(TcpListener::bind(address).await?)) })
+            }
+        }
+
+        impl From<SocketAddr> for Listen {
+            fn from(address: SocketAddr) -> Self {
+                Self::binding(async move { Ok(Tcp(TcpListener::bind(address).await?)) })
+            }
+        }
+
+        impl From<TcpListener> for Listen {
+            fn from(listener: TcpListener) -> Self {
+                Self::on(Tcp(listener))
+            }
+        }
+
+        struct Tcp(TcpListener);
+
+        impl Listener<Stream> for Tcp {
+            fn accept(&self) -> Boxed<'_, std::io::Result<Accepted<Stream>>> {
+                Box::pin(async {
+                    let (stream, address) = self.0.accept().await?;
+                    let stream = stream.set_nodelay(true).map(|()| stream.into());
+                    Ok(Accepted::opening(std::future::ready(stream), address))
+                })
+            }
+
+            fn local_address(&self) -> Option<SocketAddr> {
+                self.0.local_addr().ok()
+            }
+        }
+    };
+}
+
+pub(crate) use serve_shim;
 pub(crate) use tcp_shim;
