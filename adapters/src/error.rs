@@ -4,10 +4,13 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, Response, UriError};
+use sansock_core::handshake::{HandshakeError, InvalidHeader, Response, UriError};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
+
+use crate::connect::ConnectError;
+use crate::tls::TlsError;
 
 /// Why an operation on a WebSocket failed.
 ///
@@ -37,6 +40,10 @@ pub enum Error {
     Uri(UriError),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
+    /// The server could not be reached, or not in time.
+    Connect(Box<ConnectError>),
+    /// TLS could not be set up or negotiated.
+    Tls(Box<TlsError>),
     /// The URI asks for TLS, and there is none.
     NoTls,
     /// Reading, writing or connecting failed.
@@ -49,8 +56,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Whether a deadline passed.
     #[must_use]
-    pub const fn is_timeout(&self) -> bool {
-        matches!(self, Self::TimedOut(_))
+    pub fn is_timeout(&self) -> bool {
+        let Self::Connect(error) = self else {
+            return matches!(self, Self::TimedOut(_));
+        };
+        matches!(**error, ConnectError::TimedOut { .. })
+    }
+
+    /// Whether the server could not be reached, or not in time.
+    #[must_use]
+    pub const fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+
+    /// Whether TLS failed, or is missing.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::NoTls)
     }
 
     /// Whether the connection is over, for whatever reason.
@@ -88,6 +110,13 @@ impl Error {
             return None;
         };
         Some(response)
+    }
+
+    /// Returns where the server redirects to, where that is its response.
+    pub(crate) fn redirect(&self) -> Option<&str> {
+        let response = self.response()?;
+        let location = response.headers().get_str("Location");
+        location.filter(|_| response.status().is_redirect())
     }
 
     /// Returns the close code of the peer, where the connection is closed.
@@ -131,6 +160,8 @@ impl fmt::Display for Error {
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
             Self::Uri(_) => f.write_str("invalid WebSocket URI"),
             Self::Connection(error) => write!(f, "{error}"),
+            Self::Connect(error) => write!(f, "{error}"),
+            Self::Tls(error) => write!(f, "{error}"),
             Self::NoTls => f.write_str(
                 "wss:// needs TLS, and this build of sansock has none; \
                  enable it with: cargo add sansock --features rustls",
@@ -148,6 +179,8 @@ impl StdError for Error {
             Self::Lost(error) => error.as_deref().map(|error| error as _),
             Self::Uri(error) => Some(error),
             Self::Connection(error) => error.source(),
+            Self::Connect(error) => error.source(),
+            Self::Tls(error) => error.source(),
             Self::Io(error) => Some(&**error),
             Self::TimedOut(_)
             | Self::Closed(_)
@@ -184,6 +217,24 @@ impl From<ConnectionError> for Error {
     }
 }
 
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(Box::new(error))
+    }
+}
+
+impl From<InvalidHeader> for Error {
+    fn from(error: InvalidHeader) -> Self {
+        ConnectionError::from(error).into()
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(Arc::new(error))
@@ -202,7 +253,10 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             Error::Io(error) => error.kind(),
-            Error::Failed(_) | Error::Connection(_) | Error::NoTls => io::ErrorKind::Other,
+            Error::Connect(error) => error.io_kind(),
+            Error::Failed(_) | Error::Connection(_) | Error::Tls(_) | Error::NoTls => {
+                io::ErrorKind::Other
+            }
         };
         Self::new(kind, error)
     }

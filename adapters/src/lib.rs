@@ -25,30 +25,40 @@
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "smol", feature = "async-std")),
+    allow(dead_code, reason = "what the shims share has no user without them")
+)]
 
 #[cfg(feature = "async-std")]
 pub mod async_std;
 mod byte_stream;
 pub mod clock;
+mod connect;
 mod driver;
 mod error;
 mod futures;
+mod runtime;
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]
 pub mod smol;
 mod split;
+mod stream;
 mod system;
 mod timer;
+pub mod tls;
 mod upgrade;
 mod websocket;
 
 pub use sansock_core as core;
 
 pub use crate::byte_stream::ByteStream;
+pub use crate::connect::{Connect, ConnectError, Phase};
 pub use crate::error::{Error, Result};
 pub use crate::split::{Receiver, Sender};
+pub use crate::stream::Stream;
 pub use crate::system::{SystemEntropy, ThreadBuffers, config};
 pub use crate::timer::{NoTimer, Timer};
 pub use crate::upgrade::Upgrade;

@@ -11,46 +11,109 @@
 //! # }
 //! ```
 
-use async_executor::Executor;
-use async_net::TcpStream as Stream;
-use async_net::{TcpListener, TcpStream};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 
-crate::shim::tcp_shim!();
-crate::shim::serve_shim!();
+use async_io::{Async, Timer};
+use async_net::TcpStream;
 
-/// Serves WebSockets at an address, or on listeners that exist already.
-///
-/// Each connection is handed to the handler with its opening handshake done, and closed when the
-/// handler returns. Choose which pages may connect, then await it, or [`bind`](crate::serve::Serve::bind) it to learn
-/// its address and to be able to shut it down.
-///
-/// Connections run while the server does, in the task that awaits it; to run them on other threads, give
-/// [`spawn`](crate::serve::Serve::spawn) an executor, for example `|connection| smol::spawn(connection).detach()`.
-///
-/// ```no_run
-/// use sansock::serve::Origins;
-/// use sansock::smol::{Socket, serve};
-///
-/// async fn echo(mut ws: Socket) -> sansock::Result<()> {
-///     while let Some(message) = ws.recv().await? {
-///         ws.send(message).await?;
-///     }
-///     Ok(())
-/// }
-///
-/// # async fn run() -> sansock::Result<()> {
-/// serve("127.0.0.1:9001", echo).origins(Origins::SameHost).await
-/// # }
-/// ```
-pub fn serve<H, F, R>(at: impl Into<Listen>, handler: H) -> ChooseOrigins<Stream, Timer>
-where
-    H: Fn(Socket) -> F + Send + Sync + 'static,
-    F: Future<Output = R> + Send + 'static,
-    R: Outcome,
-{
-    let executor = Arc::new(Executor::new());
-    let spawner = executor.clone();
-    let spawn = move |connection| spawner.spawn(connection).detach();
-    let run = |main| -> Boxed<'static, ()> { Box::pin(async move { executor.run(main).await }) };
-    Serve::new(handler, Timer::never, spawn).with(|serve| serve.listen(at).run_while_serving(run))
+use crate::runtime::{Runtime, Tcp};
+
+crate::shim::shim!(Smol);
+crate::serve::serve_shim!(
+    Smol,
+    smol,
+    "Connections run while the server does, in the task that awaits it; to run them on other threads, \
+     give [`spawn`](crate::serve::Serve::spawn) an executor, for example \
+     `|connection| smol::spawn(connection).detach()`."
+);
+
+/// The runtime: sockets of async-net, timers of async-io.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Smol;
+
+impl Runtime for Smol {
+    type Tcp = TcpStream;
+    #[cfg(unix)]
+    type Unix = async_net::unix::UnixStream;
+    type Timer = Timer;
+
+    fn timer(&self) -> Timer {
+        Timer::never()
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        async_net::resolve((host, port)).await
+    }
+
+    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+        crate::shim::connect(to, from).await.map(Into::into)
+    }
+}
+
+impl crate::serve::Serves for Smol {
+    fn tcp(stream: Async<std::net::TcpStream>) -> io::Result<Stream> {
+        Ok(TcpStream::from(stream).into())
+    }
+
+    #[cfg(unix)]
+    fn unix(stream: Async<std::os::unix::net::UnixStream>) -> io::Result<Stream> {
+        Ok(async_net::unix::UnixStream::from(stream).into())
+    }
+
+    fn executor() -> Executor {
+        let executor = Arc::new(async_executor::Executor::new());
+        let spawner = executor.clone();
+        let spawn = move |connection| spawner.spawn(connection).detach();
+        Executor::new(spawn).run_by(async move |main| executor.run(main).await)
+    }
+}
+
+impl From<async_net::TcpListener> for Listen {
+    fn from(listener: async_net::TcpListener) -> Self {
+        Arc::<Async<std::net::TcpListener>>::from(listener).into()
+    }
+}
+
+#[cfg(unix)]
+impl From<async_net::unix::UnixListener> for Listen {
+    fn from(listener: async_net::unix::UnixListener) -> Self {
+        Arc::<Async<std::os::unix::net::UnixListener>>::from(listener).into()
+    }
+}
+
+impl Tcp for TcpStream {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.set_nodelay(nodelay)
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::from_tcp(stream)
+    }
+}
+
+#[cfg(unix)]
+impl From<async_net::unix::UnixStream> for Stream {
+    fn from(stream: async_net::unix::UnixStream) -> Self {
+        Self::from_unix(stream)
+    }
+}
+
+impl Stream {
+    /// Returns the TCP connection at the bottom, for example to set options of the socket; `None` where
+    /// it is a Unix socket.
+    #[must_use]
+    pub fn as_tcp(&self) -> Option<&TcpStream> {
+        self.tcp()
+    }
 }

@@ -25,7 +25,7 @@ use crate::timer::Timer;
 /// Where a server is to listen: something that becomes a [`Listener`] when the server is bound.
 pub struct Listen<S>(Boxed<'static, io::Result<Box<dyn Listener<S>>>>);
 
-impl<S: 'static> Listen<S> {
+impl<S> Listen<S> {
     /// Listens on something that is bound already.
     #[must_use]
     pub fn on(listener: impl Listener<S> + 'static) -> Self {
@@ -41,6 +41,10 @@ impl<S: 'static> Listen<S> {
             let listener: Box<dyn Listener<S>> = Box::new(binding.await?);
             Ok(listener)
         }))
+    }
+
+    pub(super) async fn bind(self) -> io::Result<Box<dyn Listener<S>>> {
+        self.0.await
     }
 }
 
@@ -68,12 +72,10 @@ impl<S, T> ChooseOrigins<S, T> {
         self.serve
     }
 
-    /// Sets what does not depend on the origins.
-    #[cfg(any(feature = "smol", feature = "async-std"))]
-    pub(crate) fn with(self, set: impl FnOnce(Serve<S, T>) -> Serve<S, T>) -> Self {
-        Self {
-            serve: set(self.serve),
-        }
+    /// Listens there as well.
+    pub fn listen(mut self, at: impl Into<Listen<S>>) -> Self {
+        self.serve.listen.push(at.into());
+        self
     }
 }
 
@@ -117,13 +119,27 @@ where
         F: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
+        Self::on(Executor::new(spawn), timer, handler)
+    }
+
+    /// Returns a server that runs where an executor says.
+    pub(crate) fn on<H, F, R>(
+        executor: Executor,
+        timer: impl Fn() -> T + Send + Sync + 'static,
+        handler: H,
+    ) -> ChooseOrigins<S, T>
+    where
+        H: Fn(Socket<S, T>) -> F + Send + Sync + 'static,
+        F: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
         let handler = move |socket| -> Boxed<'static, Ending> {
             let running = handler(socket);
             Box::pin(async { running.await.ending() })
         };
         let serve = Self {
             listen: Vec::new(),
-            executor: Executor::new(spawn),
+            executor,
             options: ServerOptions::new(),
             config: crate::config(),
             headers: Headers::new(),
@@ -166,16 +182,6 @@ where
     /// ```
     pub fn spawn(mut self, spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static) -> Self {
         self.executor = Executor::new(spawn);
-        self
-    }
-
-    /// Has what runs the spawned connections run while the server is awaited, and with it.
-    #[cfg(feature = "smol")]
-    pub(crate) fn run_while_serving(
-        mut self,
-        run: impl FnOnce(Boxed<'static, ()>) -> Boxed<'static, ()> + Send + 'static,
-    ) -> Self {
-        self.executor.run = Box::new(run);
         self
     }
 
@@ -315,7 +321,7 @@ where
     pub async fn bind(self) -> Result<Server<S, T>> {
         let mut listeners = Vec::with_capacity(self.listen.len());
         for listen in self.listen {
-            listeners.push(listen.0.await?);
+            listeners.push(listen.bind().await?);
         }
         let registry = Registry::new(self.limits);
         let shared = Shared {

@@ -125,8 +125,7 @@ where
             ordered(handle, Order::Leave).await;
             Err(Error::Lost(None))
         };
-        let transport = async { Ok(accepted.transport.await?) };
-        let transport = or(transport, leaving).await?;
+        let transport = or(accepted.transport, leaving).await?;
         let timer = ServerTimer::new((self.timer)(), handle.clone());
         let connection = ServerConnection::new(self.options.clone(), self.config.clone());
         let upgrade = Upgrade::read_unless(transport, timer, connection, |cx| {

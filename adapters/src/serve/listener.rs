@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::{fmt, io};
 
+use crate::error::{Error, Result};
+
 /// A future on the heap that may move between threads.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -41,7 +43,7 @@ pub trait Listener<S>: Send + Sync {
 
 /// A connection that a [`Listener`] has accepted.
 pub struct Accepted<S> {
-    pub(super) transport: Boxed<'static, io::Result<S>>,
+    pub(super) transport: Boxed<'static, Result<S>>,
     pub(super) peer: Peer,
 }
 
@@ -49,18 +51,19 @@ impl<S: Send + 'static> Accepted<S> {
     /// A transport that is ready.
     #[must_use]
     pub fn new(transport: S, peer: impl Into<Peer>) -> Self {
-        Self::opening(std::future::ready(Ok(transport)), peer)
+        let ready: Result<S> = Ok(transport);
+        Self::opening(std::future::ready(ready), peer)
     }
 
     /// A transport that has something to do first, such as the handshake of TLS. That is done in the
     /// task of the connection, within the time for the opening handshake.
     #[must_use]
-    pub fn opening(
-        transport: impl Future<Output = io::Result<S>> + Send + 'static,
+    pub fn opening<E: Into<Error>>(
+        transport: impl Future<Output = Result<S, E>> + Send + 'static,
         peer: impl Into<Peer>,
     ) -> Self {
         Self {
-            transport: Box::pin(transport),
+            transport: Box::pin(async { transport.await.map_err(Into::into) }),
             peer: peer.into(),
         }
     }

@@ -20,6 +20,8 @@ mod outcome;
 mod registry;
 mod room;
 mod server;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+mod shim;
 mod socket;
 
 pub use sansock_core::handshake::{OriginList, Origins};
@@ -34,3 +36,9 @@ pub use registry::Snapshot;
 pub use room::Room;
 pub use server::{Entrance, Server, ServerHandle};
 pub use socket::Socket;
+
+#[cfg(any(feature = "smol", feature = "async-std"))]
+pub(crate) use {
+    server::Executor,
+    shim::{Serves, serve_shim},
+};

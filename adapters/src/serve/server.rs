@@ -34,17 +34,38 @@ type Spawn = Arc<dyn Fn(Boxed<'static, ()>) + Send + Sync>;
 type Run = Box<dyn FnOnce(Boxed<'static, ()>) -> Boxed<'static, ()> + Send>;
 
 /// Where connections run, and what makes them run while the server does.
-pub(super) struct Executor {
+pub struct Executor {
     spawn: Spawn,
-    pub(super) run: Run,
+    run: Run,
 }
 
 impl Executor {
-    pub(super) fn new(spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static) -> Self {
         Self {
             spawn: Arc::new(spawn),
             run: Box::new(|main| main),
         }
+    }
+
+    /// Has what runs the spawned connections run while the server does, and with it.
+    #[cfg(feature = "smol")]
+    pub(crate) fn run_by<F>(
+        self,
+        run: impl FnOnce(Boxed<'static, ()>) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self {
+            run: Box::new(|main| Box::pin(run(main))),
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").finish_non_exhaustive()
     }
 }
 

@@ -205,7 +205,7 @@ pub enum HeadError {
         /// The limit.
         limit: usize,
     },
-    /// The first byte is that of a TLS handshake.
+    /// The first byte is that of TLS: a handshake, or an alert.
     LooksLikeTls,
     /// The request or status line is malformed.
     StartLine,
@@ -248,9 +248,7 @@ impl fmt::Display for HeadError {
             }
             Self::HeadTooLarge { limit } => write!(f, "head exceeds the limit of {limit} bytes"),
             Self::TooManyHeaders { limit } => write!(f, "more than {limit} header lines"),
-            Self::LooksLikeTls => {
-                f.write_str("the peer's first byte looks like TLS (0x16): use wss://")
-            }
+            Self::LooksLikeTls => f.write_str("the peer's first byte looks like TLS: use wss://"),
             Self::StartLine => f.write_str("first line is malformed"),
             Self::HttpVersion => f.write_str("HTTP version is not 1.1"),
             Self::Target { offset } => {
