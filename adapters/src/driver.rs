@@ -137,6 +137,9 @@ where
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
+        if self.timer.is_called() {
+            self.timer.attend(cx, connection.connection());
+        }
         for _ in 0..STEPS_PER_POLL {
             if connection.is_event_ready() {
                 if connection.connection().has_reply() {
@@ -319,6 +322,7 @@ where
     fn poll_time(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
         let (state, flushed) = (connection.state(), connection.is_flushed());
         connection.handle_timeout(self.timer.now());
+        self.timer.attend(cx, connection);
         if connection.state() != state || connection.is_flushed() != flushed {
             return Poll::Ready(());
         }

@@ -39,6 +39,7 @@ mod driver;
 mod error;
 mod futures;
 mod runtime;
+pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]
