@@ -1,9 +1,11 @@
 //! Every example runs to its end and says what it should.
 
 use std::env::consts::EXE_SUFFIX;
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 /// An example that cargo has built beside this test.
@@ -322,6 +324,80 @@ fn run(command: &mut Command, input: &str) -> (Option<i32>, String, String) {
     )
 }
 
+#[test]
+fn chat() {
+    let server = Server::start("chat", &["127.0.0.1:0"]);
+    let page = server.exchange(&get("/", &[]), b"");
+    assert!(page.starts_with("HTTP/1.1 200 OK"), "{page}");
+    assert!(page.contains("<title>Chat</title>"), "{page}");
+    for (path, headers, status) in [
+        ("/nowhere", &[][..], "404"),
+        ("/rooms/", &ASK, "404"),
+        ("/rooms/lobby", &[], "426"),
+        (
+            "/rooms/lobby",
+            &[&ASK[..], &["Origin: http://elsewhere"]].concat(),
+            "403",
+        ),
+    ] {
+        let answer = server.exchange(&get(path, headers), b"");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
+
+    let room = |name| format!("ws://{}/rooms/{name}", server.address);
+    let mut alice = Talker::start(&room("lobby"), "alice");
+    alice.hears("alice is here");
+    let mut carol = Talker::start(&room("attic"), "carol");
+    carol.hears("carol is here");
+    let mut bob = Talker::start(&room("lobby"), "bob");
+    bob.hears("bob is here");
+    alice.hears("bob is here");
+    bob.says("hello");
+    for talker in [&mut alice, &mut bob] {
+        talker.hears("bob: hello");
+    }
+    bob.goes();
+    alice.hears("bob has left");
+    alice.goes();
+    carol.goes();
+}
+
+/// Somebody at the command line.
+struct Talker {
+    process: Child,
+    heard: mpsc::Receiver<String>,
+}
+
+impl Talker {
+    #[track_caller]
+    fn start(url: &str, name: &str) -> Self {
+        let mut command = example("cli");
+        let command = command.args(["--quiet", url]).stdin(Stdio::piped());
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let heard = lines(process.stdout.take().unwrap());
+        let mut talker = Self { process, heard };
+        talker.says(name);
+        talker
+    }
+
+    #[track_caller]
+    fn says(&mut self, text: &str) {
+        let input = self.process.stdin.as_mut().unwrap();
+        input.write_all(format!("{text}\n").as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn hears(&mut self, text: &str) {
+        assert_eq!(self.heard.recv_timeout(PATIENCE).as_deref(), Ok(text));
+    }
+
+    #[track_caller]
+    fn goes(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
 /// What the servers do that leave HTTP to others.
 #[track_caller]
 fn serves_both(server: &mut Server) {
@@ -390,10 +466,25 @@ fn converse(url: &str) {
     assert!(client.wait().unwrap().success());
 }
 
+/// How long anything is waited for that should come at once. A bound, not a measure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads lines as they come, so that whoever waits for one does not wait for ever.
+fn lines(output: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        lines
+            .take_while(|line| sender.send(line.clone()).is_ok())
+            .count()
+    });
+    receiver
+}
+
 /// An example that serves for as long as the test lasts.
 struct Server {
     process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: mpsc::Receiver<String>,
     /// From the line that says where it listens.
     address: String,
 }
@@ -404,7 +495,7 @@ impl Server {
         let mut command = example(name);
         let command = command.args(arguments).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let lines = lines(process.stdout.take().unwrap());
         let mut server = Self {
             process,
             lines,
@@ -421,7 +512,7 @@ impl Server {
 
     #[track_caller]
     fn next_line(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
+        self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
     /// Sends a request and what follows it in one write, and returns all that comes, escaped where it
@@ -429,9 +520,7 @@ impl Server {
     #[track_caller]
     fn exchange(&self, request: &str, then: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
             .write_all(&[request.as_bytes(), then].concat())
             .unwrap();
