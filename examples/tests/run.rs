@@ -362,6 +362,57 @@ fn chat() {
     carol.goes();
 }
 
+#[test]
+fn prometheus() {
+    let server = Server::start("prometheus", &["127.0.0.1:0"]);
+    let url = format!("ws://{}/", server.address);
+    assert_eq!(cli(&[&url], "hello\n").1, "hello\n");
+    assert_eq!(cli(&["--commands", &url], "/close 4000\n").0, Some(0));
+    assert_eq!(cli(&[&format!("{url}nowhere")], "").0, Some(4));
+    let mut alice = Talker::start(&url, "alice");
+    alice.hears("alice");
+
+    // The server may take note of an end a moment after the client has seen it.
+    let mut page = String::new();
+    for _ in 0..100 {
+        page = server.exchange(&get("/metrics", &[]), b"");
+        if page.contains("closed_total{code=\"4000\"} 1\n") {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(
+        page.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{page}"
+    );
+    let (_, text) = page.split_once("\r\n\r\n").unwrap();
+    for line in [
+        "# TYPE websocket_connections gauge",
+        "websocket_connections 1",
+        "websocket_handshakes 1",
+        "# HELP websocket_opened_total Connections opened.",
+        "# TYPE websocket_opened_total counter",
+        "websocket_opened_total 3",
+        "websocket_rejected_total{status=\"404\"} 1",
+        "websocket_closed_total{code=\"1000\"} 1",
+        "websocket_closed_total{code=\"4000\"} 1",
+        "websocket_handlers_failed_total 0",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is missing in\n{text}"
+        );
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let value = line
+            .rsplit(' ')
+            .next()
+            .and_then(|value| value.parse::<u64>().ok());
+        assert!(value.is_some(), "{line}");
+    }
+    alice.goes();
+}
+
 /// Somebody at the command line.
 struct Talker {
     process: Child,
