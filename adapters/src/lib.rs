@@ -38,6 +38,8 @@ mod connect;
 mod driver;
 mod error;
 mod futures;
+pub mod proxy;
+pub mod reconnect;
 mod runtime;
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]

@@ -116,13 +116,24 @@ macro_rules! forward {
     };
 }
 
+/// Takes a stream that ends without the farewell of TLS for one that ends: that nothing is missing at the
+/// end, a WebSocket tells by its Close frame, over TCP as over TLS.
+fn end_of_stream(read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    match read {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Poll::Ready(Ok(0))
+        }
+        other => other,
+    }
+}
+
 impl<R: Runtime> AsyncRead for Stream<R> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self.poll_read(cx, buf))
+        end_of_stream(forward!(self.poll_read(cx, buf)))
     }
 
     fn poll_read_vectored(
@@ -130,7 +141,7 @@ impl<R: Runtime> AsyncRead for Stream<R> {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self.poll_read_vectored(cx, bufs))
+        end_of_stream(forward!(self.poll_read_vectored(cx, bufs)))
     }
 }
 

@@ -116,15 +116,18 @@ fn connect(options: &Options) -> sansock::Result<Connect> {
     if options.insecure {
         tls = tls.danger_accept_invalid_certificates();
     }
-    let connect = sansock::smol::connect(&options.url)
+    let mut connect = sansock::smol::connect(&options.url)
         .options(options.client.clone())
         .config(config)
         .redirects(options.redirects)
         .tls(tls);
-    Ok(match &options.user {
-        Some((user, password)) => connect.basic_auth(user, password),
-        None => connect,
-    })
+    if let Some((user, password)) = &options.user {
+        connect = connect.basic_auth(user, password);
+    }
+    if let Some(proxy) = &options.proxy {
+        connect = connect.proxy(proxy.clone());
+    }
+    Ok(connect)
 }
 
 fn connected(ws: &WebSocket, took: Duration) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use sansock::ClientOptions;
 use sansock::core::handshake::Headers;
+use sansock::proxy::Proxy;
 
 pub(crate) const HELP: &str = "\
 Sends the lines of standard input to a WebSocket server, and prints what comes back.
@@ -16,6 +17,9 @@ usage: cli [OPTIONS] URL
   -s, --subprotocol NAME      offers a subprotocol; may be repeated, the preferred one first
   -o, --origin ORIGIN         sends this Origin, as a page of there would
   -u, --user USER:PASSWORD    sends credentials (Basic)
+  -p, --proxy URL             connects through this proxy: http://, socks5:// or socks5h://; without
+                              it, through that of the environment (HTTPS_PROXY and so on)
+      --no-proxy              connects through none
       --ca FILE               trusts the certificates in this file (PEM) instead of the system's
   -k, --insecure              accepts whatever certificate the server has
   -L, --redirects N           follows so many redirects (default: 0)
@@ -52,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) client: ClientOptions,
     /// And the password.
     pub(crate) user: Option<(String, String)>,
+    /// What the environment says, unless the command line says something else.
+    pub(crate) proxy: Option<Option<Proxy>>,
     /// Files of certificates.
     pub(crate) roots: Vec<PathBuf>,
     pub(crate) insecure: bool,
@@ -73,6 +79,7 @@ impl Options {
             url: String::new(),
             client: ClientOptions::new().user_agent("sansock-cli"),
             user: None,
+            proxy: None,
             roots: Vec::new(),
             insecure: false,
             redirects: 0,
@@ -94,6 +101,11 @@ impl Options {
                     options.client = options.client.origin(value(&mut arguments)?);
                 }
                 Short('u') | Long("user") => options.user = Some(user(&value(&mut arguments)?)),
+                Short('p') | Long("proxy") => {
+                    let proxy = Proxy::parse(&value(&mut arguments)?);
+                    options.proxy = Some(Some(proxy.map_err(|error| error.to_string())?));
+                }
+                Long("no-proxy") => options.proxy = Some(None),
                 Long("ca") => options.roots.push(arguments.value()?.into()),
                 Short('k') | Long("insecure") => options.insecure = true,
                 Short('L') | Long("redirects") => options.redirects = arguments.value()?.parse()?,

@@ -8,6 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use sansock::serve::Origins;
+use sansock::smol::{Listen, Socket, serve};
+use sansock::tls::ServerTls;
+
 /// An example that cargo has built beside this test.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
@@ -254,6 +258,66 @@ fn cli_tells_failure_by_its_exit_status() {
         assert_eq!(ended, Some(status), "{arguments:?} {said}");
         assert!(said.contains(word), "{word:?} is missing in {said}");
     }
+}
+
+#[test]
+fn cli_over_tls() {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+    let tls = ServerTls::from_pem(&certificate, key).unwrap();
+    let (sender, port) = mpsc::channel();
+    // It ends with the process.
+    thread::spawn(move || {
+        async_io::block_on(async {
+            let echo = async |mut ws: Socket| -> sansock::Result<()> {
+                while let Some(message) = ws.recv().await? {
+                    ws.send(message).await?;
+                }
+                Ok(())
+            };
+            let server = serve(Listen::tls("127.0.0.1:0", tls), echo);
+            let server = server.origins(Origins::SameHost).bind().await.unwrap();
+            let address = server.local_addresses().next().unwrap();
+            sender.send(address.port()).unwrap();
+            server.await;
+        });
+    });
+    let port = port.recv_timeout(PATIENCE).unwrap();
+    let root = std::env::temp_dir().join(format!("root-{port}.pem"));
+    std::fs::write(&root, certificate).unwrap();
+    let (secure, plain) = (
+        format!("wss://localhost:{port}/"),
+        format!("ws://localhost:{port}/"),
+    );
+    let root_argument = root.to_str().unwrap();
+    let direct = "--no-proxy";
+    for (arguments, status, word) in [
+        (&[direct, &secure[..]][..], 3, "certificate"),
+        (&[direct, "--insecure", &secure], 0, "sent 1000"),
+        (&[direct, "--ca", root_argument, &secure], 0, "sent 1000"),
+        (
+            &[direct, "--ca", "/no/such/file", &secure],
+            2,
+            "No such file",
+        ),
+        (&[direct, &plain], 4, "TLS"),
+        (
+            &["--proxy", "http://127.0.0.1:1", "--insecure", &secure],
+            3,
+            "127.0.0.1:1",
+        ),
+        (
+            &["--proxy", "ftp://127.0.0.1", &secure],
+            2,
+            "proxy must begin",
+        ),
+    ] {
+        let (ended, printed, said) = cli(arguments, "hello\n");
+        assert_eq!(ended, Some(status), "{arguments:?} {said}");
+        assert!(said.contains(word), "{word:?} is missing in {said}");
+        assert_eq!(printed, if status == 0 { "hello\n" } else { "" });
+    }
+    std::fs::remove_file(root).unwrap();
 }
 
 #[test]
