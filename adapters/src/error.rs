@@ -143,7 +143,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(_) => f.write_str("opening handshake failed"),
+            Self::Handshake(error) => {
+                write!(f, "opening handshake failed: {error}")?;
+                match self.redirect() {
+                    Some(_) => f.write_str("; call .redirects(n) to follow"),
+                    None => Ok(()),
+                }
+            }
             Self::Protocol(error) => write!(
                 f,
                 "the peer broke the protocol ({})",
@@ -158,7 +164,7 @@ impl fmt::Display for Error {
                 f.write_str("the message that was begun has not been received to its end")
             }
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
-            Self::Uri(_) => f.write_str("invalid WebSocket URI"),
+            Self::Uri(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -174,10 +180,10 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Handshake(error) => Some(&**error),
+            Self::Handshake(error) => error.source(),
             Self::Protocol(error) => Some(error),
             Self::Lost(error) => error.as_deref().map(|error| error as _),
-            Self::Uri(error) => Some(error),
+            Self::Uri(error) => error.source(),
             Self::Connection(error) => error.source(),
             Self::Connect(error) => error.source(),
             Self::Tls(error) => error.source(),

@@ -6,6 +6,8 @@
 mod dial;
 mod error;
 mod redirect;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::future::{Future, IntoFuture};
@@ -238,16 +240,25 @@ impl<R: Runtime> Connect<R> {
     ) -> Result<WebSocket<Stream<R>, R::Timer>> {
         let uri = self.uri.clone()?;
         let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
-        check_tls(&uri)?;
-        let opened = self.open(&uri, stream.into(), &mut watch).await?;
-        Ok(opened.0)
+        let connection = self.connection(&uri)?;
+        let opening = self.open(&uri, connection, stream.into(), &mut watch);
+        Ok(opening.await?.0)
     }
 
     /// Connects to one server and asks for a WebSocket.
     async fn attempt(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Opened<R>> {
-        check_tls(uri)?;
+        let connection = self.connection(uri)?;
         let stream = self.reach(uri.host(), uri.port(), watch).await?;
-        self.open(uri, stream, watch).await
+        self.open(uri, connection, stream, watch).await
+    }
+
+    /// Returns the connection that will be opened; refuses what cannot be asked for.
+    fn connection(&self, uri: &Uri) -> Result<ClientConnection> {
+        if uri.is_secure() && !cfg!(any(feature = "rustls", feature = "native-tls")) {
+            return Err(Error::NoTls);
+        }
+        let connection = ClientConnection::new(uri, &self.options, self.config.clone());
+        Ok(connection?)
     }
 
     /// Makes a TCP connection.
@@ -291,15 +302,16 @@ impl<R: Runtime> Connect<R> {
     async fn open(
         &self,
         uri: &Uri,
+        connection: ClientConnection,
         stream: Stream<R>,
         watch: &mut Watch<R::Timer>,
     ) -> Result<Opened<R>> {
-        let connection = ClientConnection::new(uri, &self.options, self.config.clone())?;
         let target = target(uri.host(), uri.port());
         let securing = self.secure(uri, stream);
         let stream = watch.within(Phase::Tls, &target, securing).await?;
         let opening = WebSocket::client(stream, self.runtime.timer(), connection);
-        watch.within(Phase::Handshake, &target, opening).await
+        let opened = watch.within(Phase::Handshake, &target, opening).await;
+        opened.map_err(|error| late(error, uri.host()))
     }
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -337,12 +349,12 @@ impl<R: Runtime> Connect<R> {
     }
 }
 
-/// Refuses what this build cannot do, before anything is sent.
-fn check_tls(uri: &Uri) -> Result<()> {
-    match uri.is_secure() && !cfg!(any(feature = "rustls", feature = "native-tls")) {
-        true => Err(Error::NoTls),
-        false => Ok(()),
-    }
+/// Tells a failure of TLS that came after its handshake.
+fn late(error: Error, host: &str) -> Error {
+    let Error::Io(cause) = &error else {
+        return error;
+    };
+    crate::tls::late(cause, host).map_or(error, Error::from)
 }
 
 fn target(host: &str, port: u16) -> String {

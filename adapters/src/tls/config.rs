@@ -256,7 +256,8 @@ impl ServerTls {
     /// default [`Backend`].
     ///
     /// # Errors
-    /// Chain or key are malformed, or do not belong together.
+    /// Chain or key are malformed, or do not belong together; the latter some libraries find out when a
+    /// client comes.
     pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         Self::from_pem_with(Backend::default(), chain, key)
     }

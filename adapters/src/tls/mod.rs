@@ -18,7 +18,21 @@ mod config;
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 pub use self::config::{Backend, ClientTls, ServerTls};
+use std::io;
+use std::sync::Arc;
+
 pub use self::error::{TlsError, TlsErrorKind};
 /// The version of rustls that configurations of one's own are made with.
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls as rustls_0_23;
+
+/// Returns the failure of TLS that a failure to read was, if it was one.
+pub(crate) fn late(error: &Arc<io::Error>, host: &str) -> Option<TlsError> {
+    let found: Option<TlsError> = None;
+    #[cfg(feature = "rustls")]
+    let found = found.or_else(|| rustls::late(error, host));
+    #[cfg(feature = "native-tls")]
+    let found = found.or_else(|| native::late(error, host));
+    let _ = (error, host);
+    found
+}

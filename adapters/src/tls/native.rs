@@ -4,9 +4,12 @@
 //! The rule: what the library was given to write stays as it is until it has left, whatever the caller
 //! offers next. Between two calls nothing is in memory but what could not be written.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -48,8 +51,9 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     host: &str,
     stream: S,
 ) -> Result<TlsStream<S>, TlsError> {
-    let result = connector.connect(host, Memory::default());
-    let connected = negotiate(result, stream).await;
+    let memory = Memory::default();
+    let outgoing = memory.outgoing.clone();
+    let connected = negotiate(connector.connect(host, memory), outgoing, stream).await;
     connected.map_err(|error| explain(error, host, "; use ws:// if it is a plain port"))
 }
 
@@ -57,7 +61,9 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     acceptor: &TlsAcceptor,
     stream: S,
 ) -> Result<TlsStream<S>, TlsError> {
-    let accepted = negotiate(acceptor.accept(Memory::default()), stream).await;
+    let memory = Memory::default();
+    let outgoing = memory.outgoing.clone();
+    let accepted = negotiate(acceptor.accept(memory), outgoing, stream).await;
     accepted.map_err(|error| explain(error, "the client", ""))
 }
 
@@ -70,13 +76,21 @@ enum Failed {
 /// Carries the bytes of a negotiation that has begun, to its end.
 async fn negotiate<S: AsyncRead + AsyncWrite + Unpin>(
     mut result: Result<native_tls::TlsStream<Memory>, HandshakeError<Memory>>,
+    outgoing: Shared,
     mut stream: S,
 ) -> Result<TlsStream<S>, Failed> {
     loop {
+        // After a failure too: the peer is told by an alert.
+        let sent = poll_fn(|cx| {
+            ready!(outgoing.poll_drain(cx, &mut stream))?;
+            Pin::new(&mut stream).poll_flush(cx)
+        });
+        let sent = sent.await;
         let mut waiting = match result {
             Ok(tls) => {
                 return Ok(TlsStream {
                     tls,
+                    outgoing,
                     stream,
                     is_shut: false,
                 });
@@ -84,39 +98,72 @@ async fn negotiate<S: AsyncRead + AsyncWrite + Unpin>(
             Err(HandshakeError::Failure(error)) => return Err(Failed::Tls(error)),
             Err(HandshakeError::WouldBlock(waiting)) => waiting,
         };
+        sent.map_err(Failed::Io)?;
         let memory = waiting.get_mut();
-        let carried = poll_fn(|cx| {
-            ready!(memory.poll_drain(cx, &mut stream))?;
-            ready!(Pin::new(&mut stream).poll_flush(cx))?;
-            memory.poll_fill(cx, &mut stream, &mut [0; 4096])
-        });
-        carried.await.map_err(Failed::Io)?;
+        let received = poll_fn(|cx| memory.poll_fill(cx, &mut stream, &mut [0; 4096]));
+        received.await.map_err(Failed::Io)?;
         result = waiting.handshake();
     }
 }
 
 fn explain(error: Failed, peer: &str, hint: &str) -> TlsError {
-    let error = match error {
-        Failed::Tls(error) => error,
+    match error {
+        Failed::Tls(error) => {
+            let (kind, reason) = diagnose(&error.to_string(), hint);
+            TlsError::new(kind, peer, reason, error)
+        }
         Failed::Io(error) => {
             let reason = "the connection was lost";
-            return TlsError::new(TlsErrorKind::Negotiation, peer, reason, error);
+            TlsError::new(TlsErrorKind::Negotiation, peer, reason, error)
         }
-    };
-    let text = error.to_string();
-    let (kind, reason) = match &*text {
-        _ if text.contains("wrong version number") || text.contains("http request") => {
-            (TlsErrorKind::NotTls, hint)
-        }
-        // The library says why in brackets at the end.
-        _ if text.contains("certificate verify failed") => {
-            let reason = text.rsplit_once('(').map_or(&*text, |(_, reason)| reason);
-            (TlsErrorKind::Certificate, reason.trim_end_matches(')'))
-        }
-        _ => (TlsErrorKind::Negotiation, "the two sides do not agree"),
-    };
-    TlsError::new(kind, peer, reason, error)
+    }
 }
+
+/// Tells from the words of the library what went wrong.
+fn diagnose(text: &str, hint: &str) -> (TlsErrorKind, String) {
+    if text.contains("wrong version number") || text.contains("http request") {
+        return (TlsErrorKind::NotTls, hint.into());
+    }
+    if text.contains("certificate verify failed") {
+        // The library says why in brackets at the end.
+        let reason = text.rsplit_once('(').map_or(text, |(_, reason)| reason);
+        return (
+            TlsErrorKind::Certificate,
+            reason.trim_end_matches(')').into(),
+        );
+    }
+    let reason = match text.split_once(" alert ") {
+        Some((_, alert)) => {
+            let end = alert.find(':').unwrap_or(alert.len());
+            format!(
+                "it ended with the alert {}",
+                alert.get(..end).unwrap_or_default()
+            )
+        }
+        None => "the two sides do not agree".into(),
+    };
+    (TlsErrorKind::Negotiation, reason)
+}
+
+/// Explains an error that came while the stream was read, if it is one of TLS: in TLS 1.3 a server judges
+/// the certificate of a client after that thinks that all is well.
+pub(crate) fn late(error: &Arc<io::Error>, host: &str) -> Option<TlsError> {
+    let cause: &Library = error.get_ref()?.downcast_ref()?;
+    let (kind, reason) = diagnose(&cause.to_string(), "");
+    Some(TlsError::new(kind, host, reason, error.clone()))
+}
+
+/// What the library says while a stream is read.
+#[derive(Debug)]
+struct Library(io::Error);
+
+impl fmt::Display for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Library {}
 
 fn unusable(error: native_tls::Error) -> TlsError {
     TlsError::configuration("certificates or key cannot be used", error)
@@ -126,6 +173,7 @@ fn unusable(error: native_tls::Error) -> TlsError {
 #[derive(Debug)]
 pub(crate) struct TlsStream<S> {
     tls: native_tls::TlsStream<Memory>,
+    outgoing: Shared,
     stream: S,
     /// The end of what is written was announced.
     is_shut: bool,
@@ -140,7 +188,7 @@ impl<S> TlsStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// Writes what is encrypted.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tls.get_mut().poll_drain(cx, &mut self.stream)
+        self.outgoing.poll_drain(cx, &mut self.stream)
     }
 
     /// Reads more to be decrypted, with `room` for it.
@@ -157,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         let mut size = 0;
         for buf in bufs {
             let mut rest = &**buf;
-            while !rest.is_empty() && self.tls.get_ref().outgoing.len() < BATCH {
+            while !rest.is_empty() && self.outgoing.len() < BATCH {
                 match self.tls.write(rest) {
                     Ok(written) => {
                         size += written;
@@ -185,7 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         loop {
             match this.tls.read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                Err(error) => {
+                    return Poll::Ready(Err(io::Error::new(error.kind(), Library(error))));
+                }
+                Ok(size) => return Poll::Ready(Ok(size)),
             }
             ready!(this.poll_fill(cx, buf))?;
         }
@@ -248,27 +299,47 @@ struct Memory {
     /// How much of it was taken.
     taken: usize,
     ended: bool,
-    outgoing: Vec<u8>,
+    outgoing: Shared,
+}
+
+/// What is to be written. It is shared, as a negotiation that fails keeps its stream to itself.
+#[derive(Debug, Clone, Default)]
+struct Shared(Arc<Mutex<Outgoing>>);
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
     /// How much of it has left.
     left: usize,
 }
 
-impl Memory {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Outgoing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn len(&self) -> usize {
+        self.lock().bytes.len()
+    }
+
     fn poll_drain(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         stream: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<()>> {
-        while let Some(rest @ [_, ..]) = self.outgoing.get(self.left..) {
+        let mut outgoing = self.lock();
+        while let Some(rest @ [_, ..]) = outgoing.bytes.get(outgoing.left..) {
             match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.left += written,
+                written => outgoing.left += written,
             }
         }
-        (self.outgoing, self.left) = (Vec::new(), 0);
+        *outgoing = Outgoing::default();
         Poll::Ready(Ok(()))
     }
+}
 
+impl Memory {
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -300,7 +371,7 @@ impl Read for Memory {
 
 impl Write for Memory {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.outgoing.extend_from_slice(buf);
+        self.outgoing.lock().bytes.extend_from_slice(buf);
         Ok(buf.len())
     }
 

@@ -97,7 +97,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         |error| TlsError::configuration(format!("{host:?} is no name of a server"), error);
     let name = ServerName::try_from(host.to_owned()).map_err(no_name)?;
     let connected = connector.connect(name, stream).await;
-    connected.map_err(|error| explain(error, host, "; use ws:// if it is a plain port"))
+    connected.map_err(|error| explain(&Arc::new(error), host, "; use ws:// if it is a plain port"))
 }
 
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
@@ -105,11 +105,11 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
 ) -> Result<server::TlsStream<S>, TlsError> {
     let accepted = acceptor.accept(stream).await;
-    accepted.map_err(|error| explain(error, "the client", ""))
+    accepted.map_err(|error| explain(&Arc::new(error), "the client", ""))
 }
 
 /// Tells what went wrong, in the words of whoever has to mend it.
-fn explain(error: io::Error, peer: &str, hint: &str) -> TlsError {
+fn explain(error: &Arc<io::Error>, peer: &str, hint: &str) -> TlsError {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     let (kind, reason) = match cause {
         Some(rustls::Error::InvalidCertificate(defect)) => {
@@ -131,7 +131,16 @@ fn explain(error: io::Error, peer: &str, hint: &str) -> TlsError {
         ),
         None => (TlsErrorKind::Negotiation, "the connection was lost".into()),
     };
-    TlsError::new(kind, peer, reason, error)
+    TlsError::new(kind, peer, reason, error.clone())
+}
+
+/// Explains an error that came while the stream was read, if it is one of TLS: in TLS 1.3 a server judges
+/// the certificate of a client after that thinks that all is well.
+pub(crate) fn late(error: &Arc<io::Error>, host: &str) -> Option<TlsError> {
+    let cause = error.get_ref()?;
+    cause
+        .is::<rustls::Error>()
+        .then(|| explain(error, host, ""))
 }
 
 #[expect(

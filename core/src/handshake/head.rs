@@ -241,6 +241,7 @@ pub enum HeadError {
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Incomplete { bytes: 0 } => f.write_str("the peer ended without a word"),
             Self::Incomplete { bytes } => write!(f, "head breaks off after {bytes} bytes"),
             Self::TrailingBytes { bytes } => write!(f, "{bytes} bytes follow the head"),
             Self::StartLineTooLong { limit } => {
