@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use futures_lite::future::{or, poll_once};
-use sansock_core::handshake::{HandshakeError, Headers, Request, Response, StatusCode};
+use sansock_core::handshake::{HandshakeError, HeadError, Headers, Request, Response, StatusCode};
 use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
 use super::control::{Handle, Order, ServerTimer, Waiting};
@@ -94,10 +94,9 @@ where
     }
 
     fn failed(&self, peer: &Peer, error: &Error) {
-        if let Error::Handshake(error) = error {
-            self.registry.rejected(error.status());
-        } else {
-            self.registry.handshake_failed();
+        match answered(error) {
+            Some(status) => self.registry.rejected(status),
+            None => self.registry.handshake_failed(),
         }
         self.tell(&Incident::Handshake(peer, error));
     }
@@ -284,6 +283,15 @@ fn with(mut response: Response, headers: &Headers) -> Response {
         let _ = response.headers_mut().append(name, value);
     }
     response
+}
+
+/// The status that a client was sent; none where it went away within its request.
+fn answered(error: &Error) -> Option<StatusCode> {
+    let Error::Handshake(error) = error else {
+        return None;
+    };
+    let gone = matches!(**error, HandshakeError::Head(HeadError::Incomplete { .. }));
+    (!gone).then(|| error.status())
 }
 
 /// Answers as the application wants.

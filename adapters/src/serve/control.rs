@@ -293,11 +293,12 @@ impl Handle {
     }
 
     /// Gives the connection what waits for it.
-    fn deliver(&self, connection: &mut Connection) {
+    fn deliver(&self, connection: &mut Connection, now: Instant) {
         let mut inbox = self.inbox();
         if inbox.cut {
-            // The code is one that may be given; nothing is left to be said.
+            // The code is one that may be given; nothing is left to be said or heard.
             let _ = connection.fail(CloseCode::ABNORMAL_CLOSURE, "");
+            connection.receive_eof(now);
         }
         inbox.send_messages(connection);
         if inbox.messages.is_empty() {
@@ -481,7 +482,7 @@ impl<T: Timer> Timer for ServerTimer<T> {
             self.handle.listen(cx.waker());
         }
         if self.handle.is_called() {
-            self.handle.deliver(connection);
+            self.handle.deliver(connection, self.timer.now());
         }
         self.handle.note(&connection.stats(), connection.closed());
     }

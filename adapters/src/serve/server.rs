@@ -159,8 +159,11 @@ async fn accept_all<S, T>(
         .map(|listener| Box::pin(accept(shared, &**listener, &spawn)))
         .collect();
     poll_fn(|cx| {
-        loops.retain_mut(|accepting| accepting.as_mut().poll(cx).is_pending());
-        registry.poll_phase(cx, Phase::Closing)
+        let closing = registry.poll_phase(cx, Phase::Closing);
+        if closing.is_pending() {
+            loops.retain_mut(|accepting| accepting.as_mut().poll(cx).is_pending());
+        }
+        closing
     })
     .await;
 }
