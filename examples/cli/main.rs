@@ -14,14 +14,12 @@ mod options;
 
 use std::cell::Cell;
 use std::error::Error as _;
-use std::io::stdin;
+use std::io::{self, BufRead, stdin};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use blocking::Unblock;
-use futures_lite::io::BufReader;
-use futures_lite::{AsyncBufReadExt, future};
+use futures_lite::future;
 use sansock::core::deflate::Deflate;
 use sansock::smol::{Connect, Stream, WebSocket};
 use sansock::tls::ClientTls;
@@ -181,13 +179,12 @@ struct Mistake;
 /// Sends what is typed, or what comes through the pipe, until that ends.
 async fn send(sender: &mut Sender, options: &Options, console: &Console) -> Result<(), Mistake> {
     let commands = options.commands || console.is_interactive();
-    let mut input = BufReader::new(Unblock::new(stdin()));
     loop {
         console.prompt();
-        let mut line = Vec::new();
-        let command = match input.read_until(b'\n', &mut line).await {
-            Ok(0) => break,
-            Ok(_) => Command::parse(trimmed(line), commands, options.binary),
+        // By a thread, as reading the input blocks.
+        let command = match blocking::unblock(read_line).await {
+            Ok(None) => break,
+            Ok(Some(line)) => Command::parse(line, commands, options.binary),
             Err(error) => Err(error.to_string()),
         };
         match command {
@@ -214,7 +211,8 @@ async fn send(sender: &mut Sender, options: &Options, console: &Console) -> Resu
 /// Returns whether more can be sent.
 async fn obey(command: Command, sender: &mut Sender, console: &Console) -> bool {
     let outcome = match command {
-        Command::Send(message) => sender.send(message).await,
+        // Only queued: the receiver writes all that there is before it waits.
+        Command::Send(message) => sender.feed(message).await,
         Command::Ping => sender.ping().await.map(|latency| {
             console.note(&format!("pong after {latency:.1?}"));
         }),
@@ -280,12 +278,16 @@ fn show(message: &Message, options: &Options, console: &Console) {
     }
 }
 
-fn trimmed(mut line: Vec<u8>) -> Vec<u8> {
-    if line.ends_with(b"\n") {
-        line.pop();
+/// Reads a line, without what ends it; `None` at the end of the input.
+fn read_line() -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if stdin().lock().read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
     }
-    if line.ends_with(b"\r") {
-        line.pop();
+    for end in [b'\n', b'\r'] {
+        if line.last() == Some(&end) {
+            line.pop();
+        }
     }
-    line
+    Ok(Some(line))
 }

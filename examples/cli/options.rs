@@ -46,7 +46,7 @@ A binary message that comes is printed as the command that would send it.
 
 Exit status: 0 the connection was closed, by this side or by the server with 1000, 1001 or no code;
 1 it was lost, or closed with another code; 2 a mistake in the command line or in the input; 3 the
-server could not be reached; 4 it answered, but did not open a WebSocket.
+server could not be reached, or TLS failed; 4 it answered, but did not open a WebSocket.
 ";
 
 pub(crate) const COMMANDS: &str = "/binary HEX, /ping, /close [CODE [REASON]], /help, //TEXT";

@@ -340,29 +340,35 @@ fn cli_notices_that_the_server_has_gone() {
     assert_eq!(client.wait().unwrap().code(), Some(1));
 }
 
-/// On a terminal, which `script` makes, there are commands, and what comes is marked.
+/// On a terminal, which `script` makes, there are commands, and what comes is marked. One Ctrl-D, which
+/// `script` makes of the end of its input, ends it.
 #[cfg(target_os = "linux")]
 #[test]
 fn cli_on_a_terminal() {
     let server = Server::start("server", &["127.0.0.1:0"]);
     let cli = example("cli");
     let command = format!("{:?} ws://{}/", cli.get_program(), server.address);
-    let mut script = Command::new("script");
-    let script = script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
-    let input = "hello\n/binary 1b\n/nonsense\n/close 1000 done\n";
-    let (ended, printed, _) = run(script, input);
-    assert_eq!(ended, Some(0), "{printed}");
+    let said = |input| {
+        let mut script = Command::new("timeout");
+        script.args(["30", "script", "--quiet", "--return", "--command"]);
+        let (ended, printed, _) = run(script.args([&command, "/dev/null"]), input);
+        assert_eq!(ended, Some(0), "{printed}");
+        printed
+    };
+    let printed = said("hello\n/binary 1b\n/nonsense\n/close 4000 done\n");
     for part in [
         "* connected in ",
         "> ",
         "< hello\x1b",
         "< /binary 1b\x1b",
         "* there is no command",
+        "* sent 4000 (private use) done; then received",
     ] {
         assert!(printed.contains(part), "{part:?} is missing in {printed:?}");
     }
+    let printed = said("hello\n");
     assert!(
-        printed.contains("* sent 1000 (OK) done; then received"),
+        printed.contains("* sent 1000 (OK); then received"),
         "{printed:?}"
     );
 }
