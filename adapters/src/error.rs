@@ -4,13 +4,16 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, InvalidHeader, Response, UriError};
+use sansock_core::handshake::{
+    HandshakeError, HeadError, InvalidHeader, Response, StatusCode, UriError,
+};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
 
 use crate::connect::ConnectError;
-use crate::tls::TlsError;
+use crate::proxy::ProxyError;
+use crate::tls::{TlsError, TlsErrorKind};
 
 /// Why an operation on a WebSocket failed.
 ///
@@ -46,6 +49,8 @@ pub enum Error {
     Tls(Box<TlsError>),
     /// The URI asks for TLS, and there is none.
     NoTls,
+    /// There is no tunnel through the proxy.
+    Proxy(Box<ProxyError>),
     /// Reading, writing or connecting failed.
     Io(Arc<io::Error>),
 }
@@ -100,6 +105,31 @@ impl Error {
         matches!(self, Self::Misuse(_) | Self::InMessage | Self::Backlog)
     }
 
+    /// Whether connecting once more may succeed, nothing else having changed.
+    ///
+    /// That is so where the transport failed or a deadline passed, and where the server, or the proxy,
+    /// answered with 500, 502, 503 or 504. It is not so where data is invalid, as certificates may be.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io(error) => is_transient_io(error.kind()),
+            Self::TimedOut(_) | Self::Lost(_) => true,
+            Self::Handshake(error) => is_transient_handshake(error),
+            Self::Proxy(error) => error.is_transient(),
+            Self::Connect(error) => error.is_transient(),
+            Self::Tls(error) => error.kind() == TlsErrorKind::Lost,
+            Self::Protocol(_)
+            | Self::Closed(_)
+            | Self::Failed(_)
+            | Self::Misuse(_)
+            | Self::InMessage
+            | Self::Backlog
+            | Self::Uri(_)
+            | Self::Connection(_)
+            | Self::NoTls => false,
+        }
+    }
+
     /// Returns the response with which the server refused the opening handshake.
     #[must_use]
     pub fn response(&self) -> Option<&Response> {
@@ -140,6 +170,24 @@ impl Error {
     }
 }
 
+/// All but what is wrong with the data: that will not change by itself.
+const fn is_transient_io(kind: io::ErrorKind) -> bool {
+    !matches!(
+        kind,
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Unsupported
+    )
+}
+
+/// The server broke off, or says that it is at fault.
+fn is_transient_handshake(error: &HandshakeError) -> bool {
+    matches!(error, HandshakeError::Head(HeadError::Incomplete { .. }))
+        || matches!(error, HandshakeError::Refused(response) if is_transient_status(response.status()))
+}
+
+pub(crate) const fn is_transient_status(status: StatusCode) -> bool {
+    matches!(status.number(), 500 | 502 | 503 | 504)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -172,6 +220,7 @@ impl fmt::Display for Error {
                 "wss:// needs TLS, and this build of sansock has none; \
                  enable it with: cargo add sansock --features rustls",
             ),
+            Self::Proxy(_) => f.write_str("no tunnel through the proxy"),
             Self::Io(_) => f.write_str("input or output failed"),
         }
     }
@@ -187,6 +236,7 @@ impl StdError for Error {
             Self::Connection(error) => error.source(),
             Self::Connect(error) => error.source(),
             Self::Tls(error) => error.source(),
+            Self::Proxy(error) => Some(&**error),
             Self::Io(error) => Some(&**error),
             Self::TimedOut(_)
             | Self::Closed(_)
@@ -241,6 +291,12 @@ impl From<InvalidHeader> for Error {
     }
 }
 
+impl From<ProxyError> for Error {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(Box::new(error))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(Arc::new(error))
@@ -260,9 +316,11 @@ impl From<Error> for io::Error {
             }
             Error::Io(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
-            Error::Failed(_) | Error::Connection(_) | Error::Tls(_) | Error::NoTls => {
-                io::ErrorKind::Other
-            }
+            Error::Failed(_)
+            | Error::Connection(_)
+            | Error::Tls(_)
+            | Error::NoTls
+            | Error::Proxy(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

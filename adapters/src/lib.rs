@@ -22,6 +22,10 @@
 //! |---|---|---|
 //! | `smol` | yes | connect and accept over async-net; `Timer` for `async_io::Timer` |
 //! | `async-std` | | `async_std`: the same over async-std's sockets |
+//! | `rustls` | | [`tls`] by rustls: ring's cryptography, the system's roots |
+//! | `aws-lc-rs` | | the cryptography of aws-lc-rs below rustls, in place of ring's |
+//! | `webpki-roots` | | the roots of Mozilla, compiled in |
+//! | `native-tls` | | [`tls`] by the library of the operating system |
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -38,6 +42,8 @@ mod connect;
 mod driver;
 mod error;
 mod futures;
+pub mod proxy;
+pub mod reconnect;
 mod runtime;
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]

@@ -116,13 +116,22 @@ macro_rules! forward {
     };
 }
 
+/// Takes a stream that ends without the farewell of TLS for one that ends: that nothing is missing at the
+/// end, a WebSocket tells by its Close frame, over TCP as over TLS.
+fn end_of_stream(read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    read.map(|read| match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
+    })
+}
+
 impl<R: Runtime> AsyncRead for Stream<R> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self.poll_read(cx, buf))
+        end_of_stream(forward!(self.poll_read(cx, buf)))
     }
 
     fn poll_read_vectored(
@@ -130,7 +139,7 @@ impl<R: Runtime> AsyncRead for Stream<R> {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self.poll_read_vectored(cx, bufs))
+        end_of_stream(forward!(self.poll_read_vectored(cx, bufs)))
     }
 }
 

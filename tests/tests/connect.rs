@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use sansock::core::handshake::{Origins, Request, Response, ServerOptions, StatusCode};
+use sansock::proxy::Proxy;
+use sansock::reconnect::Backoff;
 use sansock::{ConnectError, Error};
 
 /// A response that sends the client elsewhere.
@@ -470,6 +472,89 @@ macro_rules! over_loopback {
                 assert!(error.is_tls(), "{error:?}");
                 let text = error.to_string();
                 assert!(text.contains("does not speak TLS; use ws://"), "{text}");
+            }
+
+            #[test]
+            fn a_connection_that_ends_is_followed_by_the_next() {
+                block_on(async {
+                    let (address, listener) = listen().await;
+                    let backoff = Backoff::new().initial(Duration::from_millis(1));
+                    let connect = connect(&format!("ws://{address}/")).header("X-Id", "7");
+                    let mut connections = connect.reconnect().backoff(backoff);
+                    let client = async {
+                        for _ in 0..3 {
+                            let mut ws = connections.next().await.unwrap().unwrap();
+                            assert!(ws.recv().await.unwrap().is_none());
+                        }
+                    };
+                    let server = async {
+                        // A failure that may pass does not end it.
+                        request(&listener)
+                            .await
+                            .reject(StatusCode::SERVICE_UNAVAILABLE, "")
+                            .await
+                            .unwrap();
+                        for _ in 0..3 {
+                            let upgrade = request(&listener).await;
+                            assert_eq!(header(upgrade.request(), "X-Id"), Some("7"));
+                            upgrade
+                                .accept()
+                                .await
+                                .unwrap()
+                                .close(1001, "")
+                                .await
+                                .unwrap();
+                        }
+                    };
+                    zip(client, server).await;
+
+                    let server = async {
+                        request(&listener)
+                            .await
+                            .reject(StatusCode::FORBIDDEN, "")
+                            .await
+                            .unwrap();
+                    };
+                    let (end, ()) = zip(connections.next(), server).await;
+                    assert!(end.unwrap_err().response().is_some());
+                });
+            }
+
+            #[test]
+            fn a_proxy_that_is_not_there_or_refuses_is_told() {
+                block_on(async {
+                    let (address, listener) = listen().await;
+                    let server = async {
+                        let (mut stream, _) = listener.accept().await.unwrap();
+                        let _ = stream.read(&mut [0; 4096]).await;
+                        let refusal = b"HTTP/1.1 403 Forbidden\r\n\r\n";
+                        stream.write_all(refusal).await.unwrap();
+                    };
+                    let proxy: Proxy = format!("http://u:secret@{address}").parse().unwrap();
+                    let connect = connect("ws://example.com/").proxy(proxy);
+                    assert!(!format!("{connect:?}").contains("secret"));
+                    let again = connect.clone();
+                    let (client, ()) = zip(connect.into_future(), server).await;
+                    let error = client.unwrap_err();
+                    assert!(matches!(error, Error::Proxy(_)), "{error:?}");
+                    assert!(!format!("{error} {error:?}").contains("secret"));
+
+                    let silent = listener.accept();
+                    let again = again.open_timeout(Duration::from_millis(50));
+                    let (client, _silent) = zip(again.clone().into_future(), silent).await;
+                    let text = client.unwrap_err().to_string();
+                    assert!(
+                        text.contains(&format!("(phase: proxy with {address})")),
+                        "{text}"
+                    );
+
+                    drop(listener);
+                    let error = again.await.unwrap_err();
+                    assert!(matches!(
+                        connect_error(&error),
+                        ConnectError::Unreachable { .. }
+                    ));
+                });
             }
 
             #[test]

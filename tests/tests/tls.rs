@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
+use sansock::core::handshake::{Request, Response, ServerOptions, StatusCode};
+use sansock::proxy::Proxy;
 use sansock::tls::rustls_0_23 as rustls;
 use sansock::tls::{Backend, ClientTls, ServerTls, TlsError, TlsErrorKind};
-use sansock::{Error, Message};
+use sansock::{ConnectError, Error, Message};
 
 /// Every pair of back ends, of the client and of the server.
 fn backends() -> Vec<(Backend, Backend)> {
@@ -140,6 +142,16 @@ fn what_is_no_pem_is_told() {
 }
 
 #[test]
+fn a_stream_is_the_same_for_every_executor() {
+    fn assert_send_sync<T: Send + Sync + Unpin>() {}
+
+    assert_send_sync::<sansock::smol::Stream>();
+    assert_send_sync::<sansock::async_std::Stream>();
+    assert_send_sync::<ClientTls>();
+    assert_send_sync::<ServerTls>();
+}
+
+#[test]
 fn neither_key_nor_certificate_is_shown() {
     let certificate = Authority::new("known").issue("localhost");
     let tls = ClientTls::new().identity_pem(&*certificate.chain, &*certificate.key);
@@ -156,14 +168,15 @@ macro_rules! over_loopback {
         mod $runtime {
             use std::future::IntoFuture;
 
-            use futures_lite::AsyncReadExt;
-            use futures_lite::future::zip;
-            use sansock::$shim::{Connect, WebSocket, accept, connect};
+            use futures_lite::future::{or, zip};
+            use futures_lite::io::copy;
+            use futures_lite::{AsyncReadExt, AsyncWriteExt};
+            use sansock::$shim::{Connect, WebSocket, accept, connect, upgrade};
             use $block_on as block_on;
             use $net as net;
             use $unix as unix;
 
-            use self::net::TcpListener;
+            use self::net::{TcpListener, TcpStream};
             use self::unix::UnixStream;
             use super::*;
 
@@ -288,6 +301,154 @@ macro_rules! over_loopback {
                 }
             }
 
+            /// Serves one connection as a proxy, HTTP or SOCKS5, to this port of localhost.
+            async fn tunnel(listener: &TcpListener, to: u16, is_socks: bool) {
+                let (mut client, _) = listener.accept().await.unwrap();
+                if is_socks {
+                    client.read_exact(&mut [0; 3]).await.unwrap();
+                    client.write_all(&[5, 0]).await.unwrap();
+                    let mut request = [0; 5 + 9 + 2];
+                    client.read_exact(&mut request).await.unwrap();
+                    let name = [&[5, 1, 0, 3, 9][..], b"localhost", &to.to_be_bytes()];
+                    assert_eq!(request[..], name.concat());
+                    let reply = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+                    client.write_all(&reply).await.unwrap();
+                } else {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        client.read_exact(&mut byte).await.unwrap();
+                        head.extend(byte);
+                    }
+                    let line = format!("CONNECT localhost:{to} HTTP/1.1\r\n");
+                    assert!(head.starts_with(line.as_bytes()), "{}", head.escape_ascii());
+                    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                }
+                let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let (mut from_client, mut to_client) = (client.clone(), client);
+                let (mut from_server, mut to_server) = (server.clone(), server.clone());
+                let up = async {
+                    let _ = copy(&mut from_client, &mut to_server).await;
+                    let _ = server.shutdown(std::net::Shutdown::Write);
+                };
+                let down = async {
+                    let _ = copy(&mut from_server, &mut to_client).await;
+                    let _ = to_client.shutdown(std::net::Shutdown::Write);
+                };
+                zip(up, down).await;
+            }
+
+            #[test]
+            fn tls_to_the_server_goes_through_either_kind_of_proxy() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                for (client, server) in backends() {
+                    for scheme in ["http", "socks5h"] {
+                        let tls = ClientTls::with_backend(client);
+                        let tls = tls.roots_pem(authority.pem()).unwrap();
+                        let server = certificate.server(server);
+                        block_on(async {
+                            let (url, listener) = listen().await;
+                            let to = listener.local_addr().unwrap().port();
+                            let (_, proxies) = listen().await;
+                            let at = proxies.local_addr().unwrap();
+                            let proxy: Proxy = format!("{scheme}://{at}").parse().unwrap();
+                            let client = connect(&url).tls(tls).proxy(proxy).into_future();
+                            let conversation = async {
+                                let both = zip(client, serve(&listener, &server));
+                                let (client, server) = both.await;
+                                let (client, server) = (client.unwrap(), server.unwrap());
+                                let peer = client.get_ref().unwrap().peer_addr();
+                                assert_eq!(peer.unwrap(), at);
+                                talk(client, server).await;
+                            };
+                            zip(conversation, tunnel(&proxies, to, scheme != "http")).await;
+                        });
+                    }
+                }
+            }
+
+            /// Serves connections over TLS: the first is sent elsewhere, the second accepted.
+            async fn redirect(listener: &TcpListener, tls: &ServerTls, location: &str) -> Request {
+                let mut response = Response::new(StatusCode::new(302).unwrap());
+                response.headers_mut().append("Location", location).unwrap();
+                response.set_body("");
+                let options = || Arc::new(ServerOptions::new());
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = tls.accept(stream).await.unwrap();
+                let first = upgrade(stream, options(), sansock::config()).await;
+                first.unwrap().respond(response).await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = tls.accept(stream).await.unwrap();
+                let second = upgrade(stream, options(), sansock::config()).await.unwrap();
+                let request = second.request().clone();
+                second.accept().await.unwrap();
+                request
+            }
+
+            #[test]
+            fn redirects_lead_from_wss_to_wss_only() {
+                let authority = Authority::new("known");
+                let server = authority.issue("localhost").server(Backend::default());
+                let tls = ClientTls::new().roots_pem(authority.pem()).unwrap();
+                block_on(async {
+                    let (url, listener) = listen().await;
+                    let connect = connect(&url).tls(tls).redirects(9);
+                    let there = format!("{}there", url.replace("wss", "https"));
+                    let (client, request) = zip(
+                        connect.clone().into_future(),
+                        redirect(&listener, &server, &there),
+                    )
+                    .await;
+                    client.unwrap();
+                    assert_eq!(request.target(), "/there");
+
+                    let plain = url.replace("wss", "ws");
+                    let serving = async { Err(redirect(&listener, &server, &plain).await) };
+                    let client = async { Ok(connect.await.map(drop)) };
+                    let Ok(Err(Error::Connect(error))) = or(client, serving).await else {
+                        panic!("it went on");
+                    };
+                    assert!(matches!(*error, ConnectError::InsecureRedirect { .. }));
+                    assert!(error.to_string().contains(&plain), "{error}");
+                });
+            }
+
+            #[test]
+            fn another_server_is_not_shown_the_certificate_of_the_client() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue_with("localhost", |params| {
+                    let address = std::net::Ipv4Addr::LOCALHOST.into();
+                    params.subject_alt_names.push(SanType::IpAddress(address));
+                });
+                let server = server_that_asks(&authority, &certificate);
+                let own = authority.issue("client");
+                for (backend, _) in backends() {
+                    let tls = ClientTls::with_backend(backend);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let tls = tls.identity_pem(&*own.chain, &*own.key);
+                    block_on(async {
+                        let (url, listener) = listen().await;
+                        let there = url.replace("localhost", "127.0.0.1");
+                        let mut response = Response::new(StatusCode::new(302).unwrap());
+                        response.headers_mut().append("Location", there).unwrap();
+                        response.set_body("");
+                        let serving = async {
+                            let (stream, _) = listener.accept().await.unwrap();
+                            let stream = server.accept(stream).await.unwrap();
+                            let options = Arc::new(ServerOptions::new());
+                            let first = upgrade(stream, options, sansock::config()).await;
+                            first.unwrap().respond(response).await.unwrap();
+                            serve(&listener, &server).await
+                        };
+                        let client = connect(&url).tls(tls).redirects(1).into_future();
+                        let (client, second) = zip(client, serving).await;
+                        assert!(client.unwrap_err().is_tls());
+                        assert!(tls_error(&second.unwrap_err()).is_certificate());
+                    });
+                }
+            }
+
             #[test]
             fn a_certificate_that_is_not_accepted_is_told_with_the_reason() {
                 let (authority, stranger) = (Authority::new("known"), Authority::new("stranger"));
@@ -310,8 +471,10 @@ macro_rules! over_loopback {
                         let server = certificate.server(server);
                         let (client, server) = both(&server, |connect| connect.tls(tls));
                         let error = client.unwrap_err();
+                        let is_transient = error.is_transient();
                         let error = tls_error(&error);
                         assert!(error.is_certificate(), "{error:?}");
+                        assert!(!is_transient);
                         let text = error.to_string();
                         assert!(
                             text.starts_with("certificate of localhost is not accepted: "),
@@ -325,14 +488,19 @@ macro_rules! over_loopback {
             }
 
             #[test]
-            fn own_roots_take_the_place_of_others() {
-                // No system knows this authority.
-                let certificate = Authority::new("known").issue("localhost");
+            fn an_authority_that_nobody_knows_is_not_trusted() {
+                let certificate = Authority::new("stranger").issue("localhost");
                 for (client, server) in backends() {
-                    let tls = ClientTls::with_backend(client);
                     let server = certificate.server(server);
+                    let tls = ClientTls::with_backend(client);
                     let (client, _) = both(&server, |connect| connect.tls(tls));
+                    // A system without roots has no TLS at all.
                     assert!(client.unwrap_err().is_tls());
+                    let (client, _) = both(&server, |connect| connect);
+                    assert!(client.unwrap_err().is_tls());
+                    let tls = ClientTls::new().webpki_roots();
+                    let (client, _) = both(&server, |connect| connect.tls(tls));
+                    assert!(tls_error(&client.unwrap_err()).is_certificate());
                 }
             }
 
@@ -446,11 +614,12 @@ macro_rules! over_loopback {
                         zip(client, server).await.0.unwrap_err()
                     });
                     let tls = tls_error(&error);
-                    assert_eq!(tls.kind(), TlsErrorKind::Negotiation, "{tls:?}");
+                    assert_eq!(tls.kind(), TlsErrorKind::Lost, "{tls:?}");
                     assert_eq!(
                         tls.to_string(),
-                        "TLS with localhost failed: the connection was lost"
+                        "connection lost while TLS was negotiated with localhost"
                     );
+                    assert!(error.is_transient());
                 }
             }
         }

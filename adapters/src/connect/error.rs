@@ -118,6 +118,9 @@ fn write_unreachable(
     attempts: &[(SocketAddr, Arc<io::Error>)],
 ) -> fmt::Result {
     write!(f, "could not connect to {target}")?;
+    if attempts.is_empty() {
+        return f.write_str(": it has no address that can be reached from here");
+    }
     for (index, (address, error)) in attempts.iter().enumerate() {
         let separator = if index == 0 { ": " } else { "; " };
         write!(f, "{separator}{address}: {}", error.kind())?;
@@ -140,6 +143,19 @@ impl StdError for ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the same may succeed at another time; see
+    /// [`Error::is_transient`](crate::Error::is_transient).
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Resolve { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::InsecureRedirect { .. }
+            | Self::RedirectLoop { .. }
+            | Self::TooManyRedirects { .. }
+            | Self::InvalidRedirect(_) => false,
+        }
+    }
+
     /// Returns the kind of I/O error that comes nearest.
     pub(crate) fn io_kind(&self) -> io::ErrorKind {
         match self {

@@ -21,6 +21,8 @@ use sansock_core::handshake::{ClientOptions, Credentials, Headers, Response, Uri
 use sansock_core::{ClientConnection, Config, Deadline};
 
 use crate::error::{Error, Result};
+use crate::proxy::{Destination, Proxy, ProxyError};
+use crate::reconnect::{Connector, Reconnect};
 use crate::runtime::Runtime;
 use crate::stream::Stream;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -33,6 +35,15 @@ use self::watch::Watch;
 
 /// What a shim's client gives out, with the response of the server.
 type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Response);
+
+/// How a server is reached.
+#[derive(Debug, Clone)]
+enum Route {
+    /// As the environment asks for.
+    Environment,
+    Direct,
+    Through(Proxy),
+}
 
 /// A connection to be opened: options, then `.await`.
 ///
@@ -77,6 +88,7 @@ pub struct Connect<R: Runtime> {
     options: ClientOptions,
     config: Config,
     open_timeout: Option<Duration>,
+    route: Route,
     local_address: Option<IpAddr>,
     nodelay: bool,
     redirects: u32,
@@ -92,6 +104,7 @@ impl<R: Runtime> Connect<R> {
             options: ClientOptions::new(),
             config: crate::config(),
             open_timeout: None,
+            route: Route::Environment,
             local_address: None,
             nodelay: true,
             redirects: 0,
@@ -178,6 +191,13 @@ impl<R: Runtime> Connect<R> {
         self
     }
 
+    /// Connects through this proxy, or with `None` through none. Default: as the environment asks for
+    /// ([`Proxy::from_environment`]), and through none to a host of this machine.
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.route = proxy.into().map_or(Route::Direct, Route::Through);
+        self
+    }
+
     /// Connects from this address of the machine. Default: the system chooses.
     pub fn local_address(mut self, address: impl Into<Option<IpAddr>>) -> Self {
         self.local_address = address.into();
@@ -198,6 +218,12 @@ impl<R: Runtime> Connect<R> {
     pub fn redirects(mut self, allowed: u32) -> Self {
         self.redirects = allowed;
         self
+    }
+
+    /// Makes a stream of connections: the next where one ends, with growing delays where it fails.
+    pub fn reconnect(self) -> Reconnect<Self, R::Timer> {
+        let timer = self.runtime.timer();
+        Reconnect::new(self, timer)
     }
 
     /// Opens the connection. Returns the server's response as well.
@@ -248,7 +274,7 @@ impl<R: Runtime> Connect<R> {
     /// Connects to one server and asks for a WebSocket.
     async fn attempt(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Opened<R>> {
         let connection = self.connection(uri)?;
-        let stream = self.reach(uri.host(), uri.port(), watch).await?;
+        let stream = self.reach(uri, watch).await?;
         self.open(uri, connection, stream, watch).await
     }
 
@@ -261,29 +287,76 @@ impl<R: Runtime> Connect<R> {
         Ok(connection?)
     }
 
+    /// Makes a stream to the server.
+    async fn reach(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
+        let Some(proxy) = self.route(uri)? else {
+            return self.dial(uri.host(), uri.port(), watch).await;
+        };
+        let mut result = Err(no_address(uri).into());
+        for destination in self.destinations(uri, &proxy, watch).await? {
+            let mut stream = self.dial(proxy.host(), proxy.port(), watch).await?;
+            let target = target(proxy.host(), proxy.port());
+            let tunnel = proxy.tunnel(&mut stream, destination);
+            let tunnel = watch.within(Phase::Proxy, &target, tunnel).await;
+            result = tunnel.map(|()| stream);
+            if !result.as_ref().is_err_and(is_reply) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Returns the proxy to go through.
+    fn route(&self, uri: &Uri) -> Result<Option<Proxy>> {
+        Ok(match &self.route {
+            Route::Environment if !is_local(uri.host()) => Proxy::from_environment(uri)?,
+            Route::Environment | Route::Direct => None,
+            Route::Through(proxy) => Some(proxy.clone()),
+        })
+    }
+
+    /// Returns what the proxy may be asked for, one after the other: the name of the host, or its addresses.
+    async fn destinations(
+        &self,
+        uri: &Uri,
+        proxy: &Proxy,
+        watch: &mut Watch<R::Timer>,
+    ) -> Result<Vec<Destination>> {
+        if proxy.resolves_names() {
+            return Ok(vec![Destination::from(uri)]);
+        }
+        let target = target(uri.host(), uri.port());
+        let resolving = self.resolve(uri.host(), uri.port());
+        let addresses = watch.within(Phase::Resolve, &target, resolving).await?;
+        Ok(addresses.into_iter().map(Destination::from).collect())
+    }
+
     /// Makes a TCP connection.
-    async fn reach(&self, host: &str, port: u16, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
+    async fn dial(&self, host: &str, port: u16, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
         let target = target(host, port);
-        let resolving = self.resolve(host, port);
+        let resolving = async {
+            let mut addresses = self.resolve(host, port).await?;
+            if let Some(local) = self.local_address {
+                addresses.retain(|address| address.is_ipv6() == local.is_ipv6());
+            }
+            Ok(addresses)
+        };
         let addresses = watch.within(Phase::Resolve, &target, resolving).await?;
         let connecting = self.connect_to(&addresses, &target);
         watch.within(Phase::Tcp, &target, connecting).await
     }
 
-    /// Asks for the addresses of a host: those that the local address can reach.
+    /// Asks for the addresses of a host.
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let resolved = self.runtime.resolve(host, port).await;
-        let mut addresses = resolved.map_err(|cause| ConnectError::Resolve {
+        let failed = |cause| ConnectError::Resolve {
             host: host.into(),
             cause: Arc::new(cause),
-        })?;
-        if let Some(local) = self.local_address {
-            addresses.retain(|address| address.is_ipv6() == local.is_ipv6());
-        }
-        Ok(addresses)
+        };
+        Ok(resolved.map_err(failed)?)
     }
 
     async fn connect_to(&self, addresses: &[SocketAddr], target: &str) -> Result<Stream<R>> {
@@ -349,6 +422,25 @@ impl<R: Runtime> Connect<R> {
     }
 }
 
+/// The error of a host that has no address.
+fn no_address(uri: &Uri) -> ConnectError {
+    ConnectError::Unreachable {
+        target: target(uri.host(), uri.port()),
+        attempts: Vec::new(),
+    }
+}
+
+/// Whether a host is this machine, which no proxy leads to.
+fn is_local(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a proxy failed to connect, so that another address may do.
+fn is_reply(error: &Error) -> bool {
+    matches!(error, Error::Proxy(error) if matches!(**error, ProxyError::Reply(_)))
+}
+
 /// Tells a failure of TLS that came after its handshake.
 fn late(error: Error, host: &str) -> Error {
     let Error::Io(cause) = &error else {
@@ -361,6 +453,15 @@ fn target(host: &str, port: u16) -> String {
     match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
+    }
+}
+
+impl<R: Runtime> Connector for Connect<R> {
+    type Connection = WebSocket<Stream<R>, R::Timer>;
+    type Attempt = <Self as IntoFuture>::IntoFuture;
+
+    fn connect(&mut self) -> Self::Attempt {
+        self.clone().into_future()
     }
 }
 

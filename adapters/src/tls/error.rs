@@ -23,6 +23,8 @@ pub enum TlsErrorKind {
     NotTls,
     /// The peer ended the negotiation, or there is nothing that both sides support.
     Negotiation,
+    /// The connection was lost while TLS was negotiated.
+    Lost,
     /// The certificates, keys or names that were given cannot be used.
     Configuration,
 }
@@ -73,6 +75,7 @@ impl fmt::Display for TlsError {
             }
             TlsErrorKind::NotTls => write!(f, "{peer} does not speak TLS{reason}"),
             TlsErrorKind::Negotiation => write!(f, "TLS with {peer} failed: {reason}"),
+            TlsErrorKind::Lost => write!(f, "connection lost while TLS was negotiated with {peer}"),
             TlsErrorKind::Configuration => write!(f, "TLS cannot be set up: {reason}"),
         }
     }

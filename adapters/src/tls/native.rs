@@ -112,10 +112,7 @@ fn explain(error: Failed, peer: &str, hint: &str) -> TlsError {
             let (kind, reason) = diagnose(&error.to_string(), hint);
             TlsError::new(kind, peer, reason, error)
         }
-        Failed::Io(error) => {
-            let reason = "the connection was lost";
-            TlsError::new(TlsErrorKind::Negotiation, peer, reason, error)
-        }
+        Failed::Io(error) => TlsError::new(TlsErrorKind::Lost, peer, "", error),
     }
 }
 

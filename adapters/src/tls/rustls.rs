@@ -129,7 +129,7 @@ fn explain(error: &Arc<io::Error>, peer: &str, hint: &str) -> TlsError {
             TlsErrorKind::Negotiation,
             "the two sides do not agree".into(),
         ),
-        None => (TlsErrorKind::Negotiation, "the connection was lost".into()),
+        None => (TlsErrorKind::Lost, String::new()),
     };
     TlsError::new(kind, peer, reason, error.clone())
 }

@@ -1,11 +1,13 @@
-//! The peers that foreign libraries and the Autobahn suite are tested against: `interop-peer` and
-//! `autobahn-peer`. Their command lines and what they do are described in tests/README.md.
+//! The peers that foreign libraries, the Autobahn suite and foreign proxies are tested against:
+//! `interop-peer`, `autobahn-peer` and `proxy-peer`. Their command lines and what they do are described
+//! in tests/README.md.
 
 mod arguments;
 mod autobahn;
 mod by_hand;
 mod deflate;
 mod interop;
+mod proxied;
 mod runtime;
 
 use std::error::Error;
@@ -45,6 +47,12 @@ pub fn autobahn() -> ExitCode {
             other => Err(format!("no runtime is called {other:?}").into()),
         }
     }))
+}
+
+/// Runs `proxy-peer`.
+#[must_use]
+pub fn proxied() -> ExitCode {
+    exit_code(Arguments::of_process().and_then(|arguments| proxied::run(&arguments)))
 }
 
 /// Says in one line on standard error why it failed.
