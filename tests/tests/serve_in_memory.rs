@@ -1084,14 +1084,14 @@ fn a_client_that_never_pauses_gets_broadcasts_and_close_frames() {
                 assert_eq!(pushed, Push::Queued);
                 ws.handle().close(4000, "enough").unwrap();
             }
-            assert!(received < 5, "the Close frame is late");
+            assert!(received < 200, "the Close frame is late");
         }
         Ok::<_, Error>(())
     });
     let mut client = world.knock();
     let mut bytes = REQUEST.to_vec();
-    for _ in 0..100 {
-        bytes.extend(frame(Side::Client, 0x81, b"x"));
+    for _ in 0..1000 {
+        bytes.extend(frame(Side::Client, 0x81, &[b'x'; 1000]));
     }
     client.end.put(&bytes);
     world.settle();
