@@ -41,6 +41,7 @@ pub(crate) trait Drives {
 macro_rules! drives {
     ($($connection:ty),*) => {$(
         impl Drives for $connection {
+            #[inline]
             fn is_event_ready(&mut self) -> bool {
                 Self::is_event_ready(self)
             }
@@ -49,6 +50,7 @@ macro_rules! drives {
                 Self::receive_eof(self, now);
             }
 
+            #[inline]
             fn connection(&mut self) -> &mut Connection {
                 self
             }
@@ -78,6 +80,8 @@ pub(crate) struct Driver<S, T> {
     read_ended: bool,
     /// Bytes were written that the transport was not yet asked to flush.
     unflushed: bool,
+    /// Bytes were read since the last flush.
+    read_lately: bool,
     /// The first failure of the transport, where it came before that of the connection.
     error: Option<Arc<io::Error>>,
     write_failed: bool,
@@ -96,6 +100,7 @@ where
             write_side: WriteSide::Open,
             read_ended: false,
             unflushed: false,
+            read_lately: false,
             error: None,
             write_failed: false,
         }
@@ -132,7 +137,21 @@ where
     }
 
     /// Drives the connection until an event is ready, or nothing more can come.
+    #[inline]
     pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
+    ) -> Poll<()> {
+        match connection.is_event_ready() {
+            true => self.tell(cx, connection),
+            false => self.poll_unready(cx, connection),
+        }
+    }
+
+    /// As [`poll_event`](Self::poll_event), where it is known that no event is ready.
+    #[inline]
+    pub(crate) fn poll_unready(
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
@@ -141,12 +160,6 @@ where
             self.timer.attend(cx, connection.connection());
         }
         for _ in 0..STEPS_PER_POLL {
-            if connection.is_event_ready() {
-                if connection.connection().has_reply() {
-                    let _ = self.poll_write(cx, connection.connection());
-                }
-                return Poll::Ready(());
-            }
             let written = self.poll_write(cx, connection.connection()).is_ready();
             if is_over(connection.connection(), written) {
                 return Poll::Ready(());
@@ -157,8 +170,20 @@ where
                 connection.connection().release_buffers();
                 return Poll::Pending;
             }
+            if connection.is_event_ready() {
+                return self.tell(cx, connection);
+            }
         }
         self.yield_now(cx)
+    }
+
+    /// Offers the reply to an event to the transport before the event is given out.
+    #[inline]
+    fn tell(&mut self, cx: &mut Context<'_>, connection: &mut impl Drives) -> Poll<()> {
+        if connection.connection().has_reply() {
+            let _ = self.poll_write(cx, connection.connection());
+        }
+        Poll::Ready(())
     }
 
     /// Drives the connection past its events until one is to be kept. Returns whether one is; where
@@ -183,15 +208,20 @@ where
     }
 
     /// Drives the connection until everything queued was written and flushed.
+    #[inline]
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
-        ready!(self.poll_until(cx, connection, |_, written| written));
-        // Nobody may wait for this connection before long. What is to be read next needs its buffer.
-        if !connection.is_event_ready() {
-            connection.connection().release_buffers();
+        if self.poll_write(cx, connection.connection()).is_pending() {
+            ready!(self.poll_after_write(cx, connection, false, |_, written| written));
+        }
+        // Who has just received goes on to do so; others may leave the connection alone for long.
+        let receives = std::mem::take(&mut self.read_lately);
+        let inner = connection.connection();
+        if inner.holds_read_buffer() && !(receives && inner.buffers_abound()) {
+            release_unread(connection);
         }
         Poll::Ready(())
     }
@@ -219,30 +249,54 @@ where
         connection: &mut impl Drives,
         done: impl Fn(&Connection, bool) -> bool,
     ) -> Poll<()> {
+        let written = self.poll_write(cx, connection.connection()).is_ready();
+        self.poll_after_write(cx, connection, written, done)
+    }
+
+    /// As [`poll_until`](Self::poll_until), after a first attempt to write.
+    fn poll_after_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
+        mut written: bool,
+        done: impl Fn(&Connection, bool) -> bool,
+    ) -> Poll<()> {
         for _ in 0..STEPS_PER_POLL {
-            let written = self.poll_write(cx, connection.connection()).is_ready();
             let inner = connection.connection();
             if done(inner, written) || is_over(inner, written) {
                 return Poll::Ready(());
             }
-            if skip_control(connection) {
-                continue;
+            if !skip_control(connection) {
+                let read =
+                    !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
+                if !read && self.poll_time(cx, connection.connection()).is_pending() {
+                    connection.connection().release_buffers();
+                    return Poll::Pending;
+                }
             }
-            let read = !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
-            if !read && self.poll_time(cx, connection.connection()).is_pending() {
-                connection.connection().release_buffers();
-                return Poll::Pending;
-            }
+            written = self.poll_write(cx, connection.connection()).is_ready();
         }
         self.yield_now(cx)
     }
 
+    /// Whether there is nothing to write, flush or close.
+    #[inline]
+    fn is_quiet(&self, connection: &Connection) -> bool {
+        !connection.has_output() && !self.unflushed && self.write_side != WriteSide::Closing
+    }
+
     /// Writes and flushes what is queued, then closes the write side where that is due. A failure ends
     /// the writing, and is kept.
+    #[inline(always)]
     fn poll_write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
-        if self.write_failed {
-            return Poll::Ready(());
+        match self.is_quiet(connection) || self.write_failed {
+            true => Poll::Ready(()),
+            false => self.write(cx, connection),
         }
+    }
+
+    #[inline(never)]
+    fn write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
         let written = ready!(self.try_write(cx, connection));
         if let Err(error) = written {
             self.write_failed = true;
@@ -252,6 +306,7 @@ where
     }
 
     /// Keeps the first failure of the transport, unless the connection had failed before.
+    #[cold]
     fn keep_error(&mut self, error: io::Error, connection: &Connection) {
         if self.error.is_none() && connection.failure().is_none() {
             self.error = Some(Arc::new(error));
@@ -264,17 +319,14 @@ where
         cx: &mut Context<'_>,
         connection: &mut Connection,
     ) -> Poll<io::Result<()>> {
-        loop {
+        while !connection.is_flushed() {
             let mut data = connection.output();
-            if data.is_empty() {
-                if data.take_end() {
-                    self.write_side = WriteSide::Closing;
-                }
-                break;
-            }
             let size = ready!(write_some(&mut self.stream, cx, &data))?;
             data.advance(size);
             self.unflushed = true;
+        }
+        if connection.has_output() && connection.output().take_end() {
+            self.write_side = WriteSide::Closing;
         }
         if self.unflushed {
             ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx)))?;
@@ -305,7 +357,10 @@ where
                 self.keep_error(lied("read"), connection.connection());
                 self.read_ended = true;
             }
-            Ok(read) => connection.connection().received(read, now),
+            Ok(read) => {
+                connection.connection().received(read, now);
+                self.read_lately = true;
+            }
             Err(error) => {
                 self.keep_error(error, connection.connection());
                 self.read_ended = true;
@@ -354,6 +409,14 @@ where
     }
 }
 
+/// Gives back the buffer of a connection that only sends: nobody may receive from it before long.
+#[cold]
+fn release_unread(connection: &mut impl Drives) {
+    if !connection.is_event_ready() {
+        connection.connection().release_buffers();
+    }
+}
+
 /// Skips a ping or pong, and returns whether there was one. Left for whoever receives, it would keep
 /// this side from reading, and with it the other side from writing.
 fn skip_control(connection: &mut impl Drives) -> bool {
@@ -375,20 +438,30 @@ fn write_some(
     data: &sansock_core::DataToSend<'_>,
 ) -> Poll<io::Result<usize>> {
     let size = data.remaining();
-    let mut slices = [IoSlice::new(&[]); SLICES];
     let written = ready!(uninterrupted(|| {
         let stream = Pin::new(&mut *stream);
-        if data.chunk().len() == size {
-            return stream.poll_write(cx, data.chunk());
+        match data.is_contiguous() {
+            true => stream.poll_write(cx, data.chunk()),
+            false => write_stretches(stream, cx, data),
         }
-        let count = data.chunks_vectored(&mut slices);
-        stream.poll_write_vectored(cx, &slices[..count])
     }))?;
     Poll::Ready(match written {
         0 => Err(io::ErrorKind::WriteZero.into()),
         lie if lie > size => Err(lied("write")),
         written => Ok(written),
     })
+}
+
+/// Writes several stretches of bytes in one call.
+#[inline(never)]
+fn write_stretches(
+    stream: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    data: &sansock_core::DataToSend<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = data.chunks_vectored(&mut slices);
+    stream.poll_write_vectored(cx, &slices[..count])
 }
 
 /// Calls the transport again as long as signals interrupt it.

@@ -220,7 +220,7 @@ impl fmt::Display for Error {
                 "wss:// needs TLS, and this build of sansock has none; \
                  enable it with: cargo add sansock --features rustls",
             ),
-            Self::Proxy(_) => f.write_str("no tunnel through the proxy"),
+            Self::Proxy(error) => write!(f, "no tunnel through the proxy: {error}"),
             Self::Io(_) => f.write_str("input or output failed"),
         }
     }
@@ -236,7 +236,7 @@ impl StdError for Error {
             Self::Connection(error) => error.source(),
             Self::Connect(error) => error.source(),
             Self::Tls(error) => error.source(),
-            Self::Proxy(error) => Some(&**error),
+            Self::Proxy(error) => error.source(),
             Self::Io(error) => Some(&**error),
             Self::TimedOut(_)
             | Self::Closed(_)

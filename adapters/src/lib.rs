@@ -1,6 +1,6 @@
 //! WebSockets (RFC 6455) for smol, for async-std, and for every executor of your own.
 //!
-//! - `smol` and `async_std` connect and accept over the sockets of these runtimes.
+//! - `smol` and `async_std` connect, accept and [serve] over the sockets of these runtimes.
 //! - [`WebSocket`] runs over any `AsyncRead + AsyncWrite` of futures-io, with any [`Timer`]. It spawns
 //!   nothing and knows no runtime.
 //!
@@ -22,6 +22,10 @@
 //! |---|---|---|
 //! | `smol` | yes | connect and accept over async-net; `Timer` for `async_io::Timer` |
 //! | `async-std` | | `async_std`: the same over async-std's sockets |
+//! | `rustls` | | [`tls`] by rustls: ring's cryptography, the system's roots |
+//! | `aws-lc-rs` | | the cryptography of aws-lc-rs below rustls, in place of ring's |
+//! | `webpki-roots` | | the roots of Mozilla, compiled in |
+//! | `native-tls` | | [`tls`] by the library of the operating system |
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
 #![cfg_attr(docsrs, feature(doc_cfg))]

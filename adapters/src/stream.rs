@@ -119,12 +119,10 @@ macro_rules! forward {
 /// Takes a stream that ends without the farewell of TLS for one that ends: that nothing is missing at the
 /// end, a WebSocket tells by its Close frame, over TCP as over TLS.
 fn end_of_stream(read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-    match read {
-        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Poll::Ready(Ok(0))
-        }
-        other => other,
-    }
+    read.map(|read| match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
+    })
 }
 
 impl<R: Runtime> AsyncRead for Stream<R> {

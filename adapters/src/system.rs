@@ -1,6 +1,6 @@
 //! What the operating system and the thread give to connections: seeds and buffers.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use sansock_core::{BufferPool, Config, Entropy, EntropyError};
 
@@ -34,37 +34,59 @@ impl Entropy for SystemEntropy {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ThreadBuffers;
 
+/// The blocks of one thread.
+#[derive(Debug, Default)]
+struct Blocks {
+    kept: Vec<Vec<u8>>,
+    /// How many were made here, more than are kept at most.
+    made: usize,
+}
+
 impl ThreadBuffers {
     const BLOCK: usize = 64 << 10;
     const KEPT: usize = 8;
+
+    /// Uses the blocks of this thread, unless it is about to end.
+    #[inline]
+    fn with<R>(use_them: impl FnOnce(&mut Blocks) -> R) -> Option<R> {
+        let used = BLOCKS.try_with(|blocks| use_them(&mut *blocks.try_borrow_mut().ok()?).into());
+        used.ok().flatten()
+    }
 }
 
 thread_local! {
-    static KEPT: Cell<Vec<Vec<u8>>> = const { Cell::new(Vec::new()) };
+    static BLOCKS: RefCell<Blocks> = const {
+        RefCell::new(Blocks { kept: Vec::new(), made: 0 })
+    };
 }
 
 impl BufferPool for ThreadBuffers {
     fn take(&self) -> Vec<u8> {
-        let kept = KEPT.try_with(|cell| {
-            let mut blocks = cell.take();
-            let block = blocks.pop();
-            cell.set(blocks);
-            block
+        let kept = Self::with(|blocks| {
+            let kept = blocks.kept.pop();
+            blocks.made = blocks.made.saturating_add(usize::from(kept.is_none()));
+            kept
         });
-        kept.ok().flatten().unwrap_or_else(|| vec![0; Self::BLOCK])
+        kept.flatten().unwrap_or_else(|| vec![0; Self::BLOCK])
     }
 
     fn give(&self, block: Vec<u8>) {
         if block.len() != Self::BLOCK {
             return;
         }
-        // A thread that ends has no pool any more; then the block is freed.
-        let _ = KEPT.try_with(|cell| {
-            let mut blocks = cell.take();
-            if blocks.len() < Self::KEPT {
-                blocks.push(block);
+        let surplus = Self::with(|blocks| {
+            if blocks.kept.len() < Self::KEPT {
+                blocks.kept.push(block);
+                return None;
             }
-            cell.set(blocks);
+            Some(block)
         });
+        drop(surplus);
+    }
+
+    /// While this thread has made no more than it keeps, or has some left.
+    fn abounds(&self) -> bool {
+        let abound = Self::with(|blocks| blocks.made <= Self::KEPT || !blocks.kept.is_empty());
+        abound.unwrap_or(false)
     }
 }

@@ -4,6 +4,7 @@
 //! when there is something to hold, and goes back when there is nothing left, so that an idle
 //! connection holds none. Blocks are zeroed once, when they are made, never per read.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -19,6 +20,12 @@ pub trait BufferPool: fmt::Debug + Send + Sync {
 
     /// Takes back a block. It may have another length than the one taken.
     fn give(&self, block: Vec<u8>);
+
+    /// Whether there are blocks enough that a connection which has just received, and may go on to, keeps
+    /// its own. By default it gives it back.
+    fn abounds(&self) -> bool {
+        false
+    }
 }
 
 /// The default pool: every block is allocated and freed.
@@ -37,12 +44,14 @@ impl BufferPool for Unpooled {
     fn give(&self, _block: Vec<u8>) {}
 }
 
-/// Bytes in a leased block: consumed at the front, added at the end.
+/// Bytes in a leased block: consumed at the front, added at the end. `start <= end <= block.len()` always.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     block: Vec<u8>,
     start: usize,
     end: usize,
+    /// Whether the block is one of the pool's.
+    leased: bool,
 }
 
 impl Buffer {
@@ -51,19 +60,30 @@ impl Buffer {
         block: Vec::new(),
         start: 0,
         end: 0,
+        leased: false,
     };
 
     /// Below this, what is left over is copied into a fresh block instead of being added to.
     const SMALL: usize = 256;
 
+    /// Bytes of a block of its own, for what is sent a little at a time. Only what is longer is worth a
+    /// block of the pool.
+    const OWN: usize = 2048;
+
     #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.end.saturating_sub(self.start)
+    pub(crate) const fn len(&self) -> usize {
+        self.end.wrapping_sub(self.start)
     }
 
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// Whether the block is one of the pool's.
+    #[inline]
+    pub(crate) const fn is_leased(&self) -> bool {
+        self.leased
     }
 
     #[inline]
@@ -76,61 +96,79 @@ impl Buffer {
         self.block.get_mut(self.start..self.end).unwrap_or_default()
     }
 
+    /// Returns the first `count` bytes; none where there are fewer.
+    #[inline]
+    pub(crate) fn front(&self, count: usize) -> &[u8] {
+        let end = self.start.wrapping_add(count);
+        self.block.get(self.start..end).unwrap_or_default()
+    }
+
     /// Drops `count` bytes from the front.
     #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
-        self.start = self.start.saturating_add(count).min(self.end);
-        if self.is_empty() {
+        self.start = self.start.wrapping_add(count.min(self.len()));
+        if self.start == self.end {
             self.clear();
         }
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 
     /// Returns room for more bytes, at least one, and as much as the block has.
-    pub(crate) fn room(&mut self, pool: &dyn BufferPool) -> &mut [u8] {
+    #[inline]
+    pub(crate) fn room(&mut self, pool: &Arc<dyn BufferPool>) -> &mut [u8] {
         if self.block.len() == self.end {
-            self.make_room(pool);
+            self.make_room(&**pool);
         }
         self.block.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Says that `count` bytes of the room were filled.
+    /// Says that `count` bytes of the room were filled. Returns how many that are: no more than there was.
     #[inline]
-    pub(crate) fn commit(&mut self, count: usize) {
-        self.end = self.end.saturating_add(count).min(self.block.len());
+    pub(crate) fn commit(&mut self, count: usize) -> usize {
+        let count = count.min(self.block.len().saturating_sub(self.end));
+        self.end = self.end.saturating_add(count);
+        count
     }
 
     /// Adds `count` bytes at the end and returns them, to be overwritten.
     #[inline]
-    pub(crate) fn extend(&mut self, count: usize, pool: &dyn BufferPool) -> &mut [u8] {
-        let end = self.end.saturating_add(count);
-        if end > self.block.len() {
-            self.grow(count, pool);
+    pub(crate) fn extend(&mut self, count: usize, pool: &Arc<dyn BufferPool>) -> &mut [u8] {
+        if count > self.block.len().wrapping_sub(self.end) {
+            self.grow(count, &**pool);
         }
         let start = self.end;
-        self.commit(count);
-        self.block.get_mut(start..self.end).unwrap_or_default()
+        let end = start.wrapping_add(count);
+        self.end = end;
+        self.block.get_mut(start..end).unwrap_or_default()
     }
 
-    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8], pool: &dyn BufferPool) {
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8], pool: &Arc<dyn BufferPool>) {
         self.extend(bytes.len(), pool).copy_from_slice(bytes);
     }
 
     /// Gives the block back, or, where a little is left over, exchanges it for one of that size.
-    pub(crate) fn release(&mut self, pool: &dyn BufferPool) {
+    pub(crate) fn release(&mut self, pool: &Arc<dyn BufferPool>) {
         let held = self.len();
         if held > self.block.len() >> 2 || self.block.is_empty() {
             return;
         }
         let left: Vec<u8> = self.filled().into();
-        let old = core::mem::replace(&mut self.block, left);
+        self.exchange(left, false, &**pool);
         self.start = 0;
         self.end = held;
-        Self::give(old, pool);
+    }
+
+    /// Replaces the block, and gives the old one back if it is the pool's.
+    fn exchange(&mut self, block: Vec<u8>, leased: bool, pool: &dyn BufferPool) {
+        let old = core::mem::replace(&mut self.block, block);
+        if core::mem::replace(&mut self.leased, leased) {
+            pool.give(old);
+        }
     }
 
     /// Makes room at the end: by moving what is held to the front, by a fresh block, or by growing.
@@ -151,10 +189,17 @@ impl Buffer {
         if self.start >= self.len() {
             self.compact();
         }
-        if self.start == 0 && self.end < Self::SMALL {
+        let needed = self.end.saturating_add(count);
+        if needed <= self.block.len() {
+            return;
+        }
+        if needed <= Self::OWN {
+            self.block.resize(Self::OWN, 0);
+            return;
+        }
+        if !self.is_leased() {
             self.lease(pool);
         }
-        let needed = self.end.saturating_add(count);
         if needed > self.block.len() {
             let doubled = self.block.len().saturating_mul(2);
             self.block.resize(needed.max(doubled), 0);
@@ -177,14 +222,6 @@ impl Buffer {
         if let Some(front) = fresh.get_mut(..self.end) {
             front.copy_from_slice(self.block.get(..self.end).unwrap_or_default());
         }
-        let old = core::mem::replace(&mut self.block, fresh);
-        Self::give(old, pool);
-    }
-
-    /// Gives a block back, unless it is one that held what was left over.
-    fn give(block: Vec<u8>, pool: &dyn BufferPool) {
-        if block.len() >= Self::SMALL {
-            pool.give(block);
-        }
+        self.exchange(fresh, true, pool);
     }
 }

@@ -560,5 +560,7 @@ fn a_proxy_that_says_nothing_is_waited_for() {
         panic!("{error:?}");
     };
     assert_eq!(cause.status(), Some(StatusCode::FORBIDDEN));
+    let text = "no tunnel through the proxy: proxy answered 403 Forbidden";
+    assert_eq!(error.to_string(), text);
     assert!(!error.is_transient());
 }

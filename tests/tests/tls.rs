@@ -142,6 +142,16 @@ fn what_is_no_pem_is_told() {
 }
 
 #[test]
+fn a_stream_is_the_same_for_every_executor() {
+    fn assert_send_sync<T: Send + Sync + Unpin>() {}
+
+    assert_send_sync::<sansock::smol::Stream>();
+    assert_send_sync::<sansock::async_std::Stream>();
+    assert_send_sync::<ClientTls>();
+    assert_send_sync::<ServerTls>();
+}
+
+#[test]
 fn neither_key_nor_certificate_is_shown() {
     let certificate = Authority::new("known").issue("localhost");
     let tls = ClientTls::new().identity_pem(&*certificate.chain, &*certificate.key);
@@ -478,14 +488,19 @@ macro_rules! over_loopback {
             }
 
             #[test]
-            fn own_roots_take_the_place_of_others() {
-                // No system knows this authority.
-                let certificate = Authority::new("known").issue("localhost");
+            fn an_authority_that_nobody_knows_is_not_trusted() {
+                let certificate = Authority::new("stranger").issue("localhost");
                 for (client, server) in backends() {
-                    let tls = ClientTls::with_backend(client);
                     let server = certificate.server(server);
+                    let tls = ClientTls::with_backend(client);
                     let (client, _) = both(&server, |connect| connect.tls(tls));
+                    // A system without roots has no TLS at all.
                     assert!(client.unwrap_err().is_tls());
+                    let (client, _) = both(&server, |connect| connect);
+                    assert!(client.unwrap_err().is_tls());
+                    let tls = ClientTls::new().webpki_roots();
+                    let (client, _) = both(&server, |connect| connect.tls(tls));
+                    assert!(tls_error(&client.unwrap_err()).is_certificate());
                 }
             }
 

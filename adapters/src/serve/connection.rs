@@ -3,8 +3,8 @@
 //! All of it is one future. An order to end reaches it wherever it waits, and whatever the handler does
 //! it ends here, with a Close frame and a place less in the registry.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 use super::control::{Handle, Order, ServerTimer, Waiting};
 use super::listener::{Accepted, Boxed, Peer};
 use super::opening::{Chosen, Decision, Opening, Verdict};
-use super::outcome::{Ending, Incident};
+use super::outcome::{Ending, HandlerError, Incident};
 use super::registry::{Refused, Registration, Registry};
 use super::socket::{Returned, Seat, Socket};
 use crate::ServerOptions;
@@ -69,7 +69,8 @@ struct Opened<S, T> {
 impl<S, T> Shared<S, T> {
     pub(super) fn tell(&self, incident: &Incident<'_>) {
         if let Some(on_incident) = &self.on_incident {
-            on_incident(incident);
+            // Who cannot even write a log must not take the server down.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_incident(incident)));
         }
     }
 }
@@ -79,26 +80,31 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: Timer + Send + 'static,
 {
-    /// Serves one connection, from a transport that was accepted.
+    /// Serves one connection, from a transport that was accepted. No panic passes from here to the
+    /// executor.
     pub(super) async fn serve(self: Arc<Self>, registration: Registration, accepted: Accepted<S>) {
+        let peer = *registration.handle().peer();
+        let serving = self.serve_one(registration, accepted);
+        if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+            self.tell(&Incident::Panic(&peer));
+        }
+    }
+
+    async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S>) {
         // On the heap, as it is soon over, while the connection may last for days.
         match Box::pin(self.open_in_time(&registration, accepted)).await {
             Ok(opened) => {
                 registration.opened();
                 self.handle(&registration, opened).await;
-                registration.closed();
             }
-            Err(NotOpened::Answered(status)) => self.registry.rejected(status),
-            Err(NotOpened::Failed(error)) => self.failed(registration.handle().peer(), &error),
+            Err(NotOpened::Answered(status)) => registration.rejected(status),
+            Err(NotOpened::Failed(error)) => {
+                if let Some(status) = answered(&error) {
+                    registration.rejected(status);
+                }
+                self.tell(&Incident::Handshake(registration.handle().peer(), &error));
+            }
         }
-    }
-
-    fn failed(&self, peer: &Peer, error: &Error) {
-        match answered(error) {
-            Some(status) => self.registry.rejected(status),
-            None => self.registry.handshake_failed(),
-        }
-        self.tell(&Incident::Handshake(peer, error));
     }
 
     async fn open_in_time(
@@ -192,7 +198,8 @@ where
         let handle = registration.handle();
         let (socket, seat) = Socket::lend(opened.socket, handle.clone(), opened.request);
         let serving = async {
-            let code = self.run(handle.peer(), socket, opened.chosen).await;
+            let ending = run(self.handling(socket, opened.chosen)).await;
+            let code = self.judge(handle.peer(), &seat, ending.as_ref());
             close(handle, &seat, code).await;
             false
         };
@@ -206,29 +213,39 @@ where
         }
     }
 
-    /// Runs the handler. Returns the code to close with.
-    async fn run(
-        &self,
-        peer: &Peer,
-        socket: Socket<S, T>,
-        chosen: Option<Chosen<S, T>>,
-    ) -> CloseCode {
-        let handling = async {
-            match chosen {
-                Some(handler) => handler(socket).await,
-                None => (self.handler)(socket).await,
+    async fn handling(&self, socket: Socket<S, T>, chosen: Option<Chosen<S, T>>) -> Ending {
+        match chosen {
+            Some(handler) => handler(socket).await,
+            None => (self.handler)(socket).await,
+        }
+    }
+
+    /// Returns the code to close with, for how a handler has ended. That its connection is over is no
+    /// failure of a handler.
+    fn judge(&self, peer: &Peer, seat: &Seat<S, T>, ending: Option<&Ending>) -> CloseCode {
+        let incident = match ending {
+            Some(Ok(())) => return CloseCode::NORMAL,
+            Some(Err(error)) if tells_the_end(error) && seat.is_over() => {
+                return CloseCode::NORMAL;
             }
-        };
-        let ending = AssertUnwindSafe(handling).catch_unwind().await;
-        let incident = match &ending {
-            Ok(Ok(())) => return CloseCode::NORMAL,
-            Ok(Err(error)) => Incident::Handler(peer, error),
-            Err(_) => Incident::Panic(peer),
+            Some(Err(error)) => Incident::Handler(peer, error),
+            None => Incident::Panic(peer),
         };
         self.registry.handler_failed();
         self.tell(&incident);
         CloseCode::INTERNAL_ERROR
     }
+}
+
+/// Runs a handler; nothing comes of one that panics.
+async fn run(handling: impl Future<Output = Ending>) -> Option<Ending> {
+    AssertUnwindSafe(handling).catch_unwind().await.ok()
+}
+
+/// Whether an error says no more than that a connection is over.
+fn tells_the_end(error: &HandlerError) -> bool {
+    let error = error.downcast_ref::<Error>();
+    error.is_some_and(Error::is_closed)
 }
 
 /// Closes a connection whose handler has ended.

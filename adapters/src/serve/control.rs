@@ -163,9 +163,14 @@ impl Handle {
                 return Push::Lags;
             }
         }
+        let called = !inbox.messages.is_empty();
         inbox.backlog = inbox.backlog.saturating_add(size);
         inbox.messages.push_back(message.clone());
-        self.call(inbox);
+        // For those that wait already, the owner was woken, or waits for room.
+        match called {
+            true => drop(inbox),
+            false => self.call(inbox),
+        }
         match lags {
             true => Push::Lags,
             false => Push::Queued,

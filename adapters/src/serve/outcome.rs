@@ -43,7 +43,7 @@ pub enum Incident<'a> {
     Accept(&'a io::Error),
     /// A handshake came to nothing, or a request was refused.
     Handshake(&'a Peer, &'a Error),
-    /// A handler returned an error; its connection is closed with 1011.
+    /// A handler returned an error, other than that its connection is over; it is closed with 1011.
     Handler(&'a Peer, &'a HandlerError),
     /// A handler, or what looks at requests, panicked; its connection is closed with 1011, its request
     /// answered with 500.

@@ -35,7 +35,8 @@ pub struct Snapshot {
     /// Connections closed so far, by the code of the Close frame that came first, whoever sent it; 1006
     /// where there was none, or the connection was aborted.
     pub closed: BTreeMap<u16, u64>,
-    /// Handlers that returned an error or panicked.
+    /// Handlers that returned an error or panicked. To return the error that says that the connection is
+    /// over is no failure.
     pub handler_failures: u64,
     /// Attempts to accept that failed, for want of descriptors for example.
     pub accept_errors: u64,
@@ -109,6 +110,7 @@ impl Registry {
         Registration {
             registry: self.clone(),
             handle,
+            stage: Stage::Handshake,
         }
     }
 
@@ -192,15 +194,6 @@ impl Registry {
         self.state().counts.handler_failures += 1;
     }
 
-    pub(super) fn rejected(&self, status: StatusCode) {
-        let mut state = self.state();
-        *state.counts.rejected.entry(status.number()).or_default() += 1;
-    }
-
-    pub(super) fn handshake_failed(&self) {
-        self.state().counts.failed += 1;
-    }
-
     pub(super) fn open(&self) -> Vec<Handle> {
         self.state().open.iter().cloned().collect()
     }
@@ -243,10 +236,20 @@ impl WakeAll for MutexGuard<'_, State> {
     }
 }
 
-/// The place of one connection in the registry; dropped when the connection is over.
+/// The place of one connection in the registry. Dropped when the connection is over, however that came,
+/// it counts what has become of it.
 pub(super) struct Registration {
     registry: Arc<Registry>,
     handle: Handle,
+    stage: Stage,
+}
+
+/// How far a connection came.
+enum Stage {
+    Handshake,
+    /// The request was answered with another status than 101.
+    Rejected(StatusCode),
+    Opened,
 }
 
 impl Registration {
@@ -254,7 +257,7 @@ impl Registration {
         &self.handle
     }
 
-    /// Counts the connection as open, if there may be one more.
+    /// Gives the connection a place among the open ones, if there may be one more.
     pub(super) fn open(&self) -> Result<(), Refused> {
         let mut state = self.registry.state();
         if state.phase != Phase::Serving {
@@ -268,22 +271,28 @@ impl Registration {
         Ok(())
     }
 
-    /// Counts the connection as one that was opened.
-    pub(super) fn opened(&self) {
+    /// The connection is open.
+    pub(super) fn opened(&mut self) {
+        self.stage = Stage::Opened;
         self.registry.state().counts.opened += 1;
     }
 
-    /// Counts the connection as closed.
-    pub(super) fn closed(&self) {
-        let code = self.handle.code().unwrap_or(CloseCode::ABNORMAL_CLOSURE);
-        let mut state = self.registry.state();
-        *state.counts.closed.entry(code.number()).or_default() += 1;
+    /// The request was answered with another status than 101.
+    pub(super) const fn rejected(&mut self, status: StatusCode) {
+        self.stage = Stage::Rejected(status);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        let code = self.handle.code().unwrap_or(CloseCode::ABNORMAL_CLOSURE);
         let mut state = self.registry.state();
+        let counts = &mut state.counts;
+        match self.stage {
+            Stage::Handshake => counts.failed += 1,
+            Stage::Rejected(status) => *counts.rejected.entry(status.number()).or_default() += 1,
+            Stage::Opened => *counts.closed.entry(code.number()).or_default() += 1,
+        }
         state.open.remove(&self.handle);
         self.registry.shaken_hands(state, &self.handle);
     }

@@ -11,7 +11,7 @@ use super::control::{Handle, Lagging};
 /// Connections that hear the same messages. A clone is the same room.
 ///
 /// A connection may be in any number of rooms, and rooms may outlive servers. Who has closed is
-/// forgotten at the next broadcast.
+/// forgotten in time: nobody has to leave.
 ///
 /// ```no_run
 /// use sansock::Prepared;
@@ -23,7 +23,6 @@ use super::control::{Handle, Lagging};
 ///     while let Some(message) = ws.recv().await? {
 ///         let _ = room.broadcast(&Prepared::new(message), Lagging::Disconnect);
 ///     }
-///     room.leave(ws.handle());
 ///     Ok(())
 /// }
 ///
@@ -35,7 +34,21 @@ use super::control::{Handle, Lagging};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Room {
-    members: Arc<Mutex<HashSet<Handle>>>,
+    members: Arc<Mutex<Members>>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    handles: HashSet<Handle>,
+    /// How many there may be before closed ones are looked for: twice as many as were left last time.
+    enough: usize,
+}
+
+impl Members {
+    fn forget_closed(&mut self) {
+        self.handles.retain(Handle::is_open);
+        self.enough = self.handles.len().saturating_mul(2).max(16);
+    }
 }
 
 impl Room {
@@ -47,38 +60,42 @@ impl Room {
 
     /// Adds a connection. Returns whether it was not there yet.
     pub fn join(&self, connection: &Handle) -> bool {
-        self.members().insert(connection.clone())
+        let mut members = self.members();
+        if members.handles.len() >= members.enough {
+            members.forget_closed();
+        }
+        members.handles.insert(connection.clone())
     }
 
     /// Removes a connection. Returns whether it was there.
     pub fn leave(&self, connection: &Handle) -> bool {
-        self.members().remove(connection)
+        self.members().handles.remove(connection)
     }
 
     /// Returns how many connections there are, closed ones included that were not yet forgotten.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.members().len()
+        self.members().handles.len()
     }
 
     /// Whether nobody is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members().is_empty()
+        self.members().handles.is_empty()
     }
 
     /// Sends a message to everybody in the room, without waiting; see
     /// [`broadcast`](super::broadcast()).
     pub fn broadcast(&self, message: &Prepared, lagging: Lagging) -> Broadcast {
-        let members: Vec<Handle> = self.members().iter().cloned().collect();
+        let members: Vec<Handle> = self.members().handles.iter().cloned().collect();
         let result = broadcast(&members, message, lagging);
         if result.closed > 0 {
-            self.members().retain(Handle::is_open);
+            self.members().forget_closed();
         }
         result
     }
 
-    fn members(&self) -> MutexGuard<'_, HashSet<Handle>> {
+    fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::Request;
@@ -54,7 +54,20 @@ impl<S, T> Seat<S, T> {
         drop(old);
     }
 
-    fn returned(&self) -> std::sync::MutexGuard<'_, Option<Returned<S, T>>> {
+    /// Whether the connection is over, as far as can be told here.
+    pub(super) fn is_over(&self) -> bool
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        T: Timer,
+    {
+        match &*self.returned() {
+            Some(Returned::Whole(socket)) => socket.closed().is_some(),
+            Some(Returned::Half(sender)) => sender.closed().is_some(),
+            None => false,
+        }
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Option<Returned<S, T>>> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,6 +26,11 @@ where
     /// # Cancel safety
     /// A message is given out or kept: dropping the future loses nothing.
     pub async fn recv(&mut self) -> Result<Option<Message>> {
+        if self.is_at_hand(Delivery::Messages) {
+            if let Ok(Some(message)) = self.connection.next_message() {
+                return Ok(Some(message.into_owned()));
+            }
+        }
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
@@ -38,17 +43,16 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if !poll_fn(|cx| self.poll_ready(cx, Delivery::Messages)).await? {
+        if !self.is_at_hand(Delivery::Messages)
+            && !poll_fn(|cx| self.poll_next(cx, Delivery::Messages)).await?
+        {
             return Ok(None);
         }
         if self.has_early() {
             return Ok(self.lend_early().map(MessageRef::from));
         }
-        match self.connection.next_event() {
-            Some(Event::Message(message)) => Ok(Some(message)),
-            Some(Event::Failed(failure)) => Err(Error::of_failure(&failure, None)),
-            _ => Ok(None),
-        }
+        let message = self.connection.next_message();
+        message.map_err(|failure| Error::of_failure(&failure, None))
     }
 
     /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
@@ -136,7 +140,7 @@ where
             if let Some(message) = self.early.as_mut().and_then(|early| early.pop()) {
                 return Poll::Ready(Ok(Some(message)));
             }
-            if let Some(Event::Message(message)) = self.connection.next_event() {
+            if let Ok(Some(message)) = self.connection.next_message() {
                 return Poll::Ready(Ok(Some(message.into_owned())));
             }
         }
@@ -144,19 +148,46 @@ where
 
     /// Drives the connection until data is ready in this delivery; `false` once it was closed. Ends of
     /// the connection are dealt with here, and never left to the caller.
+    #[inline]
     pub(crate) fn poll_ready(
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
+        match self.is_at_hand(delivery) {
+            true => Poll::Ready(Ok(true)),
+            false => self.poll_next(cx, delivery),
+        }
+    }
+
+    /// Whether data has arrived in this delivery, and nothing must be done before it is given out.
+    #[inline(always)]
+    fn is_at_hand(&mut self, delivery: Delivery) -> bool {
+        self.early.is_none()
+            && self.connection.delivery() == delivery
+            && self.connection.is_event_ready()
+            && self.connection.is_data_ready()
+    }
+
+    /// Drives the connection where nothing is at hand.
+    fn poll_next(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Result<bool>> {
         if self.has_early() {
             return Poll::Ready(Ok(true));
+        }
+        if self.early.is_some() {
+            self.early = None;
         }
         if !self.connection.set_delivery(delivery) {
             return Poll::Ready(Err(Error::InMessage));
         }
         if let Some(driver) = &mut self.driver {
             let connection = &mut self.connection;
+            if !connection.is_event_ready() {
+                ready!(driver.poll_unready(cx, connection));
+                if connection.is_data_ready() {
+                    return Poll::Ready(Ok(true));
+                }
+            }
             if ready!(driver.poll_skipping(cx, connection, Connection::is_data_ready)) {
                 return Poll::Ready(Ok(true));
             }
@@ -199,6 +230,7 @@ where
         !kept && self.connection.next_event().is_some()
     }
 
+    #[inline]
     fn has_early(&self) -> bool {
         let early = self.early.as_ref();
         early.is_some_and(|early| !early.messages.is_empty())

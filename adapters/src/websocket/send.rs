@@ -27,8 +27,14 @@ where
     /// Dropped before the message is queued, it is not sent. Dropped later, it is sent whole by
     /// whatever uses the WebSocket next.
     pub async fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
-        self.feed(message).await?;
-        self.flush().await
+        if !self.has_capacity() {
+            poll_fn(|cx| self.poll_capacity(cx)).await?;
+        }
+        self.queue(|connection| connection.send(message))?;
+        match poll_fn(|cx| self.poll_written(cx)).await {
+            true => Ok(()),
+            false => self.written(),
+        }
     }
 
     /// Sends a message, and chooses whether it is compressed where compression was agreed on: images and
@@ -44,7 +50,7 @@ where
         message: impl Into<Outgoing<'a>>,
         compression: Compression,
     ) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.capacity().await?;
         self.queue(|connection| connection.send_with(message, compression))?;
         self.flush().await
     }
@@ -59,7 +65,9 @@ where
     /// # Cancel safety
     /// The message is queued whole or not at all.
     pub async fn feed<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        if !self.has_capacity() {
+            poll_fn(|cx| self.poll_capacity(cx)).await?;
+        }
         self.queue(|connection| connection.send(message))
     }
 
@@ -71,7 +79,10 @@ where
     /// # Cancel safety
     /// What was written is not written again.
     pub async fn flush(&mut self) -> Result<()> {
-        poll_fn(|cx| self.poll_flush(cx)).await
+        match poll_fn(|cx| self.poll_written(cx)).await {
+            true => Ok(()),
+            false => self.written(),
+        }
     }
 
     /// Sends a message that was prepared for many connections.
@@ -82,7 +93,7 @@ where
     /// # Cancel safety
     /// As [`send`](Self::send).
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.capacity().await?;
         self.queue(|connection| connection.send_prepared(prepared))?;
         self.flush().await
     }
@@ -104,7 +115,7 @@ where
         text: impl Into<TextPayload<'a>>,
         fin: Fin,
     ) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.capacity().await?;
         self.queue(|connection| connection.send_text(text, fin))
     }
 
@@ -120,7 +131,7 @@ where
         text: impl Into<Payload<'a>>,
         fin: Fin,
     ) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.capacity().await?;
         self.queue(|connection| connection.send_text_part(text, fin))
     }
 
@@ -136,7 +147,7 @@ where
         payload: impl Into<Payload<'a>>,
         fin: Fin,
     ) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.capacity().await?;
         self.queue(|connection| connection.send_binary(payload, fin))
     }
 
@@ -152,11 +163,25 @@ where
         payload: impl Into<Payload<'a>>,
         fin: Fin,
     ) -> Result<()> {
-        poll_fn(|cx| self.poll_capacity(cx)).await?;
+        self.capacity().await?;
         self.queue(|connection| connection.send_continuation(payload, fin))
     }
 
     /// Waits until the queue has room for a message.
+    #[inline]
+    pub(super) async fn capacity(&mut self) -> Result<()> {
+        match self.has_capacity() {
+            true => Ok(()),
+            false => poll_fn(|cx| self.poll_capacity(cx)).await,
+        }
+    }
+
+    /// Whether a message can be queued at once, and nothing is known to keep it from being sent.
+    #[inline]
+    fn has_capacity(&self) -> bool {
+        self.connection.has_capacity() && self.can_write()
+    }
+
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(driver) = &mut self.driver else {
             return Poll::Ready(Err(self.ended_error()));
@@ -166,18 +191,40 @@ where
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Some(driver) = &mut self.driver else {
-            // Another half may have written what there was, and closed.
-            self.outcome()?;
-            let flushed = self.connection.is_flushed();
-            return Poll::Ready(if flushed {
-                Ok(())
-            } else {
-                Err(self.ended_error())
-            });
-        };
-        ready!(driver.poll_flush(cx, &mut self.connection));
-        Poll::Ready(self.write_outcome())
+        match ready!(self.poll_written(cx)) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Ready(self.written()),
+        }
+    }
+
+    /// Writes what is queued. Returns whether nothing has kept from it; else [`written`](Self::written) tells.
+    #[inline]
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(driver) = &mut self.driver {
+            ready!(driver.poll_flush(cx, &mut self.connection));
+        }
+        Poll::Ready(self.can_write())
+    }
+
+    /// Whether there is a transport, and neither it nor the connection has failed.
+    #[inline]
+    fn can_write(&self) -> bool {
+        let driver = self.driver.as_ref();
+        self.connection.failure().is_none() && driver.is_some_and(|driver| !driver.write_failed())
+    }
+
+    /// Says how writing has ended, after everything was offered to the transport.
+    #[cold]
+    fn written(&self) -> Result<()> {
+        if self.driver.is_some() {
+            return self.write_outcome();
+        }
+        // Another half may have written what there was, and closed.
+        self.outcome()?;
+        match self.connection.is_flushed() {
+            true => Ok(()),
+            false => Err(self.ended_error()),
+        }
     }
 
     /// Whether nothing waits to be written or flushed, or never will be.
@@ -187,6 +234,7 @@ where
     }
 
     /// Runs a command. Where the connection is over, says what ended it.
+    #[inline]
     pub(crate) fn queue(
         &mut self,
         command: impl FnOnce(&mut Connection) -> Result<(), SendError>,

@@ -1,7 +1,5 @@
 //! One message in fragments.
 
-use std::future::poll_fn;
-
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Fin, Kind, Payload};
 
@@ -43,7 +41,7 @@ where
     /// Sends a fragment. Text may be cut inside a character.
     ///
     /// # Errors
-    /// As [`WebSocket::send`], and [`Error::Misuse`] where the text would not be UTF-8.
+    /// As [`WebSocket::send`], and [`Error::Misuse`](crate::Error::Misuse) where the text would not be UTF-8.
     ///
     /// # Cancel safety
     /// As [`WebSocket::send`].
@@ -65,7 +63,7 @@ where
     }
 
     async fn feed(&mut self, fragment: Payload<'_>, fin: Fin) -> Result<()> {
-        poll_fn(|cx| self.socket.poll_capacity(cx)).await?;
+        self.socket.capacity().await?;
         let next = self.next;
         self.socket.queue(|connection| match next {
             Fragment::First(Kind::Binary) => connection.send_binary(fragment, fin),

@@ -28,7 +28,7 @@ impl Incoming {
         opcode: OpCode,
         link: &mut Link,
     ) -> Result<Step, ProtocolError> {
-        let piece = self.buffer.filled().get(..part.size).unwrap_or_default();
+        let piece = self.buffer.front(part.size);
         let settings = link.config.settings();
         let decoder = Decoder {
             kind: open.kind,

@@ -66,11 +66,10 @@ impl Incoming {
     #[inline]
     pub(super) fn take_event<'a>(&'a mut self, link: &mut Link) -> Option<Event<'a>> {
         Some(match self.ready.take()? {
-            Ready::Message {
-                kind: Kind::Text,
-                place: Place::Read(size),
-            } => self.lend_text(size, link),
-            Ready::Message { place, .. } => Event::Message(self.lend_message(place)),
+            Ready::Message { kind, place } => match self.lend_message(kind, place, link) {
+                Ok(message) => Event::Message(message),
+                Err(failure) => Event::Failed(failure),
+            },
             Ready::Frame { opcode, fin, place } => Event::Frame(FrameRef {
                 opcode,
                 fin,
@@ -98,34 +97,62 @@ impl Incoming {
     }
 
     #[inline]
-    fn lend_text(&mut self, size: usize, link: &mut Link) -> Event<'_> {
-        self.lent = size;
-        match utf8::check(self.buffer.filled().get(..size).unwrap_or_default()) {
-            Ok(text) => Event::Message(MessageRef::Text(LentText::read(text))),
+    fn lend(&mut self, size: usize) -> &[u8] {
+        self.lent = Some(Place::Read(size));
+        self.buffer.front(size)
+    }
+
+    /// Gives out the message that is ready, and leaves every other event.
+    #[inline]
+    pub(super) fn take_message<'a>(
+        &'a mut self,
+        link: &mut Link,
+    ) -> Result<Option<MessageRef<'a>>, Failure> {
+        let Some(Ready::Message { kind, place }) = self.ready else {
+            return Ok(None);
+        };
+        self.ready = None;
+        self.lend_message(kind, place, link).map(Some)
+    }
+
+    #[inline]
+    fn lend_message<'a>(
+        &'a mut self,
+        kind: Kind,
+        place: Place,
+        link: &mut Link,
+    ) -> Result<MessageRef<'a>, Failure> {
+        match (place, kind) {
+            (Place::Read(size), Kind::Binary) => {
+                Ok(MessageRef::Binary(LentBytes::read(self.lend(size))))
+            }
+            (Place::Read(size), Kind::Text) => self.lend_text(size, link),
+            (Place::Assembly, _) => Ok(self.lend_assembled()),
+        }
+    }
+
+    fn lend_text<'a>(
+        &'a mut self,
+        size: usize,
+        link: &mut Link,
+    ) -> Result<MessageRef<'a>, Failure> {
+        self.lent = Some(Place::Read(size));
+        match utf8::check(self.buffer.front(size)) {
+            Ok(text) => Ok(MessageRef::Text(LentText::read(text))),
             Err(InvalidUtf8) => {
                 self.told = true;
                 let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
                 link.fail(failure.clone());
-                Event::Failed(failure)
+                Err(failure)
             }
         }
     }
 
-    #[inline]
-    fn lend(&mut self, size: usize) -> &[u8] {
-        self.lent = size;
-        self.buffer.filled().get(..size).unwrap_or_default()
-    }
-
-    #[inline]
-    fn lend_message(&mut self, place: Place) -> MessageRef<'_> {
-        match place {
-            Place::Read(size) => MessageRef::Binary(LentBytes::read(self.lend(size))),
-            Place::Assembly => match self.lend_assembly() {
-                Some(Assembly::Text(text)) => MessageRef::Text(LentText::assembled(text)),
-                Some(Assembly::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
-                None => MessageRef::Binary(LentBytes::read(&[])),
-            },
+    fn lend_assembled(&mut self) -> MessageRef<'_> {
+        match self.lend_assembly() {
+            Some(Assembly::Text(text)) => MessageRef::Text(LentText::assembled(text)),
+            Some(Assembly::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
+            None => MessageRef::Binary(LentBytes::read(&[])),
         }
     }
 
@@ -151,7 +178,7 @@ impl Incoming {
     }
 
     fn lend_assembly(&mut self) -> Option<&mut Assembly> {
-        self.assembly_lent = true;
+        self.lent = Some(Place::Assembly);
         self.assembly.as_deref_mut()
     }
 }

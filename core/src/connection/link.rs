@@ -83,6 +83,12 @@ impl Link {
         self.config.settings()
     }
 
+    /// Whether frames are read, and no extension has a say in them.
+    #[inline]
+    pub(super) const fn reads_plain_frames(&self) -> bool {
+        self.codings.is_empty() && self.phase.reads_frames()
+    }
+
     /// Starts the extensions that were agreed on.
     pub(super) fn start(&mut self, agreed: &ExtensionList) -> Result<(), HandshakeError> {
         let mut codings = Codings::default();
@@ -128,7 +134,7 @@ impl Link {
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
         let key = self.masking_key();
         let header = Written::new(OpCode::Pong, true, 0, payload.len(), key);
-        let buffers = &*self.config.settings().buffers;
+        let buffers = &self.config.settings().buffers;
         self.output.push_pong(header, payload, buffers);
     }
 
@@ -189,7 +195,7 @@ impl Link {
 
     /// Queues a Close frame. What waits goes before it.
     pub(super) fn push_close(&mut self, frame: &CloseFrame) {
-        let buffers = &*self.config.settings().buffers;
+        let buffers = &self.config.settings().buffers;
         self.output.settle_pong(buffers);
         let code = frame.code.number().to_be_bytes();
         let mut body = [0; 125];
@@ -208,7 +214,7 @@ impl Link {
 
     /// Queues the end of the stream.
     fn push_end(&mut self) {
-        let buffers = &*self.config.settings().buffers;
+        let buffers = &self.config.settings().buffers;
         self.output.push_end(buffers);
     }
 
@@ -218,7 +224,7 @@ impl Link {
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
         let key = self.masking_key();
         let header = Written::new(opcode, fin, reserved, payload.len(), key);
-        let buffers = &*self.config.settings().buffers;
+        let buffers = &self.config.settings().buffers;
         self.output.push_frame(header, payload, buffers);
     }
 
@@ -237,6 +243,7 @@ impl Link {
     }
 
     /// Takes note of the time. It never goes back.
+    #[inline]
     pub(super) fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
@@ -344,7 +351,7 @@ impl Link {
             self.phase.failed(Failure::TimedOut(deadline), None);
         }
         self.phase.ended();
-        let buffers = &*self.config.settings().buffers;
+        let buffers = &self.config.settings().buffers;
         self.output.discard(buffers);
         self.deadlines = Deadlines::default();
     }

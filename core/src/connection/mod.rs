@@ -23,9 +23,9 @@ use crate::entropy::Generator;
 use crate::error::{ConnectionError, Failure, SendError};
 use crate::event::Event;
 use crate::extension::Extension;
-use crate::frame::{CloseCode, CloseFrame, Fin, Payload, Side, TextPayload};
+use crate::frame::{CloseCode, CloseFrame, Fin, Kind, Payload, Side, TextPayload};
 use crate::handshake::{ExtensionList, HandshakeError, HeadLimits, Negotiated};
-use crate::message::Outgoing;
+use crate::message::{MessageRef, Outgoing};
 use crate::prepared::Prepared;
 use crate::time::Instant;
 
@@ -136,13 +136,15 @@ impl Connection {
     /// Returns room to read into: initialised bytes of any content, at least one.
     ///
     /// Say with [`received`](Self::received) how many of them were filled.
+    #[inline]
     pub fn read_buffer(&mut self) -> &mut [u8] {
-        let buffers = &*self.link.config.settings().buffers;
+        let buffers = &self.link.config.settings().buffers;
         self.incoming.room(buffers)
     }
 
     /// Takes `count` bytes that were read into [`read_buffer`](Self::read_buffer); more than it had
     /// count as all of it.
+    #[inline]
     pub fn received(&mut self, count: usize, now: Instant) {
         self.link.note_pings();
         self.link.set_now(now);
@@ -180,6 +182,16 @@ impl Connection {
         self.incoming.take_event(&mut self.link)
     }
 
+    /// Returns the message that is ready, `None` where there is none. As [`next_event`](Self::next_event), for
+    /// who waits for nothing else: other events stay where they are.
+    ///
+    /// # Errors
+    /// [`Failure`] of the connection where the message is text that is not UTF-8.
+    #[inline]
+    pub fn next_message(&mut self) -> Result<Option<MessageRef<'_>>, Failure> {
+        self.incoming.take_message(&mut self.link)
+    }
+
     /// Whether the event that is ready is a message, or a part of one.
     #[must_use]
     #[inline]
@@ -207,7 +219,7 @@ impl Connection {
     /// [`is_event_ready`](Self::is_event_ready) on their own.
     #[inline]
     pub fn output(&mut self) -> DataToSend<'_> {
-        let buffers = &*self.link.config.settings().buffers;
+        let buffers = &self.link.config.settings().buffers;
         self.link.output.take(buffers)
     }
 
@@ -218,10 +230,30 @@ impl Connection {
         self.link.next_timeout(self.incoming.is_ready())
     }
 
+    /// Whether there is anything for [`output`](Self::output): bytes, or the end of the stream.
+    #[must_use]
+    #[inline]
+    pub const fn has_output(&self) -> bool {
+        self.link.output.has_any()
+    }
+
+    /// Whether a buffer is leased for what is received.
+    #[must_use]
+    #[inline]
+    pub const fn holds_read_buffer(&self) -> bool {
+        self.incoming.buffer.is_leased()
+    }
+
+    /// Whether the pool of buffers has enough of them; see [`BufferPool::abounds`](crate::BufferPool::abounds).
+    #[must_use]
+    pub fn buffers_abound(&self) -> bool {
+        self.link.config.settings().buffers.abounds()
+    }
+
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before
     /// they wait.
     pub fn release_buffers(&mut self) {
-        let buffers = &*self.link.config.settings().buffers;
+        let buffers = &self.link.config.settings().buffers;
         self.incoming.release(buffers);
         self.link.output.release(buffers);
     }
@@ -237,8 +269,8 @@ impl Connection {
     #[inline]
     pub fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), SendError> {
         match message.into() {
-            Outgoing::Text(text) => self.link.send_text(text, Fin::Last),
-            Outgoing::Binary(payload) => self.link.send_binary(payload, Fin::Last),
+            Outgoing::Text(text) => self.link.send_message(Kind::Text, text.into()),
+            Outgoing::Binary(payload) => self.link.send_message(Kind::Binary, payload),
         }
     }
 
@@ -532,7 +564,7 @@ impl Connection {
 
     /// Queues bytes of the opening handshake.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let buffers = &*self.link.config.settings().buffers;
+        let buffers = &self.link.config.settings().buffers;
         self.link.output.push(bytes, buffers);
     }
 

@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
@@ -14,6 +15,9 @@ use crate::frame::Written;
 
 /// Payloads from this length on are sent by reference.
 const BY_REFERENCE: usize = 4096;
+
+/// Prepared frames from this length on are sent by reference where nothing else waits.
+const ALONE_BY_REFERENCE: usize = 512;
 
 /// A payload by reference.
 #[derive(Debug)]
@@ -35,9 +39,10 @@ enum End {
 pub(super) struct Output {
     buffer: Buffer,
     shared: VecDeque<Shared>,
-    /// Bytes of the buffer that go after the last payload by reference.
-    tail: usize,
-    queued: usize,
+    /// Bytes of the buffer that go before the last payload by reference.
+    ahead: usize,
+    /// Bytes of the payloads by reference.
+    referred: usize,
     /// Bytes handed over since the start.
     taken: u64,
     end: End,
@@ -66,8 +71,8 @@ impl Output {
         Self {
             buffer: Buffer::EMPTY,
             shared: VecDeque::new(),
-            tail: 0,
-            queued: 0,
+            ahead: 0,
+            referred: 0,
             taken: 0,
             end: End::NotYet,
             pong: None,
@@ -79,12 +84,24 @@ impl Output {
     /// Bytes that wait, without the pong outside the queue.
     #[inline]
     pub(super) const fn queued(&self) -> usize {
-        self.queued
+        self.buffer.len().wrapping_add(self.referred)
+    }
+
+    /// Whether no byte waits in the queue.
+    #[inline]
+    const fn is_drained(&self) -> bool {
+        self.buffer.is_empty() && self.referred == 0
     }
 
     #[inline]
     pub(super) const fn is_empty(&self) -> bool {
-        self.queued == 0 && self.pong.is_none()
+        self.is_drained() && self.pong.is_none()
+    }
+
+    /// Whether a byte waits, or the end of the stream that was not told.
+    #[inline]
+    pub(super) const fn has_any(&self) -> bool {
+        !self.is_empty() || matches!(self.end, End::Queued)
     }
 
     /// Bytes handed over since the start.
@@ -94,7 +111,7 @@ impl Output {
 
     /// Where in the stream the next byte will stand that is queued.
     pub(super) const fn position(&self) -> u64 {
-        self.taken.saturating_add(self.queued as u64)
+        self.taken.saturating_add(self.queued() as u64)
     }
 
     pub(super) const fn has_reply(&self) -> bool {
@@ -106,18 +123,20 @@ impl Output {
     }
 
     /// Queues bytes as they are.
-    pub(super) fn push(&mut self, bytes: &[u8], pool: &dyn BufferPool) {
+    pub(super) fn push(&mut self, bytes: &[u8], pool: &Arc<dyn BufferPool>) {
         self.buffer.extend_from_slice(bytes, pool);
-        self.count(bytes.len());
     }
 
     /// Queues a frame.
     #[inline]
-    pub(super) fn push_frame(&mut self, header: Written, payload: &[u8], pool: &dyn BufferPool) {
-        let size = header.frame_size();
-        let slot = self.buffer.extend(size, pool);
+    pub(super) fn push_frame(
+        &mut self,
+        header: Written,
+        payload: &[u8],
+        pool: &Arc<dyn BufferPool>,
+    ) {
+        let slot = self.buffer.extend(header.frame_size(), pool);
         header.write_frame(payload, slot);
-        self.count(size);
     }
 
     /// Queues a frame that is not masked, its payload by reference if it is large.
@@ -126,21 +145,24 @@ impl Output {
         &mut self,
         header: Written,
         payload: Bytes,
-        pool: &dyn BufferPool,
+        pool: &Arc<dyn BufferPool>,
     ) {
         if payload.len() < BY_REFERENCE {
             self.push_frame(header, &payload, pool);
             return;
         }
-        let size = header.size();
-        header.write(self.buffer.extend(size, pool));
-        self.count(size);
+        header.write(self.buffer.extend(header.size(), pool));
         self.push_shared(payload);
     }
 
-    /// Queues a frame that was made before, by reference if it is large.
-    pub(super) fn push_prepared(&mut self, frame: &Bytes, pool: &dyn BufferPool) {
-        if frame.len() < BY_REFERENCE {
+    /// Queues a frame that was made before: by reference if it is large, or not small and alone.
+    pub(super) fn push_prepared(&mut self, frame: &Bytes, pool: &Arc<dyn BufferPool>) {
+        let least = if self.is_drained() {
+            ALONE_BY_REFERENCE
+        } else {
+            BY_REFERENCE
+        };
+        if frame.len() < least {
             self.push(frame, pool);
         } else {
             self.push_shared(frame.clone());
@@ -149,16 +171,22 @@ impl Output {
 
     /// Queues bytes by reference.
     fn push_shared(&mut self, bytes: Bytes) {
-        self.queued = self.queued.saturating_add(bytes.len());
+        let before = core::mem::replace(&mut self.ahead, self.buffer.len());
+        self.referred = self.referred.saturating_add(bytes.len());
         self.shared.push_back(Shared {
-            after: core::mem::take(&mut self.tail),
+            after: self.ahead.saturating_sub(before),
             payload: bytes,
         });
     }
 
     /// Queues a pong, or keeps it in place of the one that waits, so that a flood of pings from a peer
     /// that does not read takes no memory.
-    pub(super) fn push_pong(&mut self, header: Written, payload: &[u8], pool: &dyn BufferPool) {
+    pub(super) fn push_pong(
+        &mut self,
+        header: Written,
+        payload: &[u8],
+        pool: &Arc<dyn BufferPool>,
+    ) {
         self.reply = true;
         if self.pong.is_none() && self.taken >= self.pong_ends {
             self.push_frame(header, payload, pool);
@@ -178,7 +206,8 @@ impl Output {
     }
 
     /// Moves the pong that waits into the queue, for a frame that must come after it.
-    pub(super) fn settle_pong(&mut self, pool: &dyn BufferPool) {
+    #[inline(never)]
+    pub(super) fn settle_pong(&mut self, pool: &Arc<dyn BufferPool>) {
         if let Some(pong) = self.pong.take() {
             let frame = pong.frame.get(..usize::from(pong.len)).unwrap_or_default();
             self.push(frame, pool);
@@ -187,7 +216,7 @@ impl Output {
     }
 
     /// Queues the end of the stream, once. What waits goes before it.
-    pub(super) fn push_end(&mut self, pool: &dyn BufferPool) {
+    pub(super) fn push_end(&mut self, pool: &Arc<dyn BufferPool>) {
         self.settle_pong(pool);
         if self.end == End::NotYet {
             self.end = End::Queued;
@@ -200,15 +229,17 @@ impl Output {
     }
 
     /// Returns what can be sent now.
-    pub(super) fn take<'a>(&'a mut self, pool: &'a dyn BufferPool) -> DataToSend<'a> {
+    #[inline]
+    pub(super) fn take<'a>(&'a mut self, pool: &'a Arc<dyn BufferPool>) -> DataToSend<'a> {
         if self.pong.is_some() && self.taken >= self.pong_ends {
             self.settle_pong(pool);
         }
-        DataToSend { output: self }
+        DataToSend { output: self, pool }
     }
 
     /// Gives the buffer back where it is drained.
-    pub(super) fn release(&mut self, pool: &dyn BufferPool) {
+    #[inline(never)]
+    pub(super) fn release(&mut self, pool: &Arc<dyn BufferPool>) {
         self.buffer.release(pool);
         if self.shared.is_empty() {
             self.shared = VecDeque::new();
@@ -216,25 +247,22 @@ impl Output {
     }
 
     /// Forgets what is queued: there is nobody left to send it to.
-    pub(super) fn discard(&mut self, pool: &dyn BufferPool) {
+    pub(super) fn discard(&mut self, pool: &Arc<dyn BufferPool>) {
         self.buffer.clear();
         self.shared.clear();
-        self.tail = 0;
-        self.queued = 0;
+        self.ahead = 0;
+        self.referred = 0;
         self.pong = None;
         self.reply = false;
         self.release(pool);
     }
 
-    #[inline]
-    fn count(&mut self, added: usize) {
-        self.tail = self.tail.saturating_add(added);
-        self.queued = self.queued.saturating_add(added);
-    }
-
     /// The first stretch of what is queued.
     #[inline]
     fn front(&self) -> &[u8] {
+        if self.referred == 0 {
+            return self.buffer.filled();
+        }
         match self.shared.front() {
             None => self.buffer.filled(),
             Some(Shared { after: 0, payload }) => payload,
@@ -244,27 +272,37 @@ impl Output {
 
     #[inline]
     fn advance(&mut self, count: usize) {
-        let count = count.min(self.queued);
-        self.queued = self.queued.saturating_sub(count);
-        self.taken = self.taken.saturating_add(count as u64);
-        if self.queued == 0 {
+        if self.referred == 0 && count >= self.buffer.len() {
+            self.taken = self.taken.wrapping_add(self.buffer.len() as u64);
+            self.buffer.clear();
             self.reply = self.pong.is_some();
+        } else {
+            self.advance_partly(count);
         }
-        let left = self.advance_shared(count);
-        self.tail = self.tail.saturating_sub(left);
-        self.buffer.consume(left);
     }
 
-    /// Advances over payloads by reference; returns what is left to take from the tail.
-    #[inline]
+    #[inline(never)]
+    fn advance_partly(&mut self, count: usize) {
+        let count = count.min(self.queued());
+        self.taken = self.taken.saturating_add(count as u64);
+        let left = self.advance_shared(count);
+        self.buffer.consume(left);
+        if self.is_drained() {
+            self.reply = self.pong.is_some();
+        }
+    }
+
+    /// Advances over payloads by reference; returns what is left to take from behind them.
     fn advance_shared(&mut self, mut count: usize) -> usize {
         while let Some(front) = self.shared.front_mut() {
             let before = count.min(front.after);
             self.buffer.consume(before);
+            self.ahead = self.ahead.saturating_sub(before);
             front.after = front.after.saturating_sub(before);
             count = count.saturating_sub(before);
             let of_payload = count.min(front.payload.len());
             front.payload.advance(of_payload);
+            self.referred = self.referred.saturating_sub(of_payload);
             count = count.saturating_sub(of_payload);
             if front.after > 0 || !front.payload.is_empty() {
                 return 0;
@@ -282,13 +320,22 @@ impl Output {
 #[derive(Debug)]
 pub struct DataToSend<'a> {
     output: &'a mut Output,
+    pool: &'a Arc<dyn BufferPool>,
 }
 
 impl DataToSend<'_> {
     /// Whether no byte waits.
     #[must_use]
+    #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.output.queued == 0
+        self.output.is_drained()
+    }
+
+    /// Whether what waits is one stretch of bytes, which [`chunk`](Buf::chunk) returns.
+    #[must_use]
+    #[inline]
+    pub const fn is_contiguous(&self) -> bool {
+        self.output.referred == 0
     }
 
     /// Returns the stretches of bytes, in order.
@@ -300,8 +347,7 @@ impl DataToSend<'_> {
             [before, &shared.payload[..]]
         });
         let filled = self.output.buffer.filled();
-        let tail_start = filled.len().saturating_sub(self.output.tail);
-        let tail = filled.get(tail_start..).unwrap_or_default();
+        let tail = filled.get(self.output.ahead..).unwrap_or_default();
         shared
             .chain(core::iter::once(tail))
             .filter(|slice| !slice.is_empty())
@@ -311,8 +357,9 @@ impl DataToSend<'_> {
     /// byte before the end of the stream was taken.
     ///
     /// Over TCP this is a half-close; what the peer still sends can be received.
+    #[inline]
     pub fn take_end(&mut self) -> bool {
-        let ends = self.output.queued == 0 && self.output.end == End::Queued;
+        let ends = self.output.is_drained() && self.output.end == End::Queued;
         if ends {
             self.output.end = End::Told;
         }
@@ -321,17 +368,24 @@ impl DataToSend<'_> {
 }
 
 impl Buf for DataToSend<'_> {
+    #[inline]
     fn remaining(&self) -> usize {
-        self.output.queued
+        self.output.queued()
     }
 
+    #[inline]
     fn chunk(&self) -> &[u8] {
         self.output.front()
     }
 
-    /// Marks bytes as sent; more than there are counts as all.
+    /// Marks bytes as sent; more than there are counts as all. A block of the pool goes back when nothing
+    /// is left in it, as nobody may wait for this connection before long.
+    #[inline]
     fn advance(&mut self, count: usize) {
         self.output.advance(count);
+        if self.output.is_drained() && self.output.buffer.is_leased() {
+            self.output.release(self.pool);
+        }
     }
 
     #[cfg(feature = "std")]

@@ -10,13 +10,14 @@
 //! for more grows with what has arrived, never with what a header declares.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::config::{Delivery, Settings};
 use crate::error::{Failure, ProtocolError};
 use crate::extension::Passes;
 use crate::frame::utf8::{self, CutCharacter, InvalidUtf8};
-use crate::frame::{CloseCode, CloseFrame, Expected, Header, Kind, OpCode, mask};
+use crate::frame::{CloseCode, CloseFrame, Expected, Header, Kind, OpCode, Whole, mask};
 
 use super::assembly::{Assembly, Expectation};
 use super::decode::ENCODED_CHUNK;
@@ -74,10 +75,8 @@ pub(super) struct Incoming {
     open: Option<Open>,
     pub(super) assembly: Option<Box<Assembly>>,
     pub(super) ready: Option<Ready>,
-    /// Bytes at the start of the buffer that the last event lent.
-    pub(super) lent: usize,
-    /// Whether the assembly was lent by the last event.
-    pub(super) assembly_lent: bool,
+    /// What the last event lent.
+    pub(super) lent: Option<Place>,
     /// The stream ended behind what is in the buffer.
     pub(super) eof: bool,
     /// The last event was given out.
@@ -93,8 +92,7 @@ impl Incoming {
             open: None,
             assembly: None,
             ready: None,
-            lent: 0,
-            assembly_lent: false,
+            lent: None,
             eof: false,
             told: false,
         }
@@ -131,7 +129,8 @@ impl Incoming {
     }
 
     /// Returns room to read into.
-    pub(super) fn room(&mut self, pool: &dyn BufferPool) -> &mut [u8] {
+    #[inline]
+    pub(super) fn room(&mut self, pool: &Arc<dyn BufferPool>) -> &mut [u8] {
         if self.ready.is_none() {
             self.reclaim();
         }
@@ -139,13 +138,12 @@ impl Incoming {
     }
 
     /// Takes what was read. Where nothing is read any more, it is dropped.
+    #[inline]
     pub(super) fn received(&mut self, count: usize, link: &mut Link) {
-        let before = self.buffer.len();
         if self.eof {
             return;
         }
-        self.buffer.commit(count);
-        let added = self.buffer.len().saturating_sub(before) as u64;
+        let added = self.buffer.commit(count) as u64;
         link.counters.bytes_received = link.counters.bytes_received.saturating_add(added);
         if link.phase.discards() && self.ready.is_none() {
             self.buffer.clear();
@@ -153,6 +151,7 @@ impl Incoming {
     }
 
     /// Parses until an event is ready. Returns whether one is.
+    #[inline(always)]
     pub(super) fn advance(&mut self, link: &mut Link) -> bool {
         if self.ready.is_some() {
             return true;
@@ -161,6 +160,35 @@ impl Incoming {
         if self.buffer.is_empty() && !self.eof && link.phase.reads_frames() {
             return false;
         }
+        self.read_whole(link) || self.read_on(link)
+    }
+
+    /// Reads a message in one frame that has arrived whole: what is most common, and leaves nothing to
+    /// be remembered. Whatever else lies there is left to [`read_on`](Self::read_on).
+    #[inline(always)]
+    fn read_whole(&mut self, link: &mut Link) -> bool {
+        let between_messages = self.frame.is_none() && self.open.is_none();
+        if !between_messages || self.delivery != Delivery::Messages || !link.reads_plain_frames() {
+            return false;
+        }
+        let Some(whole) = Whole::find(self.buffer.filled_mut(), link.side) else {
+            return false;
+        };
+        let (kind, header, size) = (whole.kind, whole.size, whole.payload.len());
+        if size as u64 > link.settings().frame_limit(Delivery::Messages, 0) {
+            return false;
+        }
+        mask::apply(whole.payload, whole.masking_key);
+        self.buffer.consume(header);
+        link.counters.frames_received = link.counters.frames_received.saturating_add(1);
+        let place = Place::Read(size);
+        self.ready = Some(Ready::Message { kind, place });
+        true
+    }
+
+    /// Reads whatever arrives, piece by piece.
+    #[inline(never)]
+    fn read_on(&mut self, link: &mut Link) -> bool {
         while link.phase.reads_frames() {
             match self.step(link) {
                 Ok(Step::Event(ready)) => {
@@ -177,7 +205,7 @@ impl Incoming {
     }
 
     /// Gives back what is not needed while nothing arrives.
-    pub(super) fn release(&mut self, pool: &dyn BufferPool) {
+    pub(super) fn release(&mut self, pool: &Arc<dyn BufferPool>) {
         self.reclaim();
         self.buffer.release(pool);
         if self.open.is_none() && self.ready.is_none() {
@@ -188,10 +216,13 @@ impl Incoming {
     /// Takes back what the last event lent.
     #[inline]
     fn reclaim(&mut self) {
-        self.buffer.consume(core::mem::take(&mut self.lent));
-        if core::mem::take(&mut self.assembly_lent) {
-            if let Some(assembly) = &mut self.assembly {
-                assembly.clear();
+        match self.lent.take() {
+            None => {}
+            Some(Place::Read(size)) => self.buffer.consume(size),
+            Some(Place::Assembly) => {
+                if let Some(assembly) = &mut self.assembly {
+                    assembly.clear();
+                }
             }
         }
     }
@@ -224,9 +255,6 @@ impl Incoming {
                 let Some(header) = self.read_header(link)? else {
                     return Ok(Step::NeedsInput);
                 };
-                if let Some(ready) = self.whole_message(header, link) {
-                    return Ok(Step::Event(ready));
-                }
                 self.begin(header, link)?
             }
         };
@@ -266,23 +294,7 @@ impl Incoming {
         Ok(Some(header))
     }
 
-    /// Reads a message in one frame that has arrived whole: what is most common, and leaves nothing to
-    /// be remembered.
-    #[inline]
-    fn whole_message(&mut self, header: Header, link: &Link) -> Option<Ready> {
-        let kind = header.opcode.kind()?;
-        let plain = header.fin && link.codings.is_empty();
-        let size = usize::try_from(header.payload_length).ok()?;
-        if !plain || self.delivery != Delivery::Messages || size > self.buffer.len() {
-            return None;
-        }
-        let payload = self.buffer.filled_mut().get_mut(..size)?;
-        mask::apply(payload, header.masking_key);
-        let place = Place::Read(size);
-        Some(Ready::Message { kind, place })
-    }
-
-    /// Begins to read any other frame.
+    /// Begins to read a frame.
     fn begin(&mut self, header: Header, link: &mut Link) -> Result<Frame, ProtocolError> {
         let frame = Frame {
             opcode: header.opcode,
@@ -482,7 +494,7 @@ impl Incoming {
         settings: &Settings,
     ) -> Result<(), ProtocolError> {
         let limit = settings.message_limit(Delivery::Messages);
-        let payload = self.buffer.filled().get(..part.size).unwrap_or_default();
+        let payload = self.buffer.front(part.size);
         let assembly = Assembly::of(kind, &mut self.assembly);
         let expected = part.expectation(assembly.len(), limit);
         assembly.push(payload, cut, expected)?;
@@ -492,7 +504,7 @@ impl Incoming {
 
     #[inline]
     fn part(&self, size: usize) -> &[u8] {
-        self.buffer.filled().get(..size).unwrap_or_default()
+        self.buffer.front(size)
     }
 }
 

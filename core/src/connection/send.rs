@@ -44,6 +44,24 @@ fn continued(
 }
 
 impl Link {
+    #[inline]
+    pub(super) fn send_message(
+        &mut self,
+        kind: Kind,
+        payload: Payload<'_>,
+    ) -> Result<(), SendError> {
+        self.may_send(false)?;
+        match payload {
+            Payload::Borrowed(bytes) if self.codings.is_empty() => {
+                self.push_frame(kind.into(), true, 0, bytes);
+            }
+            Payload::Borrowed(_) | Payload::Shared(_) => {
+                self.begin(kind, payload, Fin::Last, CutCharacter::default());
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn send_text(&mut self, text: TextPayload<'_>, fin: Fin) -> Result<(), SendError> {
         self.may_send(false)?;
         self.begin(Kind::Text, text.into(), fin, CutCharacter::default());
@@ -119,7 +137,7 @@ impl Link {
             return;
         }
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
-        let buffers = &*self.config.settings().buffers;
+        let buffers = &self.config.settings().buffers;
         self.output.push_prepared(frame.bytes(), buffers);
     }
 
@@ -171,18 +189,21 @@ impl Link {
     /// Whether a data frame may be sent now: one that continues a message, or one that begins one.
     #[inline]
     pub(super) fn may_send(&self, continues: bool) -> Result<(), SendError> {
+        let in_order = self.open_message.is_some() == continues;
+        if in_order && self.phase.is_open() && self.has_capacity() {
+            return Ok(());
+        }
+        Err(self.why_not(continues))
+    }
+
+    /// Says why a data frame may not be sent now.
+    #[cold]
+    fn why_not(&self, continues: bool) -> SendError {
         match (self.open_message, continues) {
-            (Some(_), false) => return Err(SendError::ExpectedContinuation),
-            (None, true) => return Err(SendError::UnexpectedContinuation),
-            (Some(_), true) | (None, false) => {}
-        }
-        if !self.phase.is_open() {
-            return Err(SendError::State(self.phase.state()));
-        }
-        if self.has_capacity() {
-            Ok(())
-        } else {
-            Err(SendError::QueueFull(self.output.queued()))
+            (Some(_), false) => SendError::ExpectedContinuation,
+            (None, true) => SendError::UnexpectedContinuation,
+            _ if !self.phase.is_open() => SendError::State(self.phase.state()),
+            _ => SendError::QueueFull(self.output.queued()),
         }
     }
 
@@ -203,7 +224,7 @@ impl Link {
     }
 
     /// Queues the first frame of a message, and remembers the message where more frames follow.
-    #[inline]
+    #[inline(never)]
     fn begin(&mut self, kind: Kind, payload: Payload<'_>, fin: Fin, cut: CutCharacter) {
         let mut passes = Passes::default();
         if self.codings.is_empty() {
@@ -253,7 +274,7 @@ impl Link {
             Payload::Shared(bytes) if self.side == Side::Server => {
                 self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
                 let header = Written::new(opcode, fin.is_last(), 0, bytes.len(), None);
-                let buffers = &*self.config.settings().buffers;
+                let buffers = &self.config.settings().buffers;
                 self.output.push_shared_frame(header, bytes, buffers);
             }
             Payload::Shared(bytes) => self.push_frame(opcode, fin.is_last(), 0, &bytes),

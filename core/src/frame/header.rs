@@ -4,12 +4,14 @@
 //! 0, masking and the length of control frames at byte 1, then the length, and only then the masking
 //! key. A change must keep that order: nothing of a payload is stored before its header is right.
 
-use super::{OpCode, Side, mask};
+use super::{Kind, OpCode, Side, mask};
 use crate::error::ProtocolError;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0F;
+const FIN_TEXT: u8 = FIN | OpCode::Text.number();
+const FIN_BINARY: u8 = FIN | OpCode::Binary.number();
 const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
 const LENGTH_16: u8 = 126;
@@ -77,6 +79,58 @@ impl Header {
             masking_key,
             size: bytes.len().saturating_sub(rest.len()),
         }))
+    }
+}
+
+/// A message in one frame that has arrived whole: what is most common.
+#[derive(Debug)]
+pub(crate) struct Whole<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) masking_key: [u8; 4],
+    /// Length of the header.
+    pub(crate) size: usize,
+    /// Still masked.
+    pub(crate) payload: &'a mut [u8],
+}
+
+impl<'a> Whole<'a> {
+    /// Finds the message at the start of `bytes`, up to 64 KiB long. `None` for whatever else there is, right
+    /// or wrong: [`Header::read`] is the judge of that.
+    #[inline]
+    pub(crate) fn find(bytes: &'a mut [u8], side: Side) -> Option<Self> {
+        let ([first, second], rest) = bytes.split_first_chunk_mut::<2>()?;
+        let kind = match *first {
+            FIN_TEXT => Kind::Text,
+            FIN_BINARY => Kind::Binary,
+            _ => return None,
+        };
+        let (masked, length) = (*second & MASK, *second & LENGTH);
+        let (size, length, rest) = match length {
+            LENGTH_64 => return None,
+            LENGTH_16 => {
+                let (bytes, rest) = rest.split_first_chunk_mut::<2>()?;
+                let length = u16::from_be_bytes(*bytes);
+                if length < u16::from(LENGTH_16) {
+                    return None;
+                }
+                (4_usize, length, rest)
+            }
+            short => (2, u16::from(short), rest),
+        };
+        let (size, masking_key, rest) = match (side, masked) {
+            (Side::Server, MASK) => {
+                let (key, rest) = rest.split_first_chunk_mut::<4>()?;
+                (size.saturating_add(4), *key, rest)
+            }
+            (Side::Client, 0) => (size, [0; 4], rest),
+            (Side::Server | Side::Client, _) => return None,
+        };
+        Some(Self {
+            kind,
+            masking_key,
+            size,
+            payload: rest.get_mut(..usize::from(length))?,
+        })
     }
 }
 

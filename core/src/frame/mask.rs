@@ -11,16 +11,35 @@ pub(crate) fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     }
     let word = word_of(key);
     let length = payload.len();
-    let (words, tail) = payload.split_at_mut(length & !7);
-    for chunk in words.chunks_exact_mut(8) {
-        if let Ok(bytes) = <[u8; 8]>::try_from(&*chunk) {
-            chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+    let tail = match length {
+        0..32 => payload,
+        _ => {
+            let (words, tail) = payload.split_at_mut(length & !7);
+            for chunk in words.chunks_exact_mut(8) {
+                mask_word(chunk, word);
+            }
+            tail
         }
-    }
-    for (byte, key) in tail.iter_mut().zip(word.to_ne_bytes()) {
+    };
+    apply_short(tail, word);
+    rotated(key, length)
+}
+
+/// Masks the last few bytes, or the few that there are.
+#[inline]
+fn apply_short(payload: &mut [u8], word: u64) {
+    let mut words = payload.chunks_exact_mut(8);
+    words.by_ref().for_each(|chunk| mask_word(chunk, word));
+    for (byte, key) in words.into_remainder().iter_mut().zip(word.to_ne_bytes()) {
         *byte ^= key;
     }
-    rotated(key, length)
+}
+
+#[inline]
+fn mask_word(chunk: &mut [u8], word: u64) {
+    if let Ok(bytes) = <[u8; 8]>::try_from(&*chunk) {
+        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+    }
 }
 
 /// Copies `payload`, masked, to `target`; what is longer of the two is left.
@@ -42,14 +61,17 @@ pub(crate) fn copy(payload: &[u8], target: &mut [u8], key: [u8; 4]) {
 }
 
 /// Returns `key` as it applies to a byte that stands `by` bytes later in the payload.
+#[inline]
 pub(crate) const fn rotated(key: [u8; 4], by: usize) -> [u8; 4] {
     u32::from_be_bytes(key)
         .rotate_left(((by & 3) << 3) as u32)
         .to_be_bytes()
 }
 
-const fn word_of([a, b, c, d]: [u8; 4]) -> u64 {
-    u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+/// Returns the key twice, as it lies in memory.
+#[inline]
+const fn word_of(key: [u8; 4]) -> u64 {
+    (u32::from_ne_bytes(key) as u64).wrapping_mul(0x1_0000_0001)
 }
 
 #[cfg(test)]

@@ -11,6 +11,6 @@ mod payload;
 pub(crate) mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
-pub(crate) use header::{Expected, Header, Written};
+pub(crate) use header::{Expected, Header, Whole, Written};
 pub use opcode::{Fin, Kind, OpCode, Side};
 pub use payload::{Payload, TextPayload};
