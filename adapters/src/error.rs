@@ -51,7 +51,7 @@ pub enum Error {
     NoTls,
     /// There is no tunnel through the proxy.
     Proxy(Box<ProxyError>),
-    /// Reading, writing or connecting failed.
+    /// Reading or writing failed.
     Io(Arc<io::Error>),
 }
 

@@ -343,6 +343,20 @@ fn a_server_that_is_silent_about_tls_is_told() {
     );
 }
 
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+#[test]
+fn without_tls_the_error_names_the_feature_and_nothing_is_connected() {
+    let fake = Fake::default();
+    let error = fail(&fake, "wss://1.1.1.1/");
+    assert!(error.is_tls());
+    let text = error.to_string();
+    assert!(
+        text.contains("cargo add sansock --features rustls"),
+        "{text}"
+    );
+    assert!(fake.logged().is_empty());
+}
+
 #[test]
 fn the_time_to_open_is_what_was_set_last_and_may_be_endless() {
     let config = crate::config().open_timeout(3 * SECOND);
