@@ -374,7 +374,7 @@ macro_rules! servers {
                             break;
                         }
                     }
-                    assert_eq!(lagging, [slow.clone()]);
+                    assert!(lagging.iter().eq([&slow]));
                     let sent = handle.broadcast(&message, Lagging::Disconnect);
                     assert_eq!((sent.queued, sent.lagging), (4, lagging));
                     assert!(!slow.is_open());

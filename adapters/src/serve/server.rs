@@ -34,6 +34,7 @@ type Spawn = Arc<dyn Fn(Boxed<'static, ()>) + Send + Sync>;
 type Run = Box<dyn FnOnce(Boxed<'static, ()>) -> Boxed<'static, ()> + Send>;
 
 /// Where connections run, and what makes them run while the server does.
+#[allow(unreachable_pub, reason = "it is named by what the shims implement")]
 pub struct Executor {
     spawn: Spawn,
     run: Run,

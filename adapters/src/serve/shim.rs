@@ -39,6 +39,9 @@ macro_rules! serve_shim {
         /// A request for [`process_request`](crate::serve::Serve::process_request) to decide on.
         pub type Opening = crate::serve::Opening<Stream, Timer>;
 
+        /// What is done about a request; made by [`Opening`].
+        pub type Verdict = crate::serve::Verdict<Stream, Timer>;
+
         /// Where a server is to listen: an address, a path, or a listener that exists already.
         pub type Listen = crate::serve::Listen<Stream>;
 
@@ -104,7 +107,8 @@ impl<R: Serves> From<SocketAddr> for Listen<Stream<R>> {
     }
 }
 
-/// Listens on what is bound already, by systemd for example: the crate `listenfd` finds such sockets.
+/// Listens on what is bound already, for example by systemd: with the crate `listenfd`,
+/// `ListenFd::from_env().take_tcp_listener(0)` gives its first socket.
 impl<R: Serves> From<TcpListener> for Listen<Stream<R>> {
     fn from(listener: TcpListener) -> Self {
         Self::binding(ready(Async::new(listener).map(Arc::new)))
@@ -174,7 +178,8 @@ mod unix {
         }
     }
 
-    /// Listens on what is bound already, by systemd for example: the crate `listenfd` finds such sockets.
+    /// Listens on what is bound already, for example by systemd: with the crate `listenfd`,
+    /// `ListenFd::from_env().take_unix_listener(0)` gives its first socket.
     impl<R: Serves> From<UnixListener> for Listen<Stream<R>> {
         fn from(listener: UnixListener) -> Self {
             Self::binding(ready(Async::new(listener).map(Arc::new)))
