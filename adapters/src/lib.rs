@@ -52,6 +52,8 @@ pub mod smol;
 mod split;
 mod stream;
 mod system;
+#[cfg(feature = "smol")]
+mod tcp;
 mod timer;
 pub mod tls;
 mod upgrade;

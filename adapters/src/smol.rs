@@ -18,6 +18,7 @@ use async_io::Timer;
 use async_net::TcpStream;
 
 use crate::runtime::{Runtime, Tcp};
+use crate::tcp::DryTcp;
 
 crate::shim::shim!(Smol);
 
@@ -26,7 +27,7 @@ crate::shim::shim!(Smol);
 pub struct Smol;
 
 impl Runtime for Smol {
-    type Tcp = TcpStream;
+    type Tcp = DryTcp;
     #[cfg(unix)]
     type Unix = async_net::unix::UnixStream;
     type Timer = Timer;
@@ -39,28 +40,29 @@ impl Runtime for Smol {
         async_net::resolve((host, port)).await
     }
 
-    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
-        crate::shim::connect(to, from).await.map(Into::into)
+    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<DryTcp> {
+        let stream = crate::shim::connect(to, from).await?;
+        Ok(DryTcp::new(stream.into()))
     }
 }
 
-impl Tcp for TcpStream {
+impl Tcp for DryTcp {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.peer_addr()
+        self.as_tcp().peer_addr()
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.local_addr()
+        self.as_tcp().local_addr()
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.set_nodelay(nodelay)
+        self.as_tcp().set_nodelay(nodelay)
     }
 }
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::from_tcp(stream)
+        Self::from_tcp(DryTcp::new(stream.into()))
     }
 }
 
@@ -75,7 +77,7 @@ impl Stream {
     /// Returns the TCP connection at the bottom, for example to set options of the socket; `None` where
     /// it is a Unix socket.
     #[must_use]
-    pub fn as_tcp(&self) -> Option<&TcpStream> {
-        self.tcp()
+    pub fn as_tcp(&self) -> Option<&std::net::TcpStream> {
+        self.tcp().map(DryTcp::as_tcp)
     }
 }
