@@ -159,6 +159,9 @@ where
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
+        if self.timer.is_called() {
+            self.timer.attend(cx, connection.connection());
+        }
         for _ in 0..STEPS_PER_POLL {
             let written = self.poll_write(cx, connection.connection()).is_ready();
             if is_over(connection.connection(), written) {
@@ -392,6 +395,7 @@ where
     fn poll_time(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
         let (state, flushed) = (connection.state(), connection.is_flushed());
         connection.handle_timeout(self.timer.now());
+        self.timer.attend(cx, connection);
         if connection.state() != state || connection.is_flushed() != flushed {
             return Poll::Ready(());
         }
