@@ -216,7 +216,7 @@ impl<S: Write + Unpin> AsyncWrite for HyperIo<S> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
-    /// A large message leaves with its header in one system call only where this is passed on.
+    /// Passed on, so that a large message leaves with its header in one system call, and without a copy.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
