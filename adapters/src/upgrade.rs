@@ -5,9 +5,9 @@ use std::future::poll_fn;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Event, Failure, ServerConnection, State};
+use sansock_core::{ClientConnection, Connection, Event, ServerConnection, State};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Drives};
 use crate::error::{Error, Result};
 use crate::timer::Timer;
 use crate::websocket::WebSocket;
@@ -29,30 +29,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn client(
+    pub fn client(
         stream: S,
         timer: T,
-        mut connection: ClientConnection,
-    ) -> Result<(Self, Response)> {
-        let mut driver = Driver::new(stream, timer);
-        // Refused where it was sent before: then there is nothing to do.
-        let _ = connection.send_request(connection.connect());
-        poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
-        let response = match connection.next_event() {
-            Some(Event::Response(response)) => Some(response),
-            _ => None,
-        };
-        match response {
-            Some(response) if connection.state() == State::Open => {
-                let socket = Self::from_parts(driver, connection.into_connection());
-                Ok((socket, response))
-            }
-            _ => Err(ended(
-                connection.handshake_error(),
-                connection.failure(),
-                &driver,
-            )),
-        }
+        connection: ClientConnection,
+    ) -> impl Future<Output = Result<(Self, Response)>> {
+        Pending::new(stream, timer, connection).connect()
     }
 
     /// Opens a connection as a server: reads the request, and accepts it if it is acceptable.
@@ -64,9 +46,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn server(stream: S, timer: T, connection: ServerConnection) -> Result<Self> {
-        let upgrade = Upgrade::read(stream, timer, connection).await?;
-        upgrade.accept().await
+    pub fn server(
+        stream: S,
+        timer: T,
+        connection: ServerConnection,
+    ) -> impl Future<Output = Result<Self>> {
+        Pending::new(stream, timer, connection).serve()
     }
 }
 
@@ -76,8 +61,7 @@ where
 /// Look at it, ask a database if you like, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject). The configured time for the handshake goes on.
 pub struct Upgrade<S, T> {
-    driver: Driver<S, T>,
-    connection: ServerConnection,
+    pending: Box<Pending<S, T, ServerConnection>>,
     request: Request,
 }
 
@@ -97,22 +81,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn read(stream: S, timer: T, mut connection: ServerConnection) -> Result<Self> {
-        let mut driver = Driver::new(stream, timer);
-        connection.handle_timeout(driver.now());
-        poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
-        match connection.next_event() {
-            Some(Event::Request(request)) => Ok(Self {
-                driver,
-                connection,
-                request,
-            }),
-            _ => Err(ended(
-                connection.handshake_error(),
-                connection.failure(),
-                &driver,
-            )),
-        }
+    pub fn read(
+        stream: S,
+        timer: T,
+        connection: ServerConnection,
+    ) -> impl Future<Output = Result<Self>> {
+        Pending::new(stream, timer, connection).read()
     }
 
     /// Returns the request.
@@ -124,7 +98,7 @@ where
     /// Returns the transport, for example to ask for the peer's address.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
-        self.driver.stream()
+        self.pending.driver.stream()
     }
 
     /// Accepts the request, if it is acceptable.
@@ -135,7 +109,8 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn accept(self) -> Result<WebSocket<S, T>> {
-        self.accept_with(|_| {}).await
+        let pending = self.accepted(|_| {})?;
+        pending.open().await
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -145,15 +120,9 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept_with(
-        mut self,
-        edit: impl FnOnce(&mut Response),
-    ) -> Result<WebSocket<S, T>> {
-        let mut response = self.connection.accept(&self.request);
-        if self.connection.handshake_error().is_none() {
-            edit(&mut response);
-        }
-        self.answer(response).await
+    pub async fn accept_with(self, edit: impl FnOnce(&mut Response)) -> Result<WebSocket<S, T>> {
+        let pending = self.accepted(edit)?;
+        pending.open().await
     }
 
     /// Refuses the request with a status and a text.
@@ -164,7 +133,7 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn reject(self, status: StatusCode, text: &str) -> Result<()> {
-        let response = self.connection.reject(status, text);
+        let response = self.pending.connection.reject(status, text);
         self.respond(response).await
     }
 
@@ -176,52 +145,135 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn respond(self, response: Response) -> Result<()> {
-        match self.answer(response).await {
+        let pending = self.pending.answered(&response)?;
+        match pending.open().await {
             Ok(_) | Err(Error::Handshake(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn answer(mut self, response: Response) -> Result<WebSocket<S, T>> {
+    fn accepted(
+        mut self,
+        edit: impl FnOnce(&mut Response),
+    ) -> Result<Box<Pending<S, T, ServerConnection>>> {
+        let connection = &mut self.pending.connection;
+        let mut response = connection.accept(&self.request);
+        if connection.handshake_error().is_none() {
+            edit(&mut response);
+        }
+        self.pending.answered(&response)
+    }
+}
+
+/// An opening handshake that goes on, and its transport.
+///
+/// It lies in a block of its own, which is freed when the connection opens: a task keeps the largest
+/// state of its future for as long as it lives.
+pub(crate) struct Pending<S, T, C> {
+    driver: Driver<S, T>,
+    connection: C,
+}
+
+impl<S, T, C> Pending<S, T, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+    C: Drives,
+{
+    pub(crate) fn new(stream: S, timer: T, connection: C) -> Box<Self> {
+        let driver = Driver::new(stream, timer);
+        Box::new(Self { driver, connection })
+    }
+
+    /// Waits for the event that the connection begins with, or for its end.
+    async fn event(&mut self) {
+        poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
+    }
+
+    /// Returns the open connection, and frees what only its handshake needed.
+    fn opened(self: Box<Self>, inner: fn(C) -> Connection) -> WebSocket<S, T> {
+        let Self { driver, connection } = *self;
+        WebSocket::from_parts(driver, inner(connection))
+    }
+
+    /// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
+    /// handshake. A server that refuses need not read the whole request, which then fails to be written.
+    fn ended(&mut self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
+        let failure = self.connection.connection().failure().cloned();
+        match (error(&self.connection), self.driver.error(), failure) {
+            (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
+            (_, Some(io), _) => Error::Io(io.clone()),
+            (_, None, Some(failure)) => Error::of_failure(&failure, None),
+            (Some(error), None, None) => error.clone().into(),
+            (None, None, None) => Error::Lost(None),
+        }
+    }
+}
+
+impl<S, T> Pending<S, T, ClientConnection>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    async fn connect(mut self: Box<Self>) -> Result<(WebSocket<S, T>, Response)> {
+        // Refused where it was sent before: then there is nothing to do.
+        let _ = self.connection.send_request(self.connection.connect());
+        self.event().await;
+        let response = match self.connection.next_event() {
+            Some(Event::Response(response)) => Some(response),
+            _ => None,
+        };
+        match response {
+            Some(response) if self.connection.state() == State::Open => {
+                Ok((self.opened(ClientConnection::into_connection), response))
+            }
+            _ => Err(self.ended(ClientConnection::handshake_error)),
+        }
+    }
+}
+
+impl<S, T> Pending<S, T, ServerConnection>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    pub(crate) async fn serve(self: Box<Self>) -> Result<WebSocket<S, T>> {
+        let upgrade = self.read().await?;
+        let pending = upgrade.accepted(|_| {})?;
+        pending.open().await
+    }
+
+    pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
+        self.connection.handle_timeout(self.driver.now());
+        self.event().await;
+        match self.connection.next_event() {
+            Some(Event::Request(request)) => Ok(Upgrade {
+                pending: self,
+                request,
+            }),
+            _ => Err(self.ended(ServerConnection::handshake_error)),
+        }
+    }
+
+    /// Queues the answer to the request.
+    fn answered(mut self: Box<Self>, response: &Response) -> Result<Box<Self>> {
         // The time for the handshake went on while the request was looked at.
         self.connection.handle_timeout(self.driver.now());
         if let Some(failure) = self.connection.failure() {
             return Err(Error::of_failure(failure, None));
         }
-        self.connection.send_response(&response)?;
-        if self.connection.handshake_error().is_none() {
-            poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-            let Self {
-                driver, connection, ..
-            } = self;
-            return Ok(WebSocket::from_parts(driver, connection.into_connection()));
-        }
-        poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
-        Err(ended(
-            self.connection.handshake_error(),
-            self.connection.failure(),
-            &self.driver,
-        ))
+        self.connection.send_response(response)?;
+        Ok(self)
     }
-}
 
-/// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
-/// handshake. A server that refuses need not read the whole request, which then fails to be written.
-fn ended<S, T>(
-    handshake: Option<&HandshakeError>,
-    failure: Option<&Failure>,
-    driver: &Driver<S, T>,
-) -> Error
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    match (handshake, driver.error(), failure) {
-        (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
-        (_, Some(io), _) => Error::Io(io.clone()),
-        (_, None, Some(failure)) => Error::of_failure(failure, None),
-        (Some(error), None, None) => error.clone().into(),
-        (None, None, None) => Error::Lost(None),
+    /// Sends the answer. Opens the connection, or sees a client off that was refused.
+    async fn open(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+        if self.connection.handshake_error().is_some() {
+            self.event().await;
+            return Err(self.ended(ServerConnection::handshake_error));
+        }
+        poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
+        Ok(self.opened(ServerConnection::into_connection))
     }
 }
 
