@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_net::TcpListener;
 use futures_lite::future;
 use sansock::core::deflate::Deflate;
-use sansock::{ClientOptions, Config, Kind, Message, ServerOptions};
+use sansock::{Config, Kind, Message, ServerOptions};
 
 fn main() -> sansock::Result<()> {
     async_io::block_on(async {
@@ -44,8 +44,7 @@ async fn server(listener: TcpListener, config: Config) -> sansock::Result<()> {
 }
 
 async fn client(url: &str, config: Config) -> sansock::Result<()> {
-    // Without options of one's own: `sansock::smol::connect(url)`.
-    let mut ws = sansock::smol::connect_with(url, &ClientOptions::new(), config).await?;
+    let mut ws = sansock::smol::connect(url).config(config).await?;
     let agreed = &ws.connection().negotiated().extensions;
     println!("client: connected, with {agreed}");
 

@@ -12,38 +12,107 @@
 //! ```
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::Shutdown;
-use std::ops::Deref;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_std::net::TcpStream;
+use async_io::Timer;
+use async_std::net::{TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use async_std::os::unix::net::UnixStream;
 use futures_io::{AsyncRead, AsyncWrite};
 
-crate::shim::tcp_shim!();
+use crate::runtime::{Runtime, Tcp};
 
-/// A TCP stream that can be closed.
-///
-/// To close async-std's own stream does nothing, so that the peer would wait for an end that a server
-/// has to bring about (RFC 6455 section 7.1.1). It dereferences to that stream.
-#[derive(Debug, Clone)]
-pub struct Stream(TcpStream);
+crate::shim::shim!(AsyncStd);
+
+/// The runtime: sockets of async-std, timers of async-io, which it runs on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsyncStd;
+
+impl Runtime for AsyncStd {
+    type Tcp = Closing<TcpStream>;
+    #[cfg(unix)]
+    type Unix = Closing<UnixStream>;
+    type Timer = Timer;
+
+    fn timer(&self) -> Timer {
+        Timer::never()
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let addresses = (host, port).to_socket_addrs().await?;
+        Ok(addresses.collect())
+    }
+
+    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<Self::Tcp> {
+        let stream = crate::shim::connect(to, from).await?.into_inner()?;
+        Ok(Closing(stream.into()))
+    }
+}
+
+impl Tcp for Closing<TcpStream> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.0.set_nodelay(nodelay)
+    }
+}
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self(stream)
+        Self::from_tcp(Closing(stream))
     }
 }
 
-impl Deref for Stream {
-    type Target = TcpStream;
-
-    fn deref(&self) -> &TcpStream {
-        &self.0
+#[cfg(unix)]
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::from_unix(Closing(stream))
     }
 }
 
-impl AsyncRead for Stream {
+impl Stream {
+    /// Returns the TCP connection at the bottom, for example to set options of the socket; `None` where
+    /// it is a Unix socket.
+    #[must_use]
+    pub fn as_tcp(&self) -> Option<&TcpStream> {
+        self.tcp().map(|stream| &stream.0)
+    }
+}
+
+/// A socket that can be closed.
+///
+/// To close async-std's own does nothing, so that the peer would wait for an end that a server has to
+/// bring about (RFC 6455 section 7.1.1).
+#[derive(Debug)]
+pub struct Closing<S>(S);
+
+/// A socket whose write side can be shut down.
+trait Shut {
+    fn shut(&self) -> io::Result<()>;
+}
+
+impl Shut for TcpStream {
+    fn shut(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+#[cfg(unix)]
+impl Shut for UnixStream {
+    fn shut(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Closing<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +130,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<S: AsyncWrite + Shut + Unpin> AsyncWrite for Closing<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,6 +153,6 @@ impl AsyncWrite for Stream {
 
     /// Closes the write side.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.shutdown(Shutdown::Write))
+        Poll::Ready(self.0.shut())
     }
 }

@@ -216,8 +216,7 @@ where
         }
         // Who has just received goes on to do so; others may leave the connection alone for long.
         let receives = std::mem::take(&mut self.read_lately);
-        let inner = connection.connection();
-        if inner.holds_read_buffer() && !(receives && inner.buffers_abound()) {
+        if connection.connection().owes_read_buffer(receives) {
             release_unread(connection);
         }
         Poll::Ready(())
@@ -349,24 +348,25 @@ where
         }));
         let now = self.timer.now();
         match read {
-            Ok(0) => self.read_ended = true,
-            Ok(read) if read > size => {
-                self.keep_error(lied("read"), connection.connection());
-                self.read_ended = true;
-            }
-            Ok(read) => {
+            Ok(read @ 1..) if read <= size => {
                 connection.connection().received(read, now);
                 self.read_lately = true;
             }
-            Err(error) => {
-                self.keep_error(error, connection.connection());
-                self.read_ended = true;
-            }
-        }
-        if self.read_ended {
-            connection.receive_eof(now);
+            ended => self.end_read(ended, connection, now),
         }
         Poll::Ready(())
+    }
+
+    /// The peer's stream has ended, in whatever way.
+    #[cold]
+    fn end_read(&mut self, read: io::Result<usize>, connection: &mut impl Drives, now: Instant) {
+        self.read_ended = true;
+        match read {
+            Ok(0) => {}
+            Ok(_) => self.keep_error(lied("read"), connection.connection()),
+            Err(error) => self.keep_error(error, connection.connection()),
+        }
+        connection.receive_eof(now);
     }
 
     /// Looks at the clock, and sees that the task is woken at the next deadline. Ready where a

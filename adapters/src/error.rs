@@ -4,12 +4,16 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, HeadError, Response, StatusCode, UriError};
+use sansock_core::handshake::{
+    HandshakeError, HeadError, InvalidHeader, Response, StatusCode, UriError,
+};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
 
+use crate::connect::ConnectError;
 use crate::proxy::ProxyError;
+use crate::tls::{TlsError, TlsErrorKind};
 
 /// Why an operation on a WebSocket failed.
 ///
@@ -39,11 +43,15 @@ pub enum Error {
     Uri(UriError),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
+    /// The server could not be reached, or not in time.
+    Connect(Box<ConnectError>),
+    /// TLS could not be set up or negotiated.
+    Tls(Box<TlsError>),
     /// The URI asks for TLS, and there is none.
     NoTls,
     /// There is no tunnel through the proxy.
     Proxy(Box<ProxyError>),
-    /// Reading, writing or connecting failed.
+    /// Reading or writing failed.
     Io(Arc<io::Error>),
 }
 
@@ -53,8 +61,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Whether a deadline passed.
     #[must_use]
-    pub const fn is_timeout(&self) -> bool {
-        matches!(self, Self::TimedOut(_))
+    pub fn is_timeout(&self) -> bool {
+        let Self::Connect(error) = self else {
+            return matches!(self, Self::TimedOut(_));
+        };
+        matches!(**error, ConnectError::TimedOut { .. })
+    }
+
+    /// Whether the server could not be reached, or not in time.
+    #[must_use]
+    pub const fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+
+    /// Whether TLS failed, or is missing.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::NoTls)
     }
 
     /// Whether the connection is over, for whatever reason.
@@ -93,6 +116,8 @@ impl Error {
             Self::TimedOut(_) | Self::Lost(_) => true,
             Self::Handshake(error) => is_transient_handshake(error),
             Self::Proxy(error) => error.is_transient(),
+            Self::Connect(error) => error.is_transient(),
+            Self::Tls(error) => error.kind() == TlsErrorKind::Lost,
             Self::Protocol(_)
             | Self::Closed(_)
             | Self::Failed(_)
@@ -115,6 +140,13 @@ impl Error {
             return None;
         };
         Some(response)
+    }
+
+    /// Returns where the server redirects to, where that is its response.
+    pub(crate) fn redirect(&self) -> Option<&str> {
+        let response = self.response()?;
+        let location = response.headers().get_str("Location");
+        location.filter(|_| response.status().is_redirect())
     }
 
     /// Returns the close code of the peer, where the connection is closed.
@@ -159,7 +191,13 @@ pub(crate) const fn is_transient_status(status: StatusCode) -> bool {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(_) => f.write_str("opening handshake failed"),
+            Self::Handshake(error) => {
+                write!(f, "opening handshake failed: {error}")?;
+                match self.redirect() {
+                    Some(_) => f.write_str("; call .redirects(n) to follow"),
+                    None => Ok(()),
+                }
+            }
             Self::Protocol(error) => write!(
                 f,
                 "the peer broke the protocol ({})",
@@ -174,8 +212,10 @@ impl fmt::Display for Error {
                 f.write_str("the message that was begun has not been received to its end")
             }
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
-            Self::Uri(_) => f.write_str("invalid WebSocket URI"),
+            Self::Uri(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
+            Self::Connect(error) => write!(f, "{error}"),
+            Self::Tls(error) => write!(f, "{error}"),
             Self::NoTls => f.write_str(
                 "wss:// needs TLS, and this build of sansock has none; \
                  enable it with: cargo add sansock --features rustls",
@@ -189,11 +229,13 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Handshake(error) => Some(&**error),
+            Self::Handshake(error) => error.source(),
             Self::Protocol(error) => Some(error),
             Self::Lost(error) => error.as_deref().map(|error| error as _),
-            Self::Uri(error) => Some(error),
+            Self::Uri(error) => error.source(),
             Self::Connection(error) => error.source(),
+            Self::Connect(error) => error.source(),
+            Self::Tls(error) => error.source(),
             Self::Proxy(error) => error.source(),
             Self::Io(error) => Some(&**error),
             Self::TimedOut(_)
@@ -231,6 +273,24 @@ impl From<ConnectionError> for Error {
     }
 }
 
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(Box::new(error))
+    }
+}
+
+impl From<InvalidHeader> for Error {
+    fn from(error: InvalidHeader) -> Self {
+        ConnectionError::from(error).into()
+    }
+}
+
 impl From<ProxyError> for Error {
     fn from(error: ProxyError) -> Self {
         Self::Proxy(Box::new(error))
@@ -255,9 +315,12 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             Error::Io(error) => error.kind(),
-            Error::Failed(_) | Error::Connection(_) | Error::NoTls | Error::Proxy(_) => {
-                io::ErrorKind::Other
-            }
+            Error::Connect(error) => error.io_kind(),
+            Error::Failed(_)
+            | Error::Connection(_)
+            | Error::Tls(_)
+            | Error::NoTls
+            | Error::Proxy(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -22,34 +22,50 @@
 //! |---|---|---|
 //! | `smol` | yes | connect and accept over async-net; `Timer` for `async_io::Timer` |
 //! | `async-std` | | `async_std`: the same over async-std's sockets |
+//! | `rustls` | | [`tls`] by rustls: ring's cryptography, the system's roots |
+//! | `aws-lc-rs` | | the cryptography of aws-lc-rs below rustls, in place of ring's |
+//! | `webpki-roots` | | the roots of Mozilla, compiled in |
+//! | `native-tls` | | [`tls`] by the library of the operating system |
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "smol", feature = "async-std")),
+    allow(dead_code, reason = "what the shims share has no user without them")
+)]
 
 #[cfg(feature = "async-std")]
 pub mod async_std;
 mod byte_stream;
 pub mod clock;
+mod connect;
 mod driver;
 mod error;
 mod futures;
 pub mod proxy;
 pub mod reconnect;
+mod runtime;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]
 pub mod smol;
 mod split;
+mod stream;
 mod system;
+#[cfg(feature = "smol")]
+mod tcp;
 mod timer;
+pub mod tls;
 mod upgrade;
 mod websocket;
 
 pub use sansock_core as core;
 
 pub use crate::byte_stream::ByteStream;
+pub use crate::connect::{Connect, ConnectError, Phase};
 pub use crate::error::{Error, Result};
 pub use crate::split::{Receiver, Sender};
+pub use crate::stream::Stream;
 pub use crate::system::{SystemEntropy, ThreadBuffers, config};
 pub use crate::timer::{NoTimer, Timer};
 pub use crate::upgrade::Upgrade;

@@ -2,10 +2,7 @@
 //!
 //! ```no_run
 //! # async fn run() -> sansock::Result<()> {
-//! use sansock::reconnect::Reconnect;
-//!
-//! let timer = async_io::Timer::never();
-//! let mut connections = Reconnect::new(|| sansock::smol::connect("ws://localhost:9001/"), timer);
+//! let mut connections = sansock::smol::connect("ws://localhost:9001/").reconnect();
 //! while let Some(mut ws) = connections.next().await? {
 //!     while let Ok(Some(message)) = ws.recv().await {
 //!         println!("{message:?}");

@@ -1,74 +1,58 @@
-//! What the shims have in common: the same functions over each runtime's `TcpStream`.
+//! What the shims have in common: both run on async-io, and have the same functions over their own
+//! sockets.
 
-/// Defines the functions of a shim, over the `TcpStream` that is in scope, and the `Stream` that is
-/// made from it.
-macro_rules! tcp_shim {
-    () => {
-        use std::sync::Arc;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
-        use async_io::Timer;
-        use sansock_core::handshake::{ClientOptions, ServerOptions, Uri};
-        use sansock_core::{ClientConnection, Config, ServerConnection};
+use async_io::Async;
+use socket2::{Domain, Protocol, Socket, Type};
 
-        use crate::{Error, Result};
+/// Defines the functions of a shim over its runtime.
+macro_rules! shim {
+    ($runtime:ident) => {
+        use std::sync::{Arc, LazyLock};
 
-        /// A WebSocket over TCP.
+        use sansock_core::handshake::ServerOptions;
+        use sansock_core::{Config, ServerConnection};
+
+        use crate::Result;
+        use crate::upgrade::Pending;
+
+        /// A TCP connection, a Unix socket, or TLS over either.
+        pub type Stream = crate::Stream<$runtime>;
+
+        /// A WebSocket over the sockets of this runtime.
         pub type WebSocket = crate::WebSocket<Stream, Timer>;
 
-        /// A request to open a WebSocket over TCP that was not yet answered.
+        /// A request to open a WebSocket that was not yet answered.
         pub type Upgrade = crate::Upgrade<Stream, Timer>;
 
-        /// Connects to a server, with the default configuration.
-        ///
-        /// # Errors
-        /// [`Error::Uri`] for what is not the URI of a WebSocket; [`Error::NoTls`] for `wss://`;
-        /// [`Error::Io`] where the server cannot be reached; [`Error::Handshake`] where it does not
-        /// answer as a WebSocket server should.
-        ///
-        /// # Cancel safety
-        /// Dropping the future drops the socket.
-        pub async fn connect(url: &str) -> Result<WebSocket> {
-            connect_with(url, &ClientOptions::new(), crate::config()).await
-        }
+        /// A connection to be opened: options, then `.await`.
+        pub type Connect = crate::Connect<$runtime>;
 
-        /// Connects to a server.
+        /// Connects to the server at a `ws://` or `wss://` URL, once the result is awaited; before that,
+        /// it can be given options.
         ///
         /// # Errors
-        /// As [`connect`].
-        ///
-        /// # Cancel safety
-        /// As [`connect`].
-        pub async fn connect_with(
-            url: &str,
-            options: &ClientOptions,
-            config: Config,
-        ) -> Result<WebSocket> {
-            let uri: Uri = url.parse()?;
-            if uri.is_secure() {
-                return Err(Error::NoTls);
-            }
-            let connection = ClientConnection::new(&uri, options, config)?;
-            let stream = TcpStream::connect((uri.host(), uri.port())).await?;
-            stream.set_nodelay(true)?;
-            let opened = WebSocket::client(stream.into(), Timer::never(), connection).await;
-            opened.map(|(socket, _response)| socket)
+        /// See [`Connect`].
+        pub fn connect(url: &str) -> Connect {
+            Connect::new($runtime, url)
         }
 
         /// Opens a WebSocket as a server, over a connection that was accepted, with the default
         /// configuration. Pages of other hosts are refused.
         ///
         /// # Errors
-        /// [`Error::Handshake`] where the client does not ask for a WebSocket as it should; it was
-        /// told.
+        /// [`Error::Handshake`](crate::Error::Handshake) where the client does not ask for a WebSocket
+        /// as it should; it was told.
         ///
         /// # Cancel safety
         /// Dropping the future drops the socket.
-        pub async fn accept(stream: TcpStream) -> Result<WebSocket> {
-            let options = Arc::new(ServerOptions::new());
-            upgrade(stream, options, crate::config())
-                .await?
-                .accept()
-                .await
+        pub fn accept(stream: impl Into<Stream>) -> impl Future<Output = Result<WebSocket>> {
+            static OPTIONS: LazyLock<Arc<ServerOptions>> = LazyLock::new(Arc::default);
+
+            let pending = pending(stream.into(), OPTIONS.clone(), crate::config());
+            async { pending?.serve().await }
         }
 
         /// Reads the request of a client, to look at it before it is accepted or rejected.
@@ -78,16 +62,47 @@ macro_rules! tcp_shim {
         ///
         /// # Cancel safety
         /// As [`accept`].
-        pub async fn upgrade(
-            stream: TcpStream,
+        pub fn upgrade(
+            stream: impl Into<Stream>,
             options: Arc<ServerOptions>,
             config: Config,
-        ) -> Result<Upgrade> {
+        ) -> impl Future<Output = Result<Upgrade>> {
+            let pending = pending(stream.into(), options, config);
+            async { pending?.read().await }
+        }
+
+        /// Returns a client whose request is to be read.
+        fn pending(
+            stream: Stream,
+            options: Arc<ServerOptions>,
+            config: Config,
+        ) -> Result<Box<Pending<Stream, Timer, ServerConnection>>> {
             stream.set_nodelay(true)?;
             let connection = ServerConnection::new(options, config);
-            Upgrade::read(stream.into(), Timer::never(), connection).await
+            Ok(Pending::new(stream, $runtime.timer(), connection))
         }
     };
 }
 
-pub(crate) use tcp_shim;
+pub(crate) use shim;
+
+/// Connects to an address, from a local one if it is given.
+pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Async<TcpStream>> {
+    let Some(from) = from else {
+        return Async::<TcpStream>::connect(to).await;
+    };
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    // An error says that the connection is being made, in a way of each system's own, or why it is not.
+    let begun = socket.connect(&to.into());
+    let stream = Async::new_nonblocking(TcpStream::from(socket))?;
+    stream.writable().await?;
+    if let Some(error) = stream.get_ref().take_error()? {
+        return Err(error);
+    }
+    match (stream.get_ref().peer_addr(), begun) {
+        (Ok(_), _) => Ok(stream),
+        (Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
+    }
+}

@@ -108,9 +108,8 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept(self) -> Result<WebSocket<S, T>> {
-        let pending = self.accepted(|_| {})?;
-        pending.open().await
+    pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
+        self.accept_with(|_| {})
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -120,9 +119,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept_with(self, edit: impl FnOnce(&mut Response)) -> Result<WebSocket<S, T>> {
-        let pending = self.accepted(edit)?;
-        pending.open().await
+    pub fn accept_with(
+        self,
+        edit: impl FnOnce(&mut Response),
+    ) -> impl Future<Output = Result<WebSocket<S, T>>> {
+        let pending = self.accepted(edit);
+        async { pending?.open().await }
     }
 
     /// Refuses the request with a status and a text.
@@ -132,9 +134,13 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn reject(self, status: StatusCode, text: &str) -> Result<()> {
+    pub fn reject(
+        self,
+        status: StatusCode,
+        text: &str,
+    ) -> impl Future<Output = Result<()>> + use<S, T> {
         let response = self.pending.connection.reject(status, text);
-        self.respond(response).await
+        self.respond(response)
     }
 
     /// Answers the request with a response of any kind but 101, then closes the transport.
@@ -144,11 +150,14 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn respond(self, response: Response) -> Result<()> {
-        let pending = self.pending.answered(&response)?;
-        match pending.open().await {
-            Ok(_) | Err(Error::Handshake(_)) => Ok(()),
-            Err(error) => Err(error),
+    #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
+    pub fn respond(self, response: Response) -> impl Future<Output = Result<()>> {
+        let pending = self.pending.answered(&response);
+        async {
+            match pending?.open().await {
+                Ok(_) | Err(Error::Handshake(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
         }
     }
 
@@ -191,8 +200,8 @@ where
     }
 
     /// Returns the open connection, and frees what only its handshake needed.
-    fn opened(self: Box<Self>, inner: fn(C) -> Connection) -> WebSocket<S, T> {
-        let Self { driver, connection } = *self;
+    fn opened(self, inner: fn(C) -> Connection) -> WebSocket<S, T> {
+        let Self { driver, connection } = self;
         WebSocket::from_parts(driver, inner(connection))
     }
 

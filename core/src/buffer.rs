@@ -52,6 +52,8 @@ pub(crate) struct Buffer {
     end: usize,
     /// Whether the block is one of the pool's.
     leased: bool,
+    /// Whether the pool had enough of them when it was leased.
+    abounding: bool,
 }
 
 impl Buffer {
@@ -61,6 +63,7 @@ impl Buffer {
         start: 0,
         end: 0,
         leased: false,
+        abounding: false,
     };
 
     /// Below this, what is left over is copied into a fresh block instead of being added to.
@@ -94,6 +97,12 @@ impl Buffer {
     #[inline]
     pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
         self.block.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Whether the block is one of the pool's, which had enough of them.
+    #[inline]
+    pub(crate) const fn may_be_kept(&self) -> bool {
+        self.abounding
     }
 
     /// Returns the first `count` bytes; none where there are fewer.
@@ -223,5 +232,6 @@ impl Buffer {
             front.copy_from_slice(self.block.get(..self.end).unwrap_or_default());
         }
         self.exchange(fresh, true, pool);
+        self.abounding = pool.abounds();
     }
 }

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::frame::Side;
 use crate::handshake::{
     BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner, Request,
-    Response, StatusCode, Uri,
+    Response, StatusCode, Uri, check_first_byte,
 };
 use crate::opening::opening_verbs;
 
@@ -130,6 +130,9 @@ impl ClientConnection {
             return self.read_body();
         }
         let unread = self.connection.unread();
+        if !is_http(unread, self.connection.is_eof())? {
+            return Ok(false);
+        }
         let scanner = &mut self.scanner;
         match scanner.read(unread, Response::parse_front)? {
             Some((response, size)) => {
@@ -207,5 +210,26 @@ impl ClientConnection {
         if self.connection.is_eof() {
             self.connection.end();
         }
+    }
+}
+
+/// Whether the response is HTTP so far; `false` where its first line decides. A server of another protocol
+/// may say no more than one line, and wait for an answer.
+fn is_http(received: &[u8], is_all: bool) -> Result<bool, HandshakeError> {
+    const SHOWN: usize = 32;
+
+    if received.iter().zip(b"HTTP/").all(|(is, must)| is == must) {
+        return Ok(true);
+    }
+    if let Err(error @ HeadError::LooksLikeTls) = check_first_byte(received) {
+        return Err(error.into());
+    }
+    let start = received.get(..SHOWN).unwrap_or(received);
+    match start.split_inclusive(|byte| *byte == b'\n').next() {
+        Some(line) if is_all || line.len() == SHOWN || line.ends_with(b"\n") => {
+            let start = Bytes::copy_from_slice(line);
+            Err(HandshakeError::NotHttp { start })
+        }
+        _ => Ok(false),
     }
 }

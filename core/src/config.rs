@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::buffer::{BufferPool, Unpooled};
+use crate::connection::Deadline;
 use crate::entropy::{Entropy, NoEntropy};
 use crate::error::ProtocolError;
 use crate::extension::Extension;
@@ -205,6 +206,19 @@ impl Config {
     #[must_use]
     pub fn buffers(self, pool: impl BufferPool + 'static) -> Self {
         self.with(|settings| settings.buffers = Arc::new(pool))
+    }
+
+    /// Returns how long a deadline leaves, `None` where there is none.
+    #[must_use]
+    pub fn time_for(&self, deadline: Deadline) -> Option<Duration> {
+        let settings = &*self.settings;
+        match deadline {
+            Deadline::Open => settings.open_timeout,
+            Deadline::Close => settings.close_timeout,
+            Deadline::Ping => settings.ping_interval,
+            Deadline::Pong => settings.ping_timeout,
+            Deadline::Write => settings.write_timeout,
+        }
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -626,15 +626,13 @@ fn a_101_that_does_not_answer_the_request_fails() {
 
 #[test]
 fn what_is_no_response_fails() {
-    let cases: [&[u8]; 12] = [
-        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    let cases: [&[u8]; 10] = [
         b"HTTP/2.0 101 X\r\n\r\n",
         b"HTTP/1.1 101\r\n\r\n",
         b"HTTP/1.1  101 X\r\n\r\n",
         b"HTTP/1.1 600 X\r\n\r\n",
         b"HTTP/1.1 099 X\r\n\r\n",
         b"HTTP/1.1 101 X\nA: b\n\n",
-        b"\r\nHTTP/1.1 101 X\r\n\r\n",
         b"HTTP/1.1 101 X\r\n A: b\r\n\r\n",
         b"HTTP/1.1 101 X\r\nA : b\r\n\r\n",
         b"HTTP/1.1 101 \x00\r\n\r\n",
@@ -650,6 +648,27 @@ fn what_is_no_response_fails() {
         );
         assert!(outcome.ended && outcome.sent.is_empty(), "{shown}");
     }
+}
+
+#[test]
+fn a_server_of_another_protocol_is_told_by_its_first_line() {
+    let long = [b'x'; 100];
+    let cases: [(&[u8], &[u8]); 5] = [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"),
+        (b"220 mail\r\n250 more\r\n", b"220 mail\r\n"),
+        (b"\r\nHTTP/1.1 101 X\r\n\r\n", b"\r\n"),
+        (b"http/1.1 101 X\n", b"http/1.1 101 X\n"),
+        (&long, &[b'x'; 32]),
+    ];
+    for (bytes, first) in cases {
+        let outcome = connect(bytes, false);
+        let start = first.to_vec().into();
+        assert_eq!(outcome.error, Some(HandshakeError::NotHttp { start }));
+        assert!(outcome.events.is_empty() && outcome.ended);
+    }
+    let start = b"+OK".as_slice().into();
+    let broken_off = connect(b"+OK", true);
+    assert_eq!(broken_off.error, Some(HandshakeError::NotHttp { start }));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What the driver takes and gives in parts.
 
-use async_net::{TcpListener, TcpStream};
+use std::future::IntoFuture;
+
+use async_net::TcpListener;
 use futures_lite::future;
 use sansock::core::{Event, Fin};
 use sansock::{Message, Result, WebSocket};
 
-type Socket = WebSocket<TcpStream, async_io::Timer>;
+type Socket = sansock::smol::WebSocket;
 
 /// A client and a server that are connected.
 async fn connected() -> Result<(Socket, Socket)> {
@@ -15,7 +17,7 @@ async fn connected() -> Result<(Socket, Socket)> {
         let (stream, _) = listener.accept().await?;
         sansock::smol::accept(stream).await
     };
-    future::try_zip(sansock::smol::connect(&url), server).await
+    future::try_zip(sansock::smol::connect(&url).into_future(), server).await
 }
 
 #[test]

@@ -10,6 +10,16 @@ use super::WebSocket;
 use crate::error::{Error, Result};
 use crate::timer::Timer;
 
+/// What waiting for data has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Data,
+    /// The connection is over.
+    End,
+    /// A message is being received in another delivery.
+    InMessage,
+}
+
 impl<S, T> WebSocket<S, T>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -43,10 +53,12 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if !self.is_at_hand(Delivery::Messages)
-            && !poll_fn(|cx| self.poll_next(cx, Delivery::Messages)).await?
-        {
-            return Ok(None);
+        if !self.is_at_hand(Delivery::Messages) {
+            match poll_fn(|cx| self.poll_next(cx, Delivery::Messages)).await {
+                Next::Data => {}
+                Next::End => return self.outcome().map(|()| None),
+                Next::InMessage => return Err(Error::InMessage),
+            }
         }
         if self.has_early() {
             return Ok(self.lend_early().map(MessageRef::from));
@@ -154,10 +166,14 @@ where
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
-        match self.is_at_hand(delivery) {
-            true => Poll::Ready(Ok(true)),
-            false => self.poll_next(cx, delivery),
+        if self.is_at_hand(delivery) {
+            return Poll::Ready(Ok(true));
         }
+        Poll::Ready(match ready!(self.poll_next(cx, delivery)) {
+            Next::Data => Ok(true),
+            Next::End => self.outcome().map(|()| false),
+            Next::InMessage => Err(Error::InMessage),
+        })
     }
 
     /// Whether data has arrived in this delivery, and nothing must be done before it is given out.
@@ -169,35 +185,42 @@ where
             && self.connection.is_data_ready()
     }
 
-    /// Drives the connection where nothing is at hand.
-    fn poll_next(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Result<bool>> {
+    /// Drives the connection, after [`is_at_hand`](Self::is_at_hand) has said that nothing is.
+    fn poll_next(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
+        let is_parsed = self.early.is_none() && self.connection.delivery() == delivery;
+        match &mut self.driver {
+            Some(driver) if is_parsed && !self.connection.is_event_at_hand() => {
+                ready!(driver.poll_unready(cx, &mut self.connection));
+            }
+            Some(_) | None => {}
+        }
+        match is_parsed && self.connection.is_data_ready() {
+            true => Poll::Ready(Next::Data),
+            false => self.poll_on(cx, delivery),
+        }
+    }
+
+    /// Drives the connection past pings and pongs, to data or to its end.
+    fn poll_on(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
         if self.has_early() {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Next::Data);
         }
-        if self.early.is_some() {
-            self.early = None;
-        }
+        self.early = None;
         if !self.connection.set_delivery(delivery) {
-            return Poll::Ready(Err(Error::InMessage));
+            return Poll::Ready(Next::InMessage);
         }
         if let Some(driver) = &mut self.driver {
             let connection = &mut self.connection;
-            if !connection.is_event_ready() {
-                ready!(driver.poll_unready(cx, connection));
-                if connection.is_data_ready() {
-                    return Poll::Ready(Ok(true));
-                }
-            }
             if ready!(driver.poll_skipping(cx, connection, Connection::is_data_ready)) {
-                return Poll::Ready(Ok(true));
+                return Poll::Ready(Next::Data);
             }
             self.drop_transport();
         }
         // A message may have been left by a sender that has driven the connection to its end.
-        match self.connection.is_data_ready() {
-            true => Poll::Ready(Ok(true)),
-            false => Poll::Ready(self.outcome().map(|()| false)),
-        }
+        Poll::Ready(match self.connection.is_data_ready() {
+            true => Next::Data,
+            false => Next::End,
+        })
     }
 
     /// Drives the connection until data is ready in this delivery of parts. A message that had begun

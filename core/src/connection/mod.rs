@@ -198,6 +198,13 @@ impl Connection {
         self.incoming.is_data_ready()
     }
 
+    /// Whether an event is ready, as far as what was received has been parsed.
+    #[must_use]
+    #[inline]
+    pub const fn is_event_at_hand(&self) -> bool {
+        self.incoming.is_ready()
+    }
+
     /// Parses until an event is ready, and returns whether [`next_event`](Self::next_event) will give
     /// one. The replies that come before it are queued.
     #[inline]
@@ -236,17 +243,13 @@ impl Connection {
         self.link.output.has_any()
     }
 
-    /// Whether a buffer is leased for what is received.
+    /// Whether a buffer for what is received should be given back though nothing is waited for. One that goes
+    /// on to receive may keep it, while the pool [has enough](crate::BufferPool::abounds).
     #[must_use]
     #[inline]
-    pub const fn holds_read_buffer(&self) -> bool {
-        self.incoming.buffer.is_leased()
-    }
-
-    /// Whether the pool of buffers has enough of them; see [`BufferPool::abounds`](crate::BufferPool::abounds).
-    #[must_use]
-    pub fn buffers_abound(&self) -> bool {
-        self.link.config.settings().buffers.abounds()
+    pub const fn owes_read_buffer(&self, receives: bool) -> bool {
+        let buffer = &self.incoming.buffer;
+        buffer.is_leased() && !(receives && buffer.may_be_kept())
     }
 
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before

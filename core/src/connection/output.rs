@@ -38,7 +38,9 @@ enum End {
 #[derive(Debug)]
 pub(super) struct Output {
     buffer: Buffer,
-    shared: VecDeque<Shared>,
+    /// Absent while there are none.
+    #[expect(clippy::box_collection, reason = "an idle connection has none")]
+    shared: Option<Box<VecDeque<Shared>>>,
     /// Bytes of the buffer that go before the last payload by reference.
     ahead: usize,
     /// Bytes of the payloads by reference.
@@ -70,7 +72,7 @@ impl Output {
     pub(super) const fn new() -> Self {
         Self {
             buffer: Buffer::EMPTY,
-            shared: VecDeque::new(),
+            shared: None,
             ahead: 0,
             referred: 0,
             taken: 0,
@@ -173,7 +175,7 @@ impl Output {
     fn push_shared(&mut self, bytes: Bytes) {
         let before = core::mem::replace(&mut self.ahead, self.buffer.len());
         self.referred = self.referred.saturating_add(bytes.len());
-        self.shared.push_back(Shared {
+        self.shared.get_or_insert_default().push_back(Shared {
             after: self.ahead.saturating_sub(before),
             payload: bytes,
         });
@@ -241,15 +243,15 @@ impl Output {
     #[inline(never)]
     pub(super) fn release(&mut self, pool: &Arc<dyn BufferPool>) {
         self.buffer.release(pool);
-        if self.shared.is_empty() {
-            self.shared = VecDeque::new();
+        if self.referred == 0 {
+            self.shared = None;
         }
     }
 
     /// Forgets what is queued: there is nobody left to send it to.
     pub(super) fn discard(&mut self, pool: &Arc<dyn BufferPool>) {
         self.buffer.clear();
-        self.shared.clear();
+        self.shared = None;
         self.ahead = 0;
         self.referred = 0;
         self.pong = None;
@@ -263,7 +265,7 @@ impl Output {
         if self.referred == 0 {
             return self.buffer.filled();
         }
-        match self.shared.front() {
+        match self.shared.as_ref().and_then(|shared| shared.front()) {
             None => self.buffer.filled(),
             Some(Shared { after: 0, payload }) => payload,
             Some(Shared { after, .. }) => self.buffer.filled().get(..*after).unwrap_or_default(),
@@ -294,7 +296,10 @@ impl Output {
 
     /// Advances over payloads by reference; returns what is left to take from behind them.
     fn advance_shared(&mut self, mut count: usize) -> usize {
-        while let Some(front) = self.shared.front_mut() {
+        let Some(shared) = &mut self.shared else {
+            return count;
+        };
+        while let Some(front) = shared.front_mut() {
             let before = count.min(front.after);
             self.buffer.consume(before);
             self.ahead = self.ahead.saturating_sub(before);
@@ -307,7 +312,7 @@ impl Output {
             if front.after > 0 || !front.payload.is_empty() {
                 return 0;
             }
-            self.shared.pop_front();
+            shared.pop_front();
         }
         count
     }
@@ -341,7 +346,8 @@ impl DataToSend<'_> {
     /// Returns the stretches of bytes, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let mut buffered = self.output.buffer.filled();
-        let shared = self.output.shared.iter().flat_map(move |shared| {
+        let shared = self.output.shared.iter().flat_map(|shared| shared.iter());
+        let shared = shared.flat_map(move |shared| {
             let (before, rest) = buffered.split_at_checked(shared.after).unwrap_or_default();
             buffered = rest;
             [before, &shared.payload[..]]

@@ -1,6 +1,8 @@
 //! Pings of our own, matched with their pongs by payload (RFC 6455 sections 5.5.2 and 5.5.3).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::time::Instant;
@@ -30,11 +32,14 @@ struct Waiting {
 /// The pings of one connection, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Pings {
-    waiting: VecDeque<Waiting>,
+    /// Absent while none waits, which is most of the time.
+    #[expect(clippy::box_collection, reason = "an idle connection has none")]
+    waiting: Option<Box<VecDeque<Waiting>>>,
     last: u32,
     /// The last that was answered, and all before it with it.
     answered: u32,
-    latency: Option<Duration>,
+    /// In nanoseconds, and one more.
+    latency: Option<NonZeroU64>,
 }
 
 impl Pings {
@@ -48,10 +53,11 @@ impl Pings {
 
     /// Remembers a ping that was queued and ends there in the output.
     pub(super) fn queued(&mut self, id: PingId, now: Instant, ends: u64) {
-        if self.waiting.len() >= Self::MAX {
-            self.waiting.pop_front();
+        let waiting = self.waiting.get_or_insert_default();
+        if waiting.len() >= Self::MAX {
+            waiting.pop_front();
         }
-        self.waiting.push_back(Waiting {
+        waiting.push_back(Waiting {
             id,
             sent: now,
             ends: Some(ends),
@@ -60,7 +66,11 @@ impl Pings {
 
     /// Starts the clock of the pings that have been handed to the transport.
     pub(super) fn taken(&mut self, taken: u64, now: Instant) {
-        for ping in &mut self.waiting {
+        for ping in self
+            .waiting
+            .iter_mut()
+            .flat_map(|waiting| waiting.iter_mut())
+        {
             if ping.ends.is_some_and(|ends| ends <= taken) {
                 ping.sent = now;
                 ping.ends = None;
@@ -70,23 +80,25 @@ impl Pings {
 
     /// Matches a pong. It answers the pings before its own too, as the peer may skip pongs.
     pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let position = self
-            .waiting
+        let waiting = self.waiting.as_mut()?;
+        let position = waiting
             .iter()
             .position(|ping| ping.id.payload() == payload)?;
-        let answered = self.waiting.drain(..=position).next_back()?;
+        let answered = waiting.drain(..=position).next_back()?;
+        if waiting.is_empty() {
+            self.waiting = None;
+        }
         self.answered = answered.id.0;
         let latency = now.saturating_since(answered.sent);
-        self.latency = Some(latency);
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-        }
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.latency = NonZeroU64::new(nanos.saturating_add(1));
         Some(latency)
     }
 
     /// Returns the round trip of the last ping that was answered.
-    pub(super) const fn latency(&self) -> Option<Duration> {
-        self.latency
+    pub(super) fn latency(&self) -> Option<Duration> {
+        let nanos = self.latency?.get().saturating_sub(1);
+        Some(Duration::from_nanos(nanos))
     }
 
     pub(super) fn is_waiting(&self, id: PingId) -> bool {

@@ -89,6 +89,11 @@ impl ClientOptions {
         self.headers = headers;
         self
     }
+
+    /// Returns these headers for editing.
+    pub const fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
 }
 
 /// The request that a client sends, and the check of the response to it.

@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use core::{error::Error, fmt};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::handshake::{BodyError, GrammarError, HeadError, HttpVersion, Response, StatusCode};
@@ -57,6 +58,11 @@ pub enum HandshakeError {
     SubprotocolNotOffered(ByteString),
 
     // Clients, about the server's response.
+    /// The server speaks some other protocol than HTTP.
+    NotHttp {
+        /// What came first, up to 32 bytes.
+        start: Bytes,
+    },
     /// The server answered with another status than 101.
     Refused(Box<Response>),
     /// The body of a response that refuses the handshake is malformed.
@@ -110,6 +116,7 @@ impl HandshakeError {
             | Self::RepeatedHeader(_)
             | Self::InvalidHeader { .. }
             | Self::RequestBody
+            | Self::NotHttp { .. }
             | Self::Refused(_)
             | Self::Body(_)
             | Self::Accept { .. }
@@ -140,6 +147,11 @@ impl fmt::Display for HandshakeError {
                     "selected subprotocol {name:?}, which the client does not offer"
                 )
             }
+            Self::NotHttp { start } => write!(
+                f,
+                "server does not speak HTTP; it began with \"{}\"",
+                start.escape_ascii()
+            ),
             Self::Refused(response) => write_refused(f, response),
             Self::Body(_) => f.write_str("did not receive a valid HTTP body"),
             Self::Accept { expected, received } => write!(
@@ -173,6 +185,7 @@ impl Error for HandshakeError {
             | Self::OriginNotAllowed(_)
             | Self::Rejected { .. }
             | Self::SubprotocolNotOffered(_)
+            | Self::NotHttp { .. }
             | Self::Refused(_)
             | Self::Accept { .. }
             | Self::Extension { .. }
@@ -189,7 +202,7 @@ fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result
         response.status().is_redirect(),
         response.headers().get_str("Location"),
     ) {
-        write!(f, ", a redirect to {location}")?;
+        write!(f, ", a redirect to {}", without_user_info(location))?;
     }
     let body = response.body();
     if body.is_empty() {
@@ -197,6 +210,18 @@ fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result
     }
     let start = body.get(..SHOWN).unwrap_or(body).escape_ascii();
     write!(f, "; first bytes of body: \"{start}\"")
+}
+
+/// Returns a URL up to its user information, and what follows that.
+fn without_user_info(url: &str) -> impl fmt::Display {
+    let start = url.find("//").map_or(0, |at| at.saturating_add(2));
+    let (scheme, rest) = url.split_at_checked(start).unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    alloc::format!("{scheme}{host}{path}")
 }
 
 #[cfg(test)]
@@ -217,6 +242,8 @@ mod tests {
             refused(found, "https://b/", ""),
             "server answered 302 Found instead of 101, a redirect to https://b/"
         );
+        assert!(refused(found, "wss://user:secret@b/@", "").ends_with(" to wss://b/@"));
+        assert!(refused(found, "/a@b", "").ends_with(" to /a@b"));
         assert_eq!(
             refused(StatusCode::NOT_FOUND, "https://b/", "no\r\nsuch page"),
             "server answered 404 Not Found instead of 101; \

@@ -205,7 +205,7 @@ pub enum HeadError {
         /// The limit.
         limit: usize,
     },
-    /// The first byte is that of a TLS handshake.
+    /// The first byte is that of TLS: a handshake, or an alert.
     LooksLikeTls,
     /// The request or status line is malformed.
     StartLine,
@@ -241,6 +241,7 @@ pub enum HeadError {
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Incomplete { bytes: 0 } => f.write_str("the peer ended without a word"),
             Self::Incomplete { bytes } => write!(f, "head breaks off after {bytes} bytes"),
             Self::TrailingBytes { bytes } => write!(f, "{bytes} bytes follow the head"),
             Self::StartLineTooLong { limit } => {
@@ -248,9 +249,7 @@ impl fmt::Display for HeadError {
             }
             Self::HeadTooLarge { limit } => write!(f, "head exceeds the limit of {limit} bytes"),
             Self::TooManyHeaders { limit } => write!(f, "more than {limit} header lines"),
-            Self::LooksLikeTls => {
-                f.write_str("the peer's first byte looks like TLS (0x16): use wss://")
-            }
+            Self::LooksLikeTls => f.write_str("the peer's first byte looks like TLS: use wss://"),
             Self::StartLine => f.write_str("first line is malformed"),
             Self::HttpVersion => f.write_str("HTTP version is not 1.1"),
             Self::Target { offset } => {

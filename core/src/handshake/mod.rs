@@ -53,6 +53,7 @@ mod uri;
 
 use bytestring::ByteString;
 
+pub(crate) use scanner::check_first_byte;
 pub(crate) use server::agreed;
 
 pub use auth::{Credentials, InvalidCredentials, basic_challenge};

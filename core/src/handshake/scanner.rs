@@ -8,8 +8,9 @@ use crate::handshake::{
     ascii::{is_token_byte, text_length},
 };
 
-/// First byte of a TLS record that holds a handshake message (RFC 8446 section 5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
+/// First bytes of TLS: of a handshake, and of the alert that answers what is not TLS (RFC 8446 section
+/// 5.1).
+const TLS: [u8; 2] = [0x16, 0x15];
 
 /// Finds the end of a head that arrives in pieces.
 #[derive(Debug, Clone, Default)]
@@ -126,9 +127,9 @@ impl HeadScanner {
 }
 
 /// Both a method and a protocol name begin with a token character.
-pub(super) fn check_first_byte(buffered: &[u8]) -> Result<(), HeadError> {
+pub(crate) fn check_first_byte(buffered: &[u8]) -> Result<(), HeadError> {
     match buffered.first() {
-        Some(&TLS_HANDSHAKE) => Err(HeadError::LooksLikeTls),
+        Some(byte) if TLS.contains(byte) => Err(HeadError::LooksLikeTls),
         Some(&byte) if !is_token_byte(byte) => Err(HeadError::StartLine),
         _ => Ok(()),
     }
@@ -209,8 +210,9 @@ mod tests {
     #[test]
     fn refuses_garbage_at_every_cut() {
         type Case = (&'static [u8], HeadError);
-        let cases: [Case; 13] = [
+        let cases: [Case; 14] = [
             (b"\x16\x03\x01\x02\x00\x01", HeadError::LooksLikeTls),
+            (b"\x15\x03\x03\x00\x02\x02\x32", HeadError::LooksLikeTls),
             (b"\r\nGET / HTTP/1.1\r\n\r\n", HeadError::StartLine),
             (b" GET / HTTP/1.1\r\n\r\n", HeadError::StartLine),
             (b"\x80", HeadError::StartLine),

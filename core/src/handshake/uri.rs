@@ -91,6 +91,52 @@ impl Uri {
         authority
     }
 
+    /// Whether scheme, host and port are the same, so that what is meant for one may be sent to the other.
+    #[must_use]
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        (self.is_secure, &*self.host, self.port) == (other.is_secure, &*other.host, other.port)
+    }
+
+    /// Returns where a redirect leads: the value of a `Location` header, seen from this URI (RFC 3986
+    /// section 5.2, RFC 9110 section 10.2.2).
+    ///
+    /// `http` and `https` stand for `ws` and `wss`, and a fragment is dropped. The credentials stay within
+    /// the same origin, and are never taken from the redirect.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Self::parse).
+    pub fn resolve(&self, location: &str) -> Result<Self, UriError> {
+        let (location, _fragment) = split_before(location, &['#']);
+        let mut target = match location.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+                Self::parse(&alloc::format!("{}://{rest}", webized(scheme)))?
+            }
+            _ => self.resolve_relative(location)?,
+        };
+        let is_same = self.is_same_origin(&target);
+        target.credentials = self.credentials.clone().filter(|_| is_same);
+        Ok(target)
+    }
+
+    fn resolve_relative(&self, reference: &str) -> Result<Self, UriError> {
+        let scheme = if self.is_secure { "wss" } else { "ws" };
+        if reference.starts_with("//") {
+            return Self::parse(&alloc::format!("{scheme}:{reference}"));
+        }
+        let (path, query) = split_before(reference, &['?']);
+        let (own_path, own_query) = split_before(&self.resource_name, &['?']);
+        let (path, query) = match path {
+            "" if query.is_empty() => (own_path.into(), own_query),
+            "" => (own_path.into(), query),
+            _ => (merge_paths(own_path, path), query),
+        };
+        Self::parse(&alloc::format!(
+            "{scheme}://{}{path}{query}",
+            self.authority()
+        ))
+    }
+
     /// Returns the user information, percent-decoded.
     #[must_use]
     pub const fn credentials(&self) -> Option<&Credentials> {
@@ -225,6 +271,36 @@ fn parse_scheme(scheme: &str) -> Result<bool, UriError> {
         _ if scheme.eq_ignore_ascii_case("wss") => Ok(true),
         _ => Err(UriError::Scheme(scheme.into())),
     }
+}
+
+/// The scheme of a WebSocket that is told by the scheme of a web page.
+fn webized(scheme: &str) -> &str {
+    match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => "ws",
+        _ if scheme.eq_ignore_ascii_case("https") => "wss",
+        _ => scheme,
+    }
+}
+
+/// RFC 3986 sections 5.2.3 and 5.2.4: the path, seen from another, without `.` and `..`.
+fn merge_paths(base: &str, path: &str) -> String {
+    let folder = base.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let from = if path.starts_with('/') { "" } else { folder };
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let mut segments: Vec<&str> = from.split('/').skip(1).collect();
+    let mut last = "";
+    for segment in path.split('/') {
+        last = segment;
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    if matches!(last, "." | "..") {
+        segments.push("");
+    }
+    alloc::format!("/{}", segments.join("/"))
 }
 
 fn parse_user_info(user_info: &str) -> Result<Credentials, UriError> {
@@ -487,6 +563,58 @@ mod tests {
         assert_eq!(uri.to_string(), "wss://h:1/a");
         assert!(!format!("{uri:?}").contains("secret"));
         assert!(!format!("{uri:?}").contains("alice"));
+    }
+
+    #[test]
+    fn a_redirect_leads_where_its_location_says() {
+        let cases = [
+            ("wss://other/x", "wss://other/x"),
+            ("https://other", "wss://other/"),
+            ("HTTP://other:8080/x?y", "ws://other:8080/x?y"),
+            ("https://h/x#fragment", "wss://h/x"),
+            ("//other/x", "ws://other/x"),
+            ("/x", "ws://h:1/x"),
+            ("/x/./y/../z", "ws://h:1/x/z"),
+            ("x", "ws://h:1/a/x"),
+            ("x?y=/../z", "ws://h:1/a/x?y=/../z"),
+            ("./x/", "ws://h:1/a/x/"),
+            ("../x", "ws://h:1/x"),
+            ("../../../x", "ws://h:1/x"),
+            ("..", "ws://h:1/"),
+            (".", "ws://h:1/a/"),
+            ("?y", "ws://h:1/a/b?y"),
+            ("", "ws://h:1/a/b?c=d/e"),
+            ("#fragment", "ws://h:1/a/b?c=d/e"),
+            ("/x?to=http://y", "ws://h:1/x?to=http://y"),
+            ("x?to=http://y", "ws://h:1/a/x?to=http://y"),
+        ];
+        let base = parse("ws://h:1/a/b?c=d/e");
+        for (location, target) in cases {
+            let resolved = base.resolve(location).map(|uri| uri.to_string());
+            assert_eq!(resolved.as_deref(), Ok(target), "{location:?}");
+        }
+        assert_eq!(parse("ws://h").resolve("x"), Ok(parse("ws://h/x")));
+        let mail = base.resolve("mailto://a");
+        assert_eq!(mail, Err(UriError::Scheme("mailto".into())));
+        assert!(base.resolve("/\r\nA: b").is_err());
+    }
+
+    #[test]
+    fn credentials_stay_within_their_origin_and_come_from_no_redirect() {
+        let base = parse("ws://alice:secret@h:1/a");
+        for (location, keeps) in [
+            ("/b", true),
+            ("http://h:1/b", true),
+            ("ws://mallory:x@h:1/b", true),
+            ("ws://h/b", false),
+            ("wss://h:1/b", false),
+            ("ws://mallory:x@other/b", false),
+        ] {
+            let target = base.resolve(location).unwrap();
+            let expected = base.credentials().filter(|_| keeps);
+            assert_eq!(target.credentials(), expected, "{location}");
+            assert_eq!(target.is_same_origin(&base), keeps, "{location}");
+        }
     }
 
     #[cfg(feature = "idna")]

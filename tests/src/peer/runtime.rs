@@ -77,7 +77,8 @@ macro_rules! runtimes {
                 options: &ClientOptions,
                 config: Config,
             ) -> Result<Socket<Self::Stream>> {
-                sansock::$shim::connect_with(url, options, config).await
+                let connect = sansock::$shim::connect(url);
+                connect.options(options.clone()).config(config).await
             }
         }
     )*};
@@ -86,7 +87,7 @@ macro_rules! runtimes {
 use async_std::net as async_std_net;
 
 runtimes! {
-    Smol: smol, async_net, async_net::TcpStream;
+    Smol: smol, async_net, sansock::smol::Stream;
     AsyncStd: async_std, async_std_net, sansock::async_std::Stream;
 }
 

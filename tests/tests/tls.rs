@@ -1,0 +1,642 @@
+//! TLS over real loopback sockets, on smol and on async-std, by every back end that is built in, with
+//! certificates that are made here.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use sansock::core::handshake::{Request, Response, ServerOptions, StatusCode};
+use sansock::proxy::Proxy;
+use sansock::tls::rustls_0_23 as rustls;
+use sansock::tls::{Backend, ClientTls, ServerTls, TlsError, TlsErrorKind};
+use sansock::{ConnectError, Error, Message};
+
+/// Every pair of back ends, of the client and of the server.
+fn backends() -> Vec<(Backend, Backend)> {
+    let all = [
+        Backend::Rustls,
+        #[cfg(feature = "native-tls")]
+        Backend::NativeTls,
+    ];
+    let pairs = all
+        .iter()
+        .flat_map(|client| all.map(|server| (*client, server)));
+    pairs.collect()
+}
+
+/// An authority that the system does not know.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key, in PEM.
+struct Certificate {
+    chain: String,
+    key: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = named(name, vec![]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Issues a certificate for a name.
+    fn issue(&self, name: &str) -> Certificate {
+        self.issue_with(name, |_| {})
+    }
+
+    fn issue_with(&self, name: &str, edit: impl FnOnce(&mut CertificateParams)) -> Certificate {
+        let mut params = named(name, vec![name.into()]);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        edit(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Certificate {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+fn named(name: &str, hosts: Vec<String>) -> CertificateParams {
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+impl Certificate {
+    fn server(&self, backend: Backend) -> ServerTls {
+        ServerTls::from_pem_with(backend, &self.chain, &self.key).unwrap()
+    }
+}
+
+/// A server that asks its clients for a certificate of this authority.
+fn server_that_asks(authority: &Authority, certificate: &Certificate) -> ServerTls {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let asks =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(asks.build().unwrap())
+        .with_single_cert(vec![chain], key)
+        .unwrap();
+    Arc::new(config).into()
+}
+
+/// Returns the failure of TLS.
+#[track_caller]
+fn tls_error(error: &Error) -> &TlsError {
+    let Error::Tls(tls) = error else {
+        panic!("{error:?}");
+    };
+    assert!(error.is_tls());
+    tls
+}
+
+#[test]
+fn what_is_no_pem_is_told() {
+    let authority = Authority::new("known");
+    let (one, other) = (authority.issue("localhost"), authority.issue("localhost"));
+    for (client, backend) in backends() {
+        let error = ClientTls::with_backend(client)
+            .roots_pem("nothing")
+            .unwrap_err();
+        assert_eq!(error.kind(), TlsErrorKind::Configuration);
+        assert_eq!(
+            error.to_string(),
+            "TLS cannot be set up: certificate is not PEM"
+        );
+        let mut cases = vec![("", &*one.key), (&*one.chain, ""), ("", "")];
+        // The library of the system finds out when a client comes.
+        if backend == Backend::Rustls {
+            cases.push((&one.chain, &other.key));
+        }
+        for (chain, key) in cases {
+            let error = ServerTls::from_pem_with(backend, chain, key).unwrap_err();
+            assert_eq!(error.kind(), TlsErrorKind::Configuration);
+            assert!(error.source().is_some());
+            assert!(!format!("{error:?}").contains("PRIVATE"));
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_the_same_for_every_executor() {
+    fn assert_send_sync<T: Send + Sync + Unpin>() {}
+
+    assert_send_sync::<sansock::smol::Stream>();
+    assert_send_sync::<sansock::async_std::Stream>();
+    assert_send_sync::<ClientTls>();
+    assert_send_sync::<ServerTls>();
+}
+
+#[test]
+fn neither_key_nor_certificate_is_shown() {
+    let certificate = Authority::new("known").issue("localhost");
+    let tls = ClientTls::new().identity_pem(&*certificate.chain, &*certificate.key);
+    let shown = format!("{tls:?} {:?}", certificate.server(Backend::Rustls));
+    assert!(
+        !shown.contains("PRIVATE") && !shown.contains("BEGIN"),
+        "{shown}"
+    );
+}
+
+/// The tests over the shim `$shim`, with the sockets and `block_on` of its runtime.
+macro_rules! over_loopback {
+    ($runtime:ident, $shim:ident, $net:path, $unix:path, $block_on:path) => {
+        mod $runtime {
+            use std::future::IntoFuture;
+
+            use futures_lite::future::{or, zip};
+            use futures_lite::io::copy;
+            use futures_lite::{AsyncReadExt, AsyncWriteExt};
+            use sansock::$shim::{Connect, WebSocket, accept, connect, upgrade};
+            use $block_on as block_on;
+            use $net as net;
+            use $unix as unix;
+
+            use self::net::{TcpListener, TcpStream};
+            use self::unix::UnixStream;
+            use super::*;
+
+            async fn listen() -> (String, TcpListener) {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                let port = listener.local_addr().unwrap().port();
+                (format!("wss://localhost:{port}/"), listener)
+            }
+
+            async fn serve(listener: &TcpListener, tls: &ServerTls) -> sansock::Result<WebSocket> {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                accept(tls.accept(stream).await?).await
+            }
+
+            /// Returns what becomes of both sides of a connection.
+            fn both(
+                server: &ServerTls,
+                build: impl FnOnce(Connect) -> Connect,
+            ) -> (sansock::Result<WebSocket>, sansock::Result<WebSocket>) {
+                block_on(async {
+                    let (url, listener) = listen().await;
+                    let client = build(connect(&url)).into_future();
+                    zip(client, serve(&listener, server)).await
+                })
+            }
+
+            /// Lets both sides talk, then close.
+            async fn talk(client: WebSocket, server: WebSocket) {
+                let large = Message::binary(vec![7; 300_000]);
+                let client = async move {
+                    let mut ws = client;
+                    for message in [Message::text("hällo"), large, Message::text("")] {
+                        ws.send(&message).await?;
+                        assert_eq!(ws.recv().await?, Some(message));
+                    }
+                    ws.close(1000, "bye").await?;
+                    Ok::<_, Error>(ws)
+                };
+                let server = async move {
+                    let mut ws = server;
+                    while let Some(message) = ws.recv().await? {
+                        ws.send(message).await?;
+                    }
+                    Ok::<_, Error>(ws)
+                };
+                let (client, server) = zip(client, server).await;
+                for side in [client.unwrap(), server.unwrap()] {
+                    assert!(side.closed().unwrap().is_clean());
+                }
+            }
+
+            #[test]
+            fn a_conversation_and_its_end() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                for (client, server) in backends() {
+                    let tls = ClientTls::with_backend(client);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let server = certificate.server(server);
+                    let (client, server) = both(&server, |connect| connect.tls(tls));
+                    let (client, server) = (client.unwrap(), server.unwrap());
+                    let stream = client.get_ref().unwrap();
+                    assert!(stream.is_tls());
+                    assert!(stream.as_tcp().unwrap().nodelay().unwrap());
+                    let address = server.get_ref().unwrap().local_addr().unwrap();
+                    assert_eq!(stream.peer_addr().unwrap(), address);
+                    block_on(talk(client, server));
+                }
+            }
+
+            #[test]
+            fn both_sides_write_more_than_the_sockets_hold() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                for (client, server) in backends() {
+                    let tls = ClientTls::with_backend(client);
+                    let tls = tls.root_der(authority.0.der().to_vec());
+                    let server = certificate.server(server);
+                    let config = sansock::config().max_message_size(None);
+                    let build = |connect: Connect| connect.tls(tls).config(config);
+                    let (client, server) = both(&server, build);
+                    let large: Vec<u8> = (0..1_000_000).map(|i: u32| (i / 7) as u8).collect();
+                    let exchange = |ws: WebSocket| {
+                        let large = Message::binary(large.clone());
+                        async move {
+                            let (mut receiver, mut sender) = ws.split();
+                            let send = async {
+                                for _ in 0..4 {
+                                    sender.send(&large).await.unwrap();
+                                }
+                            };
+                            let receive = async {
+                                for _ in 0..4 {
+                                    let message = receiver.recv().await.unwrap();
+                                    assert!(message.as_ref() == Some(&large));
+                                }
+                            };
+                            zip(send, receive).await;
+                        }
+                    };
+                    let (client, server) = (client.unwrap(), server.unwrap());
+                    block_on(zip(exchange(client), exchange(server)));
+                }
+            }
+
+            #[test]
+            fn tls_goes_over_a_unix_socket() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("example.com");
+                for (client, server) in backends() {
+                    let tls = ClientTls::with_backend(client);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let server = certificate.server(server);
+                    block_on(async {
+                        let (near, far) = UnixStream::pair().unwrap();
+                        let client = connect("wss://example.com/").tls(tls).over(near);
+                        let server = async { accept(server.accept(far).await?).await };
+                        let (client, server) = zip(client, server).await;
+                        talk(client.unwrap(), server.unwrap()).await;
+                    });
+                }
+            }
+
+            /// Serves one connection as a proxy, HTTP or SOCKS5, to this port of localhost.
+            async fn tunnel(listener: &TcpListener, to: u16, is_socks: bool) {
+                let (mut client, _) = listener.accept().await.unwrap();
+                if is_socks {
+                    client.read_exact(&mut [0; 3]).await.unwrap();
+                    client.write_all(&[5, 0]).await.unwrap();
+                    let mut request = [0; 5 + 9 + 2];
+                    client.read_exact(&mut request).await.unwrap();
+                    let name = [&[5, 1, 0, 3, 9][..], b"localhost", &to.to_be_bytes()];
+                    assert_eq!(request[..], name.concat());
+                    let reply = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+                    client.write_all(&reply).await.unwrap();
+                } else {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        client.read_exact(&mut byte).await.unwrap();
+                        head.extend(byte);
+                    }
+                    let line = format!("CONNECT localhost:{to} HTTP/1.1\r\n");
+                    assert!(head.starts_with(line.as_bytes()), "{}", head.escape_ascii());
+                    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                }
+                let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let (mut from_client, mut to_client) = (client.clone(), client);
+                let (mut from_server, mut to_server) = (server.clone(), server.clone());
+                let up = async {
+                    let _ = copy(&mut from_client, &mut to_server).await;
+                    let _ = server.shutdown(std::net::Shutdown::Write);
+                };
+                let down = async {
+                    let _ = copy(&mut from_server, &mut to_client).await;
+                    let _ = to_client.shutdown(std::net::Shutdown::Write);
+                };
+                zip(up, down).await;
+            }
+
+            #[test]
+            fn tls_to_the_server_goes_through_either_kind_of_proxy() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                for (client, server) in backends() {
+                    for scheme in ["http", "socks5h"] {
+                        let tls = ClientTls::with_backend(client);
+                        let tls = tls.roots_pem(authority.pem()).unwrap();
+                        let server = certificate.server(server);
+                        block_on(async {
+                            let (url, listener) = listen().await;
+                            let to = listener.local_addr().unwrap().port();
+                            let (_, proxies) = listen().await;
+                            let at = proxies.local_addr().unwrap();
+                            let proxy: Proxy = format!("{scheme}://{at}").parse().unwrap();
+                            let client = connect(&url).tls(tls).proxy(proxy).into_future();
+                            let conversation = async {
+                                let both = zip(client, serve(&listener, &server));
+                                let (client, server) = both.await;
+                                let (client, server) = (client.unwrap(), server.unwrap());
+                                let peer = client.get_ref().unwrap().peer_addr();
+                                assert_eq!(peer.unwrap(), at);
+                                talk(client, server).await;
+                            };
+                            zip(conversation, tunnel(&proxies, to, scheme != "http")).await;
+                        });
+                    }
+                }
+            }
+
+            /// Serves connections over TLS: the first is sent elsewhere, the second accepted.
+            async fn redirect(listener: &TcpListener, tls: &ServerTls, location: &str) -> Request {
+                let mut response = Response::new(StatusCode::new(302).unwrap());
+                response.headers_mut().append("Location", location).unwrap();
+                response.set_body("");
+                let options = || Arc::new(ServerOptions::new());
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = tls.accept(stream).await.unwrap();
+                let first = upgrade(stream, options(), sansock::config()).await;
+                first.unwrap().respond(response).await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = tls.accept(stream).await.unwrap();
+                let second = upgrade(stream, options(), sansock::config()).await.unwrap();
+                let request = second.request().clone();
+                second.accept().await.unwrap();
+                request
+            }
+
+            #[test]
+            fn redirects_lead_from_wss_to_wss_only() {
+                let authority = Authority::new("known");
+                let server = authority.issue("localhost").server(Backend::default());
+                let tls = ClientTls::new().roots_pem(authority.pem()).unwrap();
+                block_on(async {
+                    let (url, listener) = listen().await;
+                    let connect = connect(&url).tls(tls).redirects(9);
+                    let there = format!("{}there", url.replace("wss", "https"));
+                    let (client, request) = zip(
+                        connect.clone().into_future(),
+                        redirect(&listener, &server, &there),
+                    )
+                    .await;
+                    client.unwrap();
+                    assert_eq!(request.target(), "/there");
+
+                    let plain = url.replace("wss", "ws");
+                    let serving = async { Err(redirect(&listener, &server, &plain).await) };
+                    let client = async { Ok(connect.await.map(drop)) };
+                    let Ok(Err(Error::Connect(error))) = or(client, serving).await else {
+                        panic!("it went on");
+                    };
+                    assert!(matches!(*error, ConnectError::InsecureRedirect { .. }));
+                    assert!(error.to_string().contains(&plain), "{error}");
+                });
+            }
+
+            #[test]
+            fn another_server_is_not_shown_the_certificate_of_the_client() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue_with("localhost", |params| {
+                    let address = std::net::Ipv4Addr::LOCALHOST.into();
+                    params.subject_alt_names.push(SanType::IpAddress(address));
+                });
+                let server = server_that_asks(&authority, &certificate);
+                let own = authority.issue("client");
+                for (backend, _) in backends() {
+                    let tls = ClientTls::with_backend(backend);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let tls = tls.identity_pem(&*own.chain, &*own.key);
+                    block_on(async {
+                        let (url, listener) = listen().await;
+                        let there = url.replace("localhost", "127.0.0.1");
+                        let mut response = Response::new(StatusCode::new(302).unwrap());
+                        response.headers_mut().append("Location", there).unwrap();
+                        response.set_body("");
+                        let serving = async {
+                            let (stream, _) = listener.accept().await.unwrap();
+                            let stream = server.accept(stream).await.unwrap();
+                            let options = Arc::new(ServerOptions::new());
+                            let first = upgrade(stream, options, sansock::config()).await;
+                            first.unwrap().respond(response).await.unwrap();
+                            serve(&listener, &server).await
+                        };
+                        let client = connect(&url).tls(tls).redirects(1).into_future();
+                        let (client, second) = zip(client, serving).await;
+                        assert!(client.unwrap_err().is_tls());
+                        assert!(tls_error(&second.unwrap_err()).is_certificate());
+                    });
+                }
+            }
+
+            #[test]
+            fn a_certificate_that_is_not_accepted_is_told_with_the_reason() {
+                let (authority, stranger) = (Authority::new("known"), Authority::new("stranger"));
+                let old = authority.issue_with("localhost", |params| {
+                    params.not_after = date_time_ymd(2001, 1, 1);
+                });
+                let new = authority.issue_with("localhost", |params| {
+                    params.not_before = date_time_ymd(4001, 1, 1);
+                });
+                let cases = [
+                    (stranger.issue("localhost"), "issue"),
+                    (authority.issue("example.com"), "name"),
+                    (old, "expired"),
+                    (new, "not"),
+                ];
+                for (client, server) in backends() {
+                    for (certificate, why) in &cases {
+                        let tls = ClientTls::with_backend(client);
+                        let tls = tls.roots_pem(authority.pem()).unwrap();
+                        let server = certificate.server(server);
+                        let (client, server) = both(&server, |connect| connect.tls(tls));
+                        let error = client.unwrap_err();
+                        let is_transient = error.is_transient();
+                        let error = tls_error(&error);
+                        assert!(error.is_certificate(), "{error:?}");
+                        assert!(!is_transient);
+                        let text = error.to_string();
+                        assert!(
+                            text.starts_with("certificate of localhost is not accepted: "),
+                            "{text}"
+                        );
+                        assert!(text.contains(why), "{text}");
+                        assert!(error.source().is_some());
+                        assert!(server.is_err());
+                    }
+                }
+            }
+
+            #[test]
+            fn an_authority_that_nobody_knows_is_not_trusted() {
+                let certificate = Authority::new("stranger").issue("localhost");
+                for (client, server) in backends() {
+                    let server = certificate.server(server);
+                    let tls = ClientTls::with_backend(client);
+                    let (client, _) = both(&server, |connect| connect.tls(tls));
+                    // A system without roots has no TLS at all.
+                    assert!(client.unwrap_err().is_tls());
+                    let (client, _) = both(&server, |connect| connect);
+                    assert!(client.unwrap_err().is_tls());
+                    let tls = ClientTls::new().webpki_roots();
+                    let (client, _) = both(&server, |connect| connect.tls(tls));
+                    assert!(tls_error(&client.unwrap_err()).is_certificate());
+                }
+            }
+
+            #[test]
+            fn a_certificate_is_not_looked_at_only_on_explicit_demand() {
+                let certificate = Authority::new("known").issue("example.com");
+                for (client, server) in backends() {
+                    let tls = ClientTls::with_backend(client);
+                    let tls = tls.danger_accept_invalid_certificates();
+                    let server = certificate.server(server);
+                    let (client, server) = both(&server, |connect| connect.tls(tls));
+                    block_on(talk(client.unwrap(), server.unwrap()));
+                }
+            }
+
+            #[test]
+            fn the_name_to_verify_can_be_given() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("example.com");
+                for (client, server) in backends() {
+                    let tls = ClientTls::with_backend(client);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let tls = tls.server_name("example.com");
+                    let server = certificate.server(server);
+                    let (client, server) = both(&server, |connect| connect.tls(tls));
+                    block_on(talk(client.unwrap(), server.unwrap()));
+                }
+            }
+
+            #[test]
+            fn a_client_shows_its_certificate_to_a_server_that_asks() {
+                let authority = Authority::new("known");
+                let server = server_that_asks(&authority, &authority.issue("localhost"));
+                let known = authority.issue("client");
+                let unknown = Authority::new("stranger").issue("client");
+                for (backend, _) in backends() {
+                    let tls = ClientTls::with_backend(backend);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let with = |certificate: &Certificate| {
+                        let (chain, key) = (&*certificate.chain, &*certificate.key);
+                        tls.clone().identity_pem(chain, key)
+                    };
+                    let (client, accepted) = both(&server, |connect| connect.tls(with(&known)));
+                    block_on(talk(client.unwrap(), accepted.unwrap()));
+
+                    for tls in [tls.clone(), with(&unknown)] {
+                        let (client, refused) = both(&server, |connect| connect.tls(tls));
+                        let refused = refused.unwrap_err();
+                        assert!(tls_error(&refused).is_certificate(), "{refused}");
+                        let error = client.unwrap_err();
+                        assert!(error.is_tls(), "{error:?}");
+                    }
+                }
+            }
+
+            #[test]
+            fn a_ready_configuration_is_used_as_it_is() {
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(authority.0.der().clone()).unwrap();
+                let provider = Arc::new(rustls::crypto::ring::default_provider());
+                let config = rustls::ClientConfig::builder_with_provider(provider)
+                    .with_protocol_versions(&[&rustls::version::TLS12])
+                    .unwrap()
+                    .with_root_certificates(roots)
+                    .with_no_client_auth();
+                let tls = ClientTls::from(Arc::new(config));
+                let server = certificate.server(Backend::Rustls);
+                let (client, server) = both(&server, |connect| connect.tls(tls));
+                block_on(talk(client.unwrap(), server.unwrap()));
+            }
+
+            #[test]
+            fn a_client_that_does_not_speak_tls_is_told_and_so_is_its_server() {
+                let certificate = Authority::new("known").issue("localhost");
+                for (_, server_backend) in backends() {
+                    let server = certificate.server(server_backend);
+                    let (client, server) = block_on(async {
+                        let (url, listener) = listen().await;
+                        let client = connect(&url.replace("wss", "ws")).into_future();
+                        zip(client, serve(&listener, &server)).await
+                    });
+                    let error = client.unwrap_err();
+                    // The library of the system may hang up without an alert.
+                    let hint = match server_backend {
+                        Backend::Rustls => "use wss://",
+                        _ => "",
+                    };
+                    let cause = error.source().map(ToString::to_string);
+                    assert!(cause.is_some_and(|cause| cause.contains(hint)), "{error:?}");
+                    let error = server.unwrap_err();
+                    let tls = tls_error(&error);
+                    assert_eq!(tls.kind(), TlsErrorKind::NotTls, "{tls:?}");
+                    assert_eq!(tls.to_string(), "the client does not speak TLS");
+                }
+            }
+
+            #[test]
+            fn a_server_that_hangs_up_in_the_middle_is_told() {
+                for (client, _) in backends() {
+                    let tls = ClientTls::with_backend(client);
+                    let tls = tls.danger_accept_invalid_certificates();
+                    let error = block_on(async {
+                        let (url, listener) = listen().await;
+                        let server = async {
+                            let (mut stream, _) = listener.accept().await.unwrap();
+                            let _ = stream.read(&mut [0; 64]).await;
+                        };
+                        let client = connect(&url).tls(tls).into_future();
+                        zip(client, server).await.0.unwrap_err()
+                    });
+                    let tls = tls_error(&error);
+                    assert_eq!(tls.kind(), TlsErrorKind::Lost, "{tls:?}");
+                    assert_eq!(
+                        tls.to_string(),
+                        "connection lost while TLS was negotiated with localhost"
+                    );
+                    assert!(error.is_transient());
+                }
+            }
+        }
+    };
+}
+
+over_loopback!(
+    on_smol,
+    smol,
+    async_net,
+    async_net::unix,
+    futures_lite::future::block_on
+);
+over_loopback!(
+    on_async_std,
+    async_std,
+    async_std::net,
+    async_std::os::unix::net,
+    async_std::task::block_on
+);
