@@ -5,7 +5,7 @@ use std::future::poll_fn;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Connection, Event, ServerConnection, State};
+use sansock_core::{ClientConnection, Event, ServerConnection, State};
 
 use crate::driver::{Driver, Drives};
 use crate::error::{Error, Result};
@@ -109,7 +109,8 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
-        self.accept_with(|_| {})
+        let pending = self.accepted();
+        async { pending?.open().await }
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -123,7 +124,7 @@ where
         self,
         edit: impl FnOnce(&mut Response),
     ) -> impl Future<Output = Result<WebSocket<S, T>>> {
-        let pending = self.accepted(edit);
+        let pending = self.accepted_with(edit);
         async { pending?.open().await }
     }
 
@@ -161,7 +162,13 @@ where
         }
     }
 
-    fn accepted(
+    fn accepted(mut self) -> Result<Box<Pending<S, T, ServerConnection>>> {
+        self.pending.check_time()?;
+        self.pending.connection.answer(&self.request)?;
+        Ok(self.pending)
+    }
+
+    fn accepted_with(
         mut self,
         edit: impl FnOnce(&mut Response),
     ) -> Result<Box<Pending<S, T, ServerConnection>>> {
@@ -199,12 +206,6 @@ where
         poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
     }
 
-    /// Returns the open connection, and frees what only its handshake needed.
-    fn opened(self, inner: fn(C) -> Connection) -> WebSocket<S, T> {
-        let Self { driver, connection } = self;
-        WebSocket::from_parts(driver, inner(connection))
-    }
-
     /// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
     /// handshake. A server that refuses need not read the whole request, which then fails to be written.
     fn ended(&mut self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
@@ -234,7 +235,9 @@ where
         };
         match response {
             Some(response) if self.connection.state() == State::Open => {
-                Ok((self.opened(ClientConnection::into_connection), response))
+                let Self { driver, connection } = *self;
+                let socket = WebSocket::from_parts(driver, connection.into_connection());
+                Ok((socket, response))
             }
             _ => Err(self.ended(ClientConnection::handshake_error)),
         }
@@ -248,7 +251,7 @@ where
 {
     pub(crate) async fn serve(self: Box<Self>) -> Result<WebSocket<S, T>> {
         let upgrade = self.read().await?;
-        let pending = upgrade.accepted(|_| {})?;
+        let pending = upgrade.accepted()?;
         pending.open().await
     }
 
@@ -266,13 +269,18 @@ where
 
     /// Queues the answer to the request.
     fn answered(mut self: Box<Self>, response: &Response) -> Result<Box<Self>> {
-        // The time for the handshake went on while the request was looked at.
-        self.connection.handle_timeout(self.driver.now());
-        if let Some(failure) = self.connection.failure() {
-            return Err(Error::of_failure(failure, None));
-        }
+        self.check_time()?;
         self.connection.send_response(response)?;
         Ok(self)
+    }
+
+    /// The time for the handshake went on while the request was looked at.
+    fn check_time(&mut self) -> Result<()> {
+        self.connection.handle_timeout(self.driver.now());
+        match self.connection.failure() {
+            Some(failure) => Err(Error::of_failure(failure, None)),
+            None => Ok(()),
+        }
     }
 
     /// Sends the answer. Opens the connection, or sees a client off that was refused.
@@ -282,7 +290,8 @@ where
             return Err(self.ended(ServerConnection::handshake_error));
         }
         poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-        Ok(self.opened(ServerConnection::into_connection))
+        let Self { driver, connection } = *self;
+        Ok(WebSocket::from_parts(driver, connection.into_connection()))
     }
 }
 

@@ -9,8 +9,8 @@ use crate::event::Event;
 use crate::extension::{Codings, Extension};
 use crate::frame::Side;
 use crate::handshake::{
-    ExtensionList, HandshakeError, HeadError, HeadScanner, Request, Response, ServerOptions,
-    StatusCode, agreed, refuse, reject,
+    ExtensionList, HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response,
+    ServerOptions, StatusCode, agreed, refuse, reject,
 };
 use crate::opening::opening_verbs;
 
@@ -81,10 +81,33 @@ impl ServerConnection {
     /// It may be edited, or replaced, before it is sent.
     pub fn accept(&mut self, request: &Request) -> Response {
         let extensions = self.connection.extensions();
-        let answer = |offers: &_| answer(offers, extensions);
+        let answer = |offers: &_| answer_offers(offers, extensions);
         let (response, result) = self.options.accept_with(request, answer);
         self.error = result.err();
         response
+    }
+
+    /// Checks a request and queues the response to it: as [`accept`](Self::accept) and
+    /// [`send_response`](Self::send_response), for who has nothing to edit in between.
+    ///
+    /// # Errors
+    /// As [`send_response`](Self::send_response).
+    pub fn answer(&mut self, request: &Request) -> Result<(), SendError> {
+        self.check_unanswered()?;
+        let extensions = self.connection.extensions();
+        let answer = |offers: &_| answer_offers(offers, extensions);
+        match self.options.negotiate(request, answer) {
+            Ok(acceptance) => {
+                self.open(Ok(acceptance.negotiated.clone()))?;
+                acceptance.pieces(|piece| self.connection.push(piece));
+                Ok(())
+            }
+            Err(error) => {
+                let response = refuse(&error);
+                self.error = Some(error);
+                self.send_response(&response)
+            }
+        }
     }
 
     /// Returns a response that refuses the request with a text.
@@ -102,11 +125,12 @@ impl ServerConnection {
     /// status 101 where no request was given out, or with a body, or with extensions that the
     /// configuration does not have.
     pub fn send_response(&mut self, response: &Response) -> Result<(), SendError> {
-        if !self.connection.is_connecting() {
-            return Err(SendError::State(self.connection.state()));
-        }
+        self.check_unanswered()?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.open(response)?;
+            if !response.body().is_empty() {
+                return Err(SendError::SwitchingProtocols("the response has a body"));
+            }
+            self.open(agreed(response))?;
             response.pieces(|piece| self.connection.push(piece));
         } else {
             response.pieces(|piece| self.connection.push(piece));
@@ -117,15 +141,19 @@ impl ServerConnection {
         Ok(())
     }
 
+    fn check_unanswered(&self) -> Result<(), SendError> {
+        match self.connection.is_connecting() {
+            true => Ok(()),
+            false => Err(SendError::State(self.connection.state())),
+        }
+    }
+
     /// Opens the connection as the client will understand the response.
-    fn open(&mut self, response: &Response) -> Result<(), SendError> {
+    fn open(&mut self, agreed: Result<Negotiated, HandshakeError>) -> Result<(), SendError> {
         if !matches!(self.request, Arrival::Given) {
             return Err(SendError::SwitchingProtocols("no request was given out"));
         }
-        if !response.body().is_empty() {
-            return Err(SendError::SwitchingProtocols("the response has a body"));
-        }
-        let opened = agreed(response).and_then(|agreed| self.connection.open(agreed));
+        let opened = agreed.and_then(|agreed| self.connection.open(agreed));
         opened.map_err(|_| {
             SendError::SwitchingProtocols("the response names what cannot be agreed on")
         })?;
@@ -189,7 +217,7 @@ impl ServerConnection {
 
 /// Answers the offers of a client, each extension once, in the client's order (RFC 6455 section 9.1).
 /// What cannot be used together with those before it is declined.
-fn answer(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
+fn answer_offers(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
     let mut answers = ExtensionList::new();
     let mut codings = Codings::default();
     for offer in offers.iter() {

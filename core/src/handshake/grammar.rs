@@ -15,7 +15,7 @@ use bytestring::ByteString;
 
 use crate::handshake::{
     HandshakeError,
-    ascii::{is_token, is_token_byte},
+    ascii::{is_same_in_any_case, is_token, is_token_byte},
     headers::Lines,
 };
 
@@ -229,7 +229,7 @@ pub(super) fn tokens<'a>(
 pub(super) fn has_token(lines: &Lines<'_>, wanted: &str) -> Result<bool, HandshakeError> {
     let mut found = false;
     for line in lines.iter() {
-        found |= line.eq_ignore_ascii_case(wanted.as_bytes())
+        found |= is_same_in_any_case(line, wanted.as_bytes())
             || line_has_token(line, wanted).map_err(|cause| lines.invalid(cause))?;
     }
     Ok(found)

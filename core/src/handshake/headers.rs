@@ -13,7 +13,7 @@ use core::{fmt, str};
 
 use crate::handshake::{
     GrammarError, HandshakeError,
-    ascii::{is_text_byte, is_token, is_token_byte, trim},
+    ascii::{is_same_in_any_case, is_text_byte, is_token, is_token_byte, trim},
 };
 
 /// Names whose values `Debug` hides.
@@ -318,7 +318,7 @@ struct Field<'a> {
 
 impl<'a> Field<'a> {
     fn is_named(&self, name: &str) -> bool {
-        self.name_length == name.len() && self.name().eq_ignore_ascii_case(name.as_bytes())
+        self.name_length == name.len() && is_same_in_any_case(self.name(), name.as_bytes())
     }
 
     fn name(&self) -> &'a [u8] {

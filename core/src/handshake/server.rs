@@ -110,16 +110,16 @@ impl ServerOptions {
         answer: impl Fn(&ExtensionList) -> ExtensionList,
     ) -> (Response, Result<Negotiated, HandshakeError>) {
         match self.negotiate(request, answer) {
-            Ok((key, negotiated)) => (switching_protocols(key, &negotiated), Ok(negotiated)),
+            Ok(acceptance) => (acceptance.response(), Ok(acceptance.negotiated)),
             Err(error) => (refuse(&error), Err(error)),
         }
     }
 
-    fn negotiate<'a>(
+    pub(crate) fn negotiate<'a>(
         &self,
         request: &'a Request,
         answer: impl Fn(&ExtensionList) -> ExtensionList,
-    ) -> Result<(&'a [u8], Negotiated), HandshakeError> {
+    ) -> Result<Acceptance<'a>, HandshakeError> {
         let [
             host,
             length,
@@ -135,7 +135,7 @@ impl ServerOptions {
         check_request_line(request)?;
         let host = check_host(&host)?;
         check_no_body(&length, &coding)?;
-        check_upgrade(&connection, "upgrade")?;
+        check_upgrade(&connection, "Upgrade")?;
         check_upgrade(&upgrade, "websocket")?;
         let key = check_key(&key)?;
         check_version(&version)?;
@@ -144,7 +144,7 @@ impl ServerOptions {
             extensions: extensions(&offers, answer)?,
             subprotocol: self.subprotocol(request, &names)?,
         };
-        Ok((key, negotiated))
+        Ok(Acceptance { key, negotiated })
     }
 
     fn subprotocol(
@@ -229,20 +229,46 @@ fn explanation(error: &HandshakeError) -> String {
     text
 }
 
-/// §4.2.2: the response that opens the connection.
-fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Response {
-    let mut headers = Headers::with_capacity(5, 192);
-    headers.push(b"Upgrade", b"websocket");
-    headers.push(b"Connection", b"Upgrade");
-    headers.push(b"Sec-WebSocket-Accept", &key::accept_value(key));
-    if !negotiated.extensions.is_empty() {
-        let extensions = negotiated.extensions.to_string();
-        headers.push(b"Sec-WebSocket-Extensions", extensions.as_bytes());
+/// §4.2.2: what the response says that opens the connection.
+pub(crate) struct Acceptance<'a> {
+    key: &'a [u8],
+    pub(crate) negotiated: Negotiated,
+}
+
+impl Acceptance<'_> {
+    fn response(&self) -> Response {
+        let mut headers = Headers::with_capacity(5, 192);
+        self.headers(|name, value| headers.push(name, value));
+        Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
     }
-    if let Some(name) = &negotiated.subprotocol {
-        headers.push(b"Sec-WebSocket-Protocol", name.as_bytes());
+
+    /// Gives out the response as it goes over the wire.
+    pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
+        put(b"HTTP/1.1 101 Switching Protocols\r\n");
+        self.headers(|name, value| {
+            for piece in [name, b": ", value, b"\r\n"] {
+                put(piece);
+            }
+        });
+        put(b"\r\n");
     }
-    Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
+
+    fn headers(&self, mut put: impl FnMut(&[u8], &[u8])) {
+        let Negotiated {
+            subprotocol,
+            extensions,
+        } = &self.negotiated;
+        put(b"Upgrade", b"websocket");
+        put(b"Connection", b"Upgrade");
+        put(b"Sec-WebSocket-Accept", &key::accept_value(self.key));
+        if !extensions.is_empty() {
+            let extensions = extensions.to_string();
+            put(b"Sec-WebSocket-Extensions", extensions.as_bytes());
+        }
+        if let Some(name) = subprotocol {
+            put(b"Sec-WebSocket-Protocol", name.as_bytes());
+        }
+    }
 }
 
 /// Returns what a client and a server agree on with this response, whoever made it.
