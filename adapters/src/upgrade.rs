@@ -110,7 +110,7 @@ where
     /// Dropping the future drops the transport.
     pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
         let pending = self.accepted();
-        async { pending?.open().await }
+        async { Ok(pending?.settled().await?.open()) }
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -125,7 +125,7 @@ where
         edit: impl FnOnce(&mut Response),
     ) -> impl Future<Output = Result<WebSocket<S, T>>> {
         let pending = self.accepted_with(edit);
-        async { pending?.open().await }
+        async { Ok(pending?.settled().await?.open()) }
     }
 
     /// Refuses the request with a status and a text.
@@ -155,7 +155,7 @@ where
     pub fn respond(self, response: Response) -> impl Future<Output = Result<()>> {
         let pending = self.pending.answered(&response);
         async {
-            match pending?.open().await {
+            match pending?.settled().await {
                 Ok(_) | Err(Error::Handshake(_)) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -250,9 +250,13 @@ where
     T: Timer,
 {
     pub(crate) async fn serve(self: Box<Self>) -> Result<WebSocket<S, T>> {
-        let upgrade = self.read().await?;
-        let pending = upgrade.accepted()?;
-        pending.open().await
+        let Upgrade {
+            mut pending,
+            request,
+        } = self.read().await?;
+        pending.connection.answer(&request)?;
+        drop(request);
+        Ok(pending.settled().await?.open())
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
@@ -283,15 +287,19 @@ where
         }
     }
 
-    /// Sends the answer. Opens the connection, or sees a client off that was refused.
-    async fn open(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+    /// Sends the answer; sees a client off that was refused.
+    async fn settled(mut self: Box<Self>) -> Result<Box<Self>> {
         if self.connection.handshake_error().is_some() {
             self.event().await;
             return Err(self.ended(ServerConnection::handshake_error));
         }
         poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-        let Self { driver, connection } = *self;
-        Ok(WebSocket::from_parts(driver, connection.into_connection()))
+        Ok(self)
+    }
+
+    #[expect(clippy::boxed_local, reason = "its parts are moved once")]
+    fn open(self: Box<Self>) -> WebSocket<S, T> {
+        WebSocket::from_parts(self.driver, self.connection.into_connection())
     }
 }
 

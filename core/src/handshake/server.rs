@@ -152,7 +152,10 @@ impl ServerOptions {
         request: &Request,
         lines: &Lines<'_>,
     ) -> Result<Option<ByteString>, HandshakeError> {
-        let offered: Vec<&str> = tokens(lines).collect::<Result<_, _>>()?;
+        let offered: Vec<&str> = match lines.is_empty() {
+            true => Vec::new(),
+            false => tokens(lines).collect::<Result<_, _>>()?,
+        };
         let Some(select) = &self.select_subprotocol else {
             let mut ours = self.subprotocols.iter();
             return Ok(ours.find(|name| offered.contains(&&***name)).cloned());
@@ -170,11 +173,10 @@ fn extensions(
     lines: &Lines<'_>,
     answer: impl Fn(&ExtensionList) -> ExtensionList,
 ) -> Result<ExtensionList, HandshakeError> {
-    let offers = ExtensionList::from_lines(lines)?;
-    Ok(match offers.is_empty() {
-        true => offers,
-        false => answer(&offers),
-    })
+    match lines.is_empty() {
+        true => Ok(ExtensionList::new()),
+        false => Ok(answer(&ExtensionList::from_lines(lines)?)),
+    }
 }
 
 impl fmt::Debug for ServerOptions {
