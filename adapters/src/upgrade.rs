@@ -249,24 +249,27 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    pub(crate) async fn serve(self: Box<Self>) -> Result<WebSocket<S, T>> {
-        let Upgrade {
-            mut pending,
-            request,
-        } = self.read().await?;
-        pending.connection.answer(&request)?;
+    pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+        let request = self.request().await?;
+        self.connection.answer(&request)?;
         drop(request);
-        Ok(pending.settled().await?.open())
+        Ok(self.settled().await?.open())
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
+        let request = self.request().await?;
+        // The time for the handshake goes on while the request is looked at.
         self.connection.handle_timeout(self.driver.now());
+        Ok(Upgrade {
+            pending: self,
+            request,
+        })
+    }
+
+    async fn request(&mut self) -> Result<Request> {
         self.event().await;
         match self.connection.next_event() {
-            Some(Event::Request(request)) => Ok(Upgrade {
-                pending: self,
-                request,
-            }),
+            Some(Event::Request(request)) => Ok(request),
             _ => Err(self.ended(ServerConnection::handshake_error)),
         }
     }
@@ -278,7 +281,6 @@ where
         Ok(self)
     }
 
-    /// The time for the handshake went on while the request was looked at.
     fn check_time(&mut self) -> Result<()> {
         self.connection.handle_timeout(self.driver.now());
         match self.connection.failure() {

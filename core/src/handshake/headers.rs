@@ -406,9 +406,8 @@ impl core::error::Error for InvalidHeader {}
 
 /// The length of a line with this name and value, as they are sent.
 const fn line_length(name: &[u8], value: &[u8]) -> usize {
-    let around = COLON.len().saturating_add(LINE_END.len());
-    let length = name.len().saturating_add(value.len());
-    length.saturating_add(around)
+    let around = COLON.len().wrapping_add(LINE_END.len());
+    name.len().wrapping_add(value.len()).wrapping_add(around)
 }
 
 /// Whether a line that was parsed is written as it is sent. One with other spaces is longer than its

@@ -240,29 +240,34 @@ pub(crate) struct Acceptance<'a> {
 impl Acceptance<'_> {
     fn response(&self) -> Response {
         let mut headers = Headers::with_capacity(5, 192);
-        self.headers(|name, value| headers.push(name, value));
+        headers.push(b"Upgrade", b"websocket");
+        headers.push(b"Connection", b"Upgrade");
+        headers.push(b"Sec-WebSocket-Accept", &key::accept_value(self.key));
+        self.agreed(|name, value| headers.push(name, value));
         Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
     }
 
     /// Gives out the response as it goes over the wire.
     pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
-        put(b"HTTP/1.1 101 Switching Protocols\r\n");
-        self.headers(|name, value| {
-            for piece in [name, b": ", value, b"\r\n"] {
+        put(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: ",
+        );
+        put(&key::accept_value(self.key));
+        self.agreed(|name, value| {
+            for piece in [b"\r\n", name, b": ", value] {
                 put(piece);
             }
         });
-        put(b"\r\n");
+        put(b"\r\n\r\n");
     }
 
-    fn headers(&self, mut put: impl FnMut(&[u8], &[u8])) {
+    /// Gives out the headers that tell what was agreed on.
+    fn agreed(&self, mut put: impl FnMut(&[u8], &[u8])) {
         let Negotiated {
             subprotocol,
             extensions,
         } = &self.negotiated;
-        put(b"Upgrade", b"websocket");
-        put(b"Connection", b"Upgrade");
-        put(b"Sec-WebSocket-Accept", &key::accept_value(self.key));
         if !extensions.is_empty() {
             let extensions = extensions.to_string();
             put(b"Sec-WebSocket-Extensions", extensions.as_bytes());
