@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Event, ServerConnection, State};
+use sansock_core::{ClientConnection, Event, SendError, ServerConnection, State};
 
 use crate::driver::{Driver, Drives};
 use crate::error::{Error, Result};
@@ -61,7 +62,7 @@ where
 /// Look at it, ask a database if you like, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject). The configured time for the handshake goes on.
 pub struct Upgrade<S, T> {
-    pending: Box<Pending<S, T, ServerConnection>>,
+    pending: Box<Pending<S, T>>,
     request: Request,
 }
 
@@ -109,8 +110,9 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
-        let pending = self.accepted();
-        async { Ok(pending?.settled().await?.open()) }
+        let Self { pending, request } = self;
+        let answered = pending.answered(|connection| connection.answer(&request));
+        async { Ok(answered?.settled().await?.open()) }
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -124,8 +126,15 @@ where
         self,
         edit: impl FnOnce(&mut Response),
     ) -> impl Future<Output = Result<WebSocket<S, T>>> {
-        let pending = self.accepted_with(edit);
-        async { Ok(pending?.settled().await?.open()) }
+        let Self { pending, request } = self;
+        let answered = pending.answered(|connection| {
+            let mut response = connection.accept(&request);
+            if connection.handshake_error().is_none() {
+                edit(&mut response);
+            }
+            connection.send_response(&response)
+        });
+        async { Ok(answered?.settled().await?.open()) }
     }
 
     /// Refuses the request with a status and a text.
@@ -153,31 +162,13 @@ where
     /// Dropping the future drops the transport.
     #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
     pub fn respond(self, response: Response) -> impl Future<Output = Result<()>> {
-        let pending = self.pending.answered(&response);
+        let answering = self.pending.answer(&response);
         async {
-            match pending?.settled().await {
+            match answering.await {
                 Ok(_) | Err(Error::Handshake(_)) => Ok(()),
                 Err(error) => Err(error),
             }
         }
-    }
-
-    fn accepted(mut self) -> Result<Box<Pending<S, T, ServerConnection>>> {
-        self.pending.check_time()?;
-        self.pending.connection.answer(&self.request)?;
-        Ok(self.pending)
-    }
-
-    fn accepted_with(
-        mut self,
-        edit: impl FnOnce(&mut Response),
-    ) -> Result<Box<Pending<S, T, ServerConnection>>> {
-        let connection = &mut self.pending.connection;
-        let mut response = connection.accept(&self.request);
-        if connection.handshake_error().is_none() {
-            edit(&mut response);
-        }
-        self.pending.answered(&response)
     }
 }
 
@@ -185,9 +176,9 @@ where
 ///
 /// It lies in a block of its own, which is freed when the connection opens: a task keeps the largest
 /// state of its future for as long as it lives.
-pub(crate) struct Pending<S, T, C> {
+pub(crate) struct Pending<S, T, C = ServerConnection> {
     driver: Driver<S, T>,
-    connection: C,
+    pub(crate) connection: C,
 }
 
 impl<S, T, C> Pending<S, T, C>
@@ -244,59 +235,90 @@ where
     }
 }
 
-impl<S, T> Pending<S, T, ServerConnection>
+impl<S, T> Pending<S, T>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
+    /// Reads the request and accepts it.
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
-        let request = self.request().await?;
+        self.event().await;
+        let request = self.take_request()?;
         self.connection.answer(&request)?;
         drop(request);
         Ok(self.settled().await?.open())
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
-        let request = self.request().await?;
-        // The time for the handshake goes on while the request is looked at.
-        self.connection.handle_timeout(self.driver.now());
+        let request = self.read_unless(|_| Poll::Pending).await?;
         Ok(Upgrade {
             pending: self,
             request,
         })
     }
 
-    async fn request(&mut self) -> Result<Request> {
-        self.event().await;
+    /// Reads the request of a client, unless something gives an answer that does not depend on it.
+    pub(crate) async fn read_unless(
+        &mut self,
+        mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
+    ) -> Result<Request> {
+        // The time for the handshake goes on while the request is looked at.
+        self.connection.handle_timeout(self.driver.now());
+        let answer = poll_fn(
+            |cx| match self.driver.poll_event(cx, &mut self.connection) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => answer(cx).map(Some),
+            },
+        );
+        if let Some(answer) = answer.await {
+            self.connection.send_response(&answer)?;
+            return Err(self.end().await);
+        }
+        self.take_request()
+    }
+
+    fn take_request(&mut self) -> Result<Request> {
         match self.connection.next_event() {
             Some(Event::Request(request)) => Ok(request),
             _ => Err(self.ended(ServerConnection::handshake_error)),
         }
     }
 
-    /// Queues the answer to the request.
-    fn answered(mut self: Box<Self>, response: &Response) -> Result<Box<Self>> {
-        self.check_time()?;
-        self.connection.send_response(response)?;
-        Ok(self)
+    /// Answers the request; opens the connection if the answer is 101.
+    pub(crate) fn answer(
+        self: Box<Self>,
+        response: &Response,
+    ) -> impl Future<Output = Result<WebSocket<S, T>>> + use<S, T> {
+        let answered = self.answered(|connection| connection.send_response(response));
+        async { Ok(answered?.settled().await?.open()) }
     }
 
-    fn check_time(&mut self) -> Result<()> {
+    /// Queues the answer to the request, if it is still time.
+    fn answered(
+        mut self: Box<Self>,
+        answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
+    ) -> Result<Box<Self>> {
         self.connection.handle_timeout(self.driver.now());
-        match self.connection.failure() {
-            Some(failure) => Err(Error::of_failure(failure, None)),
-            None => Ok(()),
+        if let Some(failure) = self.connection.failure() {
+            return Err(Error::of_failure(failure, None));
         }
+        answer(&mut self.connection)?;
+        Ok(self)
     }
 
     /// Sends the answer; sees a client off that was refused.
     async fn settled(mut self: Box<Self>) -> Result<Box<Self>> {
         if self.connection.handshake_error().is_some() {
-            self.event().await;
-            return Err(self.ended(ServerConnection::handshake_error));
+            return Err(self.end().await);
         }
         poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
         Ok(self)
+    }
+
+    /// Sees a refused client off.
+    async fn end(&mut self) -> Error {
+        self.event().await;
+        self.ended(ServerConnection::handshake_error)
     }
 
     #[expect(clippy::boxed_local, reason = "its parts are moved once")]

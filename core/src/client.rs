@@ -221,9 +221,7 @@ fn is_http(received: &[u8], is_all: bool) -> Result<bool, HandshakeError> {
     if received.iter().zip(b"HTTP/").all(|(is, must)| is == must) {
         return Ok(true);
     }
-    if let Err(error @ HeadError::LooksLikeTls) = check_first_byte(received) {
-        return Err(error.into());
-    }
+    check_first_byte(received)?;
     let start = received.get(..SHOWN).unwrap_or(received);
     match start.split_inclusive(|byte| *byte == b'\n').next() {
         Some(line) if is_all || line.len() == SHOWN || line.ends_with(b"\n") => {

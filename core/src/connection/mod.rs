@@ -229,6 +229,12 @@ impl Connection {
         self.link.output.take(buffers)
     }
 
+    /// Copies large payloads to the other bytes that wait, from now on. For a transport that does not support
+    /// vectored writes: one larger write is cheaper than two.
+    pub const fn copy_payloads(&mut self) {
+        self.link.output.copy_payloads();
+    }
+
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, `None` for never.
     ///
     /// A time that has passed means: at once. It may change with every feed, command and write.

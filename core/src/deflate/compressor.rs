@@ -65,6 +65,9 @@ impl Compressor {
         self.compress(plain, output);
         output.truncate(output.len().saturating_sub(TAIL.len()));
         self.continues = self.takeover;
+        if !self.pool.abounds() {
+            self.release();
+        }
     }
 
     fn compress(&mut self, plain: &[u8], output: &mut Vec<u8>) {

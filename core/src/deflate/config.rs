@@ -59,8 +59,8 @@ impl Deflate {
         }
     }
 
-    /// Sets how hard to search for repetitions: 1 (fastest) to 9 (smallest). Default 4, which saves 98 %
-    /// of what level 6 saves, in two thirds of the time.
+    /// Sets how hard to search for repetitions: 1 (fastest) to 9 (smallest). Default 4, which saves 99 %
+    /// of what level 6 saves of JSON, in nine tenths of the time.
     #[must_use]
     pub fn level(mut self, level: u8) -> Self {
         self.level = level.clamp(1, 9);
@@ -137,7 +137,7 @@ impl Deflate {
     }
 
     /// Sets where connections borrow compressors and decompressors. Default: with the feature `std`, a
-    /// [`BoundedPool`](super::BoundedPool) of 16 of a kind for all clones of this configuration, else [`NoPool`](super::NoPool).
+    /// [`BoundedPool`](super::BoundedPool) of 32 of a kind for all clones of this configuration, else [`NoPool`](super::NoPool).
     #[must_use]
     pub fn pool(mut self, pool: Arc<dyn CodecPool>) -> Self {
         self.pool = pool;
@@ -169,7 +169,7 @@ impl Deflate {
 
 #[cfg(feature = "std")]
 fn default_pool() -> Arc<dyn CodecPool> {
-    Arc::new(super::pool::BoundedPool::new(16))
+    Arc::new(super::pool::BoundedPool::new(32))
 }
 
 #[cfg(not(feature = "std"))]

@@ -127,6 +127,9 @@ impl Decompressor {
             return Err(DecompressError::Truncated);
         }
         self.state = State::BetweenMessages;
+        if !self.pool.abounds() {
+            self.release();
+        }
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 
 use alloc::boxed::Box;
 use core::fmt;
+#[cfg(feature = "std")]
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::deflater::{Deflater, DeflaterKind};
 use super::inflate::Inflater;
@@ -72,6 +74,12 @@ pub trait CodecPool: fmt::Debug + Send + Sync {
 
     /// Takes a codec back.
     fn give(&self, codec: Codec);
+
+    /// Whether so few are lent that a connection may keep its own from one message to the next, for a while.
+    /// One that may not gives it back after each message, and goes on from its history.
+    fn abounds(&self) -> bool {
+        true
+    }
 }
 
 /// Keeps nothing: every codec is allocated when it is needed and freed when it is not.
@@ -86,22 +94,27 @@ impl CodecPool for NoPool {
     fn give(&self, _: Codec) {}
 }
 
-/// Keeps up to a number of codecs of each kind.
+/// Keeps up to a number of codecs of each kind, and lets as many connections keep theirs between messages.
 #[cfg(feature = "std")]
 #[derive(Debug)]
 pub struct BoundedPool {
     codecs: std::sync::Mutex<alloc::vec::Vec<Codec>>,
     limit: usize,
+    /// Codecs that connections have.
+    lent: AtomicUsize,
 }
 
 #[cfg(feature = "std")]
 impl BoundedPool {
-    /// Returns a pool that keeps at most `limit` idle codecs of each kind.
+    /// Returns a pool that keeps at most `limit` idle codecs of each kind. While about as many connections are
+    /// busy, each keeps a compressor and a decompressor between messages; what goes beyond is lent for one
+    /// message only.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
         Self {
             codecs: std::sync::Mutex::new(alloc::vec::Vec::new()),
             limit,
+            lent: AtomicUsize::new(0),
         }
     }
 
@@ -115,17 +128,27 @@ impl BoundedPool {
 #[cfg(feature = "std")]
 impl CodecPool for BoundedPool {
     fn take(&self, kind: CodecKind) -> Option<Codec> {
+        // Who is given none makes one.
+        self.lent.fetch_add(1, Ordering::Relaxed);
         let mut codecs = self.codecs();
         let index = codecs.iter().rposition(|codec| codec.kind() == kind)?;
         Some(codecs.swap_remove(index))
     }
 
     fn give(&self, codec: Codec) {
+        let fewer = |lent: usize| lent.checked_sub(1);
+        let _ = self
+            .lent
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
         let mut codecs = self.codecs();
         let same = codecs.iter().filter(|other| other.kind() == codec.kind());
         if same.count() < self.limit {
             codecs.push(codec);
         }
+    }
+
+    fn abounds(&self) -> bool {
+        self.lent.load(Ordering::Relaxed) <= self.limit.saturating_mul(2)
     }
 }
 
@@ -177,6 +200,21 @@ mod tests {
             assert!(pool.take(kind).is_some());
             assert!(pool.take(kind).is_some());
             assert!(pool.take(kind).is_none());
+        }
+    }
+
+    #[test]
+    fn codecs_abound_until_twice_the_limit_is_lent() {
+        let pool = BoundedPool::new(1);
+        let kind = kind(9, 4, 1);
+        let lent = [(); 3].map(|()| {
+            assert!(pool.abounds());
+            take_deflater(&pool, kind)
+        });
+        assert!(!pool.abounds());
+        for deflater in lent {
+            give_deflater(&pool, deflater);
+            assert!(pool.abounds());
         }
     }
 
