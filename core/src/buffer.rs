@@ -172,6 +172,12 @@ impl Buffer {
         self.end = held;
     }
 
+    /// Gives the block back with what is in it.
+    pub(crate) fn give_back(&mut self, pool: &Arc<dyn BufferPool>) {
+        self.clear();
+        self.release(pool);
+    }
+
     /// Replaces the block, and gives the old one back if it is the pool's.
     fn exchange(&mut self, block: Vec<u8>, leased: bool, pool: &dyn BufferPool) {
         let old = core::mem::replace(&mut self.block, block);
@@ -222,7 +228,7 @@ impl Buffer {
     }
 
     /// Exchanges the block for a fresh one, unless that would be smaller.
-    fn lease(&mut self, pool: &dyn BufferPool) {
+    pub(crate) fn lease(&mut self, pool: &dyn BufferPool) {
         let mut fresh = pool.take();
         if fresh.len() <= self.block.len() {
             pool.give(fresh);

@@ -574,7 +574,7 @@ impl Connection {
     /// Queues bytes of the opening handshake.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let buffers = &self.link.config.settings().buffers;
-        self.link.output.push(bytes, buffers);
+        self.link.output.push_opening(bytes, buffers);
     }
 
     /// Returns the limits of the heads in the opening handshake.
@@ -609,5 +609,14 @@ impl Connection {
     /// The stream ended during the opening handshake.
     pub(crate) fn end(&mut self) {
         self.link.eof();
+    }
+}
+
+/// Gives leased buffers back, whatever is in them.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let buffers = &self.link.config.settings().buffers;
+        self.incoming.buffer.give_back(buffers);
+        self.link.output.discard(buffers);
     }
 }

@@ -9,7 +9,7 @@ use alloc::{borrow::Cow, string::String, vec::Vec};
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
     ascii::is_token,
-    head::{check, with_slots},
+    head::{check, headers, whole, with_slots},
 };
 
 /// An HTTP request without a body, as the client sends it to open a connection.
@@ -58,11 +58,7 @@ impl Request {
     ///
     /// The head is malformed or exceeds a limit.
     pub fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadError> {
-        let (request, size) = Self::parse_front(head, limits)?;
-        match head.len().saturating_sub(size) {
-            0 => Ok(request),
-            bytes => Err(HeadError::TrailingBytes { bytes }),
-        }
+        whole(head, Self::parse_front(head, limits)?)
     }
 
     /// Parses the head that bytes begin with, and returns its length as well.
@@ -70,6 +66,8 @@ impl Request {
         bytes: &[u8],
         limits: &HeadLimits,
     ) -> Result<(Self, usize), HeadError> {
+        const REST_OF_LINE: &str = "  HTTP/1.1";
+
         with_slots(bytes, limits, |slots| {
             let mut head = httparse::Request::new(&mut []);
             let parsed = head.parse_with_uninit_headers(bytes, slots);
@@ -78,11 +76,17 @@ impl Request {
             else {
                 return Err(HeadError::StartLine);
             };
+            let line = REST_OF_LINE
+                .len()
+                .saturating_add(method.len())
+                .saturating_add(target.len());
+            let bytes = bytes.get(..size).unwrap_or_default();
+            let headers = headers(bytes, limits, line, head.headers)?;
             check_target(target.as_bytes())?;
             let request = Self {
                 method: known_method(method),
                 version: HttpVersion::of_minor(minor),
-                ..Self::get_known(target, Headers::parsed(head.headers, size))
+                ..Self::get_known(target, headers)
             };
             Ok((request, size))
         })
