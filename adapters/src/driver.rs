@@ -325,7 +325,9 @@ where
             self.write_side = WriteSide::Closing;
         }
         if self.unflushed {
-            ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx)))?;
+            let flushed = uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx));
+            connection.set_held_back(flushed.is_pending());
+            ready!(flushed)?;
             self.unflushed = false;
         }
         if self.write_side == WriteSide::Closing {
