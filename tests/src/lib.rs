@@ -8,6 +8,7 @@ pub mod random;
 pub mod receive;
 pub mod seen;
 pub mod simulation;
+pub mod table;
 pub mod wire;
 
 /// The code of the README.
