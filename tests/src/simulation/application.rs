@@ -415,8 +415,9 @@ impl Application {
         let until = *until.get_or_insert(self.world.after(PATIENCE));
         let is_done = self.theirs.is_complete() || self.world.now() >= until;
         match flushed {
-            Poll::Ready(_) if self.closes && is_done => Poll::Ready(Talk::Closing),
-            Poll::Ready(_) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Talk::Closing),
+            Poll::Ready(Ok(())) if self.closes && is_done => Poll::Ready(Talk::Closing),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
