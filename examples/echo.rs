@@ -81,7 +81,10 @@ async fn client(url: &str, config: Config) -> sansock::Result<()> {
         ws.recv().await?;
     }
     let sent = ws.stats().bytes_sent - sent_before;
-    println!("client: {size} bytes of JSON took {sent} on the wire");
+    println!(
+        "client: {size} bytes of JSON took {sent} on the wire, {} %",
+        sent * 100 / size as u64
+    );
 
     // Waits for the server's Close frame and for the end of the stream.
     ws.close(1000, "that is all").await?;

@@ -16,15 +16,21 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use async_std::net::{TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use async_std::os::unix::net::UnixStream;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::runtime::{Runtime, Tcp};
+use crate::serve::{Accepted, Boxed, Listener};
 
 crate::shim::shim!(AsyncStd);
+crate::serve::serve_shim!(
+    AsyncStd,
+    async_std,
+    "Connections run on the threads of async-std."
+);
 
 /// The runtime: sockets of async-std, timers of async-io, which it runs on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +54,41 @@ impl Runtime for AsyncStd {
     async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<Self::Tcp> {
         let stream = crate::shim::connect(to, from).await?.into_inner()?;
         Ok(Closing(stream.into()))
+    }
+}
+
+impl crate::serve::Serves for AsyncStd {
+    fn tcp(stream: Async<std::net::TcpStream>) -> io::Result<Stream> {
+        Ok(TcpStream::from(stream.into_inner()?).into())
+    }
+
+    #[cfg(unix)]
+    fn unix(stream: Async<std::os::unix::net::UnixStream>) -> io::Result<Stream> {
+        Ok(UnixStream::from(stream.into_inner()?).into())
+    }
+
+    fn executor() -> Executor {
+        Executor::new(|connection| drop(async_std::task::spawn(connection)))
+    }
+}
+
+impl Listener<Stream> for async_std::net::TcpListener {
+    fn accept(&self) -> Boxed<'_, io::Result<Accepted<Stream>>> {
+        Box::pin(async {
+            let (stream, address) = self.accept().await?;
+            let stream = stream.set_nodelay(true).map(|()| stream.into());
+            Ok(Accepted::opening(std::future::ready(stream), address))
+        })
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+}
+
+impl From<async_std::net::TcpListener> for Listen {
+    fn from(listener: async_std::net::TcpListener) -> Self {
+        Self::on(listener)
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct Driver<S, T> {
     unflushed: bool,
     /// Bytes were read since the last flush.
     read_lately: bool,
+    /// Whether vectored writes were seen to be worth their name.
+    vectored: bool,
     /// The first failure of the transport, where it came before that of the connection.
     error: Option<Arc<io::Error>>,
     write_failed: bool,
@@ -101,6 +103,7 @@ where
             read_ended: false,
             unflushed: false,
             read_lately: false,
+            vectored: false,
             error: None,
             write_failed: false,
         }
@@ -156,6 +159,9 @@ where
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
+        if self.timer.is_called() {
+            self.timer.attend(cx, connection.connection());
+        }
         for _ in 0..STEPS_PER_POLL {
             let written = self.poll_write(cx, connection.connection()).is_ready();
             if is_over(connection.connection(), written) {
@@ -317,9 +323,14 @@ where
     ) -> Poll<io::Result<()>> {
         while !connection.is_flushed() {
             let mut data = connection.output();
+            let stretch = data.chunk().len();
+            let in_parts = !data.is_contiguous();
             let size = ready!(write_some(&mut self.stream, cx, &data))?;
             data.advance(size);
             self.unflushed = true;
+            if in_parts && !self.vectored {
+                self.judge_vectored(size, stretch, connection);
+            }
         }
         if connection.has_output() && connection.output().take_end() {
             self.write_side = WriteSide::Closing;
@@ -335,6 +346,16 @@ where
             self.write_side = WriteSide::Closed;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Judges the first vectored write, of which `size` bytes were taken: a transport that takes the first
+    /// stretch alone does not support them, and gets payloads copied from now on.
+    #[cold]
+    fn judge_vectored(&mut self, size: usize, stretch: usize, connection: &mut Connection) {
+        self.vectored = true;
+        if size == stretch && !connection.is_flushed() {
+            connection.copy_payloads();
+        }
     }
 
     /// Reads once. A failure is the end of the stream, and is kept.
@@ -376,6 +397,7 @@ where
     fn poll_time(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
         let (state, flushed) = (connection.state(), connection.is_flushed());
         connection.handle_timeout(self.timer.now());
+        self.timer.attend(cx, connection);
         if connection.state() != state || connection.is_flushed() != flushed {
             return Poll::Ready(());
         }
@@ -397,6 +419,18 @@ where
         }
         ready!(self.timer.poll(cx));
         self.alarm = None;
+        Poll::Ready(())
+    }
+
+    /// Ready once a time of the caller's own has come; where it has not, the task is woken for it.
+    pub(crate) fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<()> {
+        while deadline.is_none_or(|deadline| self.timer.now() < deadline) {
+            ready!(self.poll_alarm(cx, deadline));
+        }
         Poll::Ready(())
     }
 

@@ -1,6 +1,6 @@
 //! WebSockets (RFC 6455) for smol, for async-std, and for every executor of your own.
 //!
-//! - `smol` and `async_std` connect and accept over the sockets of these runtimes.
+//! - `smol` and `async_std` connect, accept and [serve] over the sockets of these runtimes.
 //! - [`WebSocket`] runs over any `AsyncRead + AsyncWrite` of futures-io, with any [`Timer`]. It spawns
 //!   nothing and knows no runtime.
 //!
@@ -45,6 +45,7 @@ mod futures;
 pub mod proxy;
 pub mod reconnect;
 mod runtime;
+pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
 #[cfg(feature = "smol")]

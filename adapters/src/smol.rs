@@ -14,13 +14,20 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use async_net::TcpStream;
 
 use crate::runtime::{Runtime, Tcp};
 use crate::tcp::DryTcp;
 
 crate::shim::shim!(Smol);
+crate::serve::serve_shim!(
+    Smol,
+    smol,
+    "Connections run while the server does, in the task that awaits it; to run them on other threads, \
+     give [`spawn`](crate::serve::Serve::spawn) an executor, for example \
+     `|connection| smol::spawn(connection).detach()`."
+);
 
 /// The runtime: sockets of async-net, timers of async-io.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +50,37 @@ impl Runtime for Smol {
     async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<DryTcp> {
         let stream = crate::shim::connect(to, from).await?;
         Ok(DryTcp::new(stream.into()))
+    }
+}
+
+impl crate::serve::Serves for Smol {
+    fn tcp(stream: Async<std::net::TcpStream>) -> io::Result<Stream> {
+        Ok(TcpStream::from(stream).into())
+    }
+
+    #[cfg(unix)]
+    fn unix(stream: Async<std::os::unix::net::UnixStream>) -> io::Result<Stream> {
+        Ok(async_net::unix::UnixStream::from(stream).into())
+    }
+
+    fn executor() -> Executor {
+        let executor = Arc::new(async_executor::Executor::new());
+        let spawner = executor.clone();
+        let spawn = move |connection| spawner.spawn(connection).detach();
+        Executor::new(spawn).run_by(async move |main| executor.run(main).await)
+    }
+}
+
+impl From<async_net::TcpListener> for Listen {
+    fn from(listener: async_net::TcpListener) -> Self {
+        Arc::<Async<std::net::TcpListener>>::from(listener).into()
+    }
+}
+
+#[cfg(unix)]
+impl From<async_net::unix::UnixListener> for Listen {
+    fn from(listener: async_net::unix::UnixListener) -> Self {
+        Arc::<Async<std::os::unix::net::UnixListener>>::from(listener).into()
     }
 }
 

@@ -429,6 +429,18 @@ where
         })
         .await
     }
+
+    /// Returns which Close frames were exchanged and whose was first, once no more can follow.
+    #[must_use]
+    pub fn closed(&self) -> Option<Closed> {
+        self.half.socket().closed().cloned()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.half.socket().stats()
+    }
 }
 
 impl<S, T> Drop for Receiver<S, T> {

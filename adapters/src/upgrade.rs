@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Event, Failure, ServerConnection, State};
+use sansock_core::{ClientConnection, Deadline, Event, Failure, ServerConnection, State};
 
 use crate::driver::Driver;
 use crate::error::{Error, Result};
@@ -76,9 +77,14 @@ where
 /// Look at it, ask a database if you like, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject). The configured time for the handshake goes on.
 pub struct Upgrade<S, T> {
-    driver: Driver<S, T>,
-    connection: ServerConnection,
+    pending: Pending<S, T>,
     request: Request,
+}
+
+/// A client that waits for the answer to its request.
+pub(crate) struct Pending<S, T> {
+    driver: Driver<S, T>,
+    pub(crate) connection: ServerConnection,
 }
 
 impl<S, T> Upgrade<S, T>
@@ -97,21 +103,31 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn read(stream: S, timer: T, mut connection: ServerConnection) -> Result<Self> {
+    pub async fn read(stream: S, timer: T, connection: ServerConnection) -> Result<Self> {
+        Self::read_unless(stream, timer, connection, |_| Poll::Pending).await
+    }
+
+    /// Reads the request of a client, unless something gives an answer that does not depend on it.
+    pub(crate) async fn read_unless(
+        stream: S,
+        timer: T,
+        mut connection: ServerConnection,
+        mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
+    ) -> Result<Self> {
         let mut driver = Driver::new(stream, timer);
         connection.handle_timeout(driver.now());
-        poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
-        match connection.next_event() {
-            Some(Event::Request(request)) => Ok(Self {
-                driver,
-                connection,
-                request,
-            }),
-            _ => Err(ended(
-                connection.handshake_error(),
-                connection.failure(),
-                &driver,
-            )),
+        let answer = poll_fn(|cx| match driver.poll_event(cx, &mut connection) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => answer(cx).map(Some),
+        });
+        let answer = answer.await;
+        let mut pending = Pending { driver, connection };
+        if let Some(answer) = answer {
+            return Err(pending.refuse(&answer).await);
+        }
+        match pending.connection.next_event() {
+            Some(Event::Request(request)) => Ok(Self { pending, request }),
+            _ => Err(pending.ended()),
         }
     }
 
@@ -124,7 +140,12 @@ where
     /// Returns the transport, for example to ask for the peer's address.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
-        self.driver.stream()
+        self.pending.driver.stream()
+    }
+
+    /// Returns the request, and who waits for an answer to it.
+    pub(crate) fn into_parts(self) -> (Request, Pending<S, T>) {
+        (self.request, self.pending)
     }
 
     /// Accepts the request, if it is acceptable.
@@ -149,11 +170,12 @@ where
         mut self,
         edit: impl FnOnce(&mut Response),
     ) -> Result<WebSocket<S, T>> {
-        let mut response = self.connection.accept(&self.request);
-        if self.connection.handshake_error().is_none() {
+        let connection = &mut self.pending.connection;
+        let mut response = connection.accept(&self.request);
+        if connection.handshake_error().is_none() {
             edit(&mut response);
         }
-        self.answer(response).await
+        self.pending.answer(response).await
     }
 
     /// Refuses the request with a status and a text.
@@ -164,7 +186,7 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn reject(self, status: StatusCode, text: &str) -> Result<()> {
-        let response = self.connection.reject(status, text);
+        let response = self.pending.connection.reject(status, text);
         self.respond(response).await
     }
 
@@ -176,32 +198,64 @@ where
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn respond(self, response: Response) -> Result<()> {
-        match self.answer(response).await {
+        match self.pending.answer(response).await {
             Ok(_) | Err(Error::Handshake(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
+}
 
-    async fn answer(mut self, response: Response) -> Result<WebSocket<S, T>> {
+impl<S, T> Pending<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Answers the request; opens the connection if the answer is 101.
+    pub(crate) async fn answer(mut self, response: Response) -> Result<WebSocket<S, T>> {
         // The time for the handshake went on while the request was looked at.
         self.connection.handle_timeout(self.driver.now());
         if let Some(failure) = self.connection.failure() {
             return Err(Error::of_failure(failure, None));
         }
+        let deadline = self.connection.next_timeout();
         self.connection.send_response(&response)?;
-        if self.connection.handshake_error().is_none() {
-            poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-            let Self {
-                driver, connection, ..
-            } = self;
-            return Ok(WebSocket::from_parts(driver, connection.into_connection()));
+        if self.connection.handshake_error().is_some() {
+            return Err(self.end().await);
         }
+        // The connection is open once the answer is queued; the handshake is done once it was written.
+        let written = |cx: &mut Context<'_>| match self.driver.poll_flush(cx, &mut self.connection)
+        {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => self.driver.poll_deadline(cx, deadline).map(|()| false),
+        };
+        if !poll_fn(written).await {
+            return Err(Error::TimedOut(Deadline::Open));
+        }
+        let Self { driver, connection } = self;
+        Ok(WebSocket::from_parts(driver, connection.into_connection()))
+    }
+
+    /// Answers a request that was not read, and returns the error that this comes to.
+    async fn refuse(mut self, response: &Response) -> Error {
+        match self.connection.send_response(response) {
+            Ok(()) => self.end().await,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Sees a refused client off.
+    async fn end(&mut self) -> Error {
         poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
-        Err(ended(
-            self.connection.handshake_error(),
-            self.connection.failure(),
+        self.ended()
+    }
+
+    fn ended(&self) -> Error {
+        let connection = &self.connection;
+        ended(
+            connection.handshake_error(),
+            connection.failure(),
             &self.driver,
-        ))
+        )
     }
 }
 

@@ -8,11 +8,11 @@ use crate::config::Config;
 use crate::connection::{Connection, DataToSend, State};
 use crate::error::SendError;
 use crate::event::Event;
-use crate::extension::{Codings, Extension};
+use crate::extension;
 use crate::frame::Side;
 use crate::handshake::{
-    ExtensionList, HandshakeError, HeadError, HeadScanner, Request, Response, ServerOptions,
-    StatusCode, agreed, refuse, reject,
+    HandshakeError, HeadError, HeadScanner, Request, Response, ServerOptions, StatusCode, agreed,
+    refuse, reject,
 };
 use crate::time::Instant;
 
@@ -103,7 +103,8 @@ impl ServerConnection {
     pub fn accept(&mut self, request: &Request) -> Response {
         let extensions = self.connection.extensions();
         let options = &self.handshake.options;
-        let (response, result) = options.accept_with(request, |offers| answer(offers, extensions));
+        let (response, result) =
+            options.accept_with(request, |offers| extension::answer(offers, extensions));
         self.handshake.error = result.err();
         response
     }
@@ -232,28 +233,6 @@ impl ServerConnection {
         self.handshake.error = Some(error);
         self.connection.refuse();
     }
-}
-
-/// Answers the offers of a client, each extension once, in the client's order (RFC 6455 section 9.1).
-/// What cannot be used together with those before it is declined.
-fn answer(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
-    let mut answers = ExtensionList::new();
-    let mut codings = Codings::default();
-    for offer in offers.iter() {
-        let is_new = !answers.iter().any(|other| other.name() == offer.name());
-        let mut candidates = extensions.iter().filter(|_| is_new);
-        let Some(extension) = candidates.find(|extension| extension.name() == offer.name()) else {
-            continue;
-        };
-        let Some(answer) = extension.answer(offer) else {
-            continue;
-        };
-        let coding = extension.start(Side::Server, &answer);
-        if coding.and_then(|coding| codings.push(coding)).is_ok() {
-            answers.push(answer);
-        }
-    }
-    answers
 }
 
 impl Deref for ServerConnection {

@@ -13,7 +13,11 @@ const LONG_REASON = "é".repeat(61) + "!"; // 123 bytes, the longest there can b
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { deflate: { type: "string" }, "max-message": { type: "string", default: String(32 << 20) } },
+  options: {
+    deflate: { type: "string" },
+    "max-message": { type: "string", default: String(32 << 20) },
+    seed: { type: "string", default: "1" },
+  },
 });
 const maxPayload = Number(options["max-message"]);
 
@@ -50,7 +54,31 @@ const handlers = {
     }),
 
   "/close": (ws, query) => ws.once("message", () => ws.close(Number(query.get("code")), query.get("reason"))),
+
+  "/random": (ws, query) => {
+    const below = numbers(Number(query.get("seed")));
+    ws.on("message", (data, binary) => sendCut(ws, below, data, binary));
+  },
 };
+
+// Numbers that look random: a generator with the seed's state, of those below a limit.
+function numbers(seed) {
+  let state = seed | 0;
+  return (limit) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
+  };
+}
+
+// The message whole, compressed or not, or in fragments, of which some may be empty.
+function sendCut(ws, below, data, binary) {
+  if (below(3) === 0) return ws.send(data, { binary, compress: below(2) === 0 });
+  const cuts = Array.from({ length: below(1 << below(6)) }, () => below(data.length + 1));
+  const ends = [...cuts.sort((a, b) => a - b), data.length];
+  ends.forEach((end, n) => ws.send(data.subarray(ends[n - 1] ?? 0, end), { binary, fin: n === ends.length - 1 }));
+}
 
 function server() {
   const listener = new WebSocketServer({
@@ -182,6 +210,29 @@ const scenarios = {
   "1-mib": ["/echo", (c) => c.exchange("ö".repeat(1 << 19), randomBytes(1 << 20))],
 
   "16-mib": ["/echo", (c) => c.exchange(randomBytes(16 << 20), "0123456789abcdef".repeat(1 << 20))],
+
+  // Messages that are small more often than large, and mostly have something in common with others.
+  random: [`/random?seed=${options.seed}`, async (c) => {
+    const below = numbers(Number(options.seed));
+    const words = ['{"id":', "寿司", "🍣", "Zoë ", "true,", "null}", "\0", " "];
+    const text = (size) => {
+      let made = "";
+      while (made.length < size) made += below(3) ? words[below(words.length)] : below(1 << 20);
+      const bytes = Buffer.from(made).subarray(0, size);
+      return new TextDecoder().decode(bytes, { stream: true }); // without what was cut in two
+    };
+    for (let number = 0; number < 16; number += 1) {
+      const magnitude = below(21);
+      const size = below(4) ? below((1 << magnitude) + 1) : [0, 1, 125, 126, 65535, 65536, 1 << 20][below(7)];
+      const kind = below(4);
+      let sent = kind === 1 ? Buffer.alloc(size, "=") : text(size);
+      if (kind === 0) sent = Buffer.from(Uint8Array.from({ length: size }, () => below(256)));
+      if (kind === 2) sent = Buffer.from(sent);
+      const binary = typeof sent !== "string";
+      sendCut(c.ws, below, Buffer.from(sent), binary);
+      same(await c.receive(), sent);
+    }
+  }],
 
   "close-by-client": ["/echo", async (c) => {
     await c.exchange("last");

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import functools
 import random
 import sys
 import threading
@@ -25,6 +26,7 @@ def main():
     parser.add_argument("positional", nargs="*", metavar="URL SCENARIO")
     parser.add_argument("--deflate", metavar="PARAMS")
     parser.add_argument("--max-message", type=int, default=32 << 20)
+    parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.role == "server":
         asyncio.run(server(arguments))
@@ -112,7 +114,30 @@ async def close(ws, query):
     await ws.close(int(query["code"][0]), query["reason"][0])
 
 
-HANDLERS = {"/echo": echo, "/fragments": echo_in_fragments, "/ping": echo_after_pong, "/close": close}
+async def echo_at_random(ws, query):
+    numbers = random.Random(int(query["seed"][0]))
+    async for message in ws:
+        await send_cut(ws, numbers, message)
+
+
+HANDLERS = {
+    "/echo": echo,
+    "/fragments": echo_in_fragments,
+    "/ping": echo_after_pong,
+    "/close": close,
+    "/random": echo_at_random,
+}
+
+
+async def send_cut(ws, numbers, message):
+    """Sends the message whole or in fragments, of which some may be empty."""
+    if numbers.randrange(3) == 0:
+        await ws.send(message)
+        return
+    data = message.encode() if isinstance(message, str) else message
+    cuts = sorted(numbers.randint(0, len(data)) for _ in range(numbers.randrange(1 << numbers.randrange(6))))
+    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)])]
+    await ws.send(pieces, text=isinstance(message, str))
 
 
 # Client
@@ -121,8 +146,12 @@ HANDLERS = {"/echo": echo, "/fragments": echo_in_fragments, "/ping": echo_after_
 async def client(base, scenario, arguments):
     extensions = None
     if arguments.deflate is not None:
-        extensions = [ClientPerMessageDeflateFactory(**deflate_options(arguments.deflate))]
+        # An absent client_max_window_bits would be offered all the same; None is not.
+        options = {"client_max_window_bits": None, **deflate_options(arguments.deflate)}
+        extensions = [ClientPerMessageDeflateFactory(**options)]
     path, run = SCENARIOS[scenario]
+    if scenario == "random":
+        path, run = f"{path}?seed={arguments.seed}", functools.partial(run, seed=arguments.seed)
     opening = connect(
         base + path, extensions=extensions, compression=None, proxy=None, open_timeout=10, close_timeout=5,
         ping_interval=None, max_size=arguments.max_message,
@@ -235,6 +264,26 @@ async def mib_16(ws):
     await exchange(ws, random.randbytes(16 << 20), "0123456789abcdef" * (1 << 20))
 
 
+async def at_random(ws, seed):
+    """Messages that are small more often than large, and mostly have something in common with others."""
+    numbers = random.Random(seed)
+    words = ['{"id":', "寿司", "🍣", "Zoë ", "true,", "null}", "\0", " "]
+    for number in range(16):
+        size = numbers.randint(0, 1 << numbers.randrange(21))
+        if numbers.randrange(4) == 0:
+            size = numbers.choice([0, 1, 125, 126, 65_535, 65_536, 1 << 20])
+        kind = numbers.randrange(4)
+        if kind == 0:
+            message = numbers.randbytes(size)
+        elif kind == 1:
+            message = b"=" * size
+        else:
+            text = "".join(numbers.choices(words, k=size // 3 + 1)).encode()[:size].decode(errors="ignore")
+            message = text if kind == 2 else text.encode()
+        await send_cut(ws, numbers, message)
+        same(await ws.recv(), message, f"message {number}")
+
+
 async def close_by_client(ws):
     await exchange(ws, "last")
     await ws.close(4321, LONG_REASON)
@@ -299,6 +348,7 @@ SCENARIOS = {
     "pong": ("/ping", pong),
     "1-mib": ("/echo", mib_1),
     "16-mib": ("/echo", mib_16),
+    "random": ("/random", at_random),
     "close-by-client": ("/echo", close_by_client),
     "close-by-server": ("/close?code=1001&reason=bye", close_by_server),
     "too-big-for-server": ("/echo", too_big_for_server),

@@ -7,8 +7,9 @@ use sansock_core::{
     ClientConnection, Compression, Config, Delivery, Event, Fin, FixedSeed, Instant, Kind,
     Prepared, ServerConnection, State,
 };
-use sansock_tests::deflate::{RSV1, TWELVE_BITS, end};
-use sansock_tests::end::SIDES;
+use sansock_tests::deflate::{RSV1, TAIL, TWELVE_BITS, end, end_with};
+use sansock_tests::end::{SIDES, config};
+use sansock_tests::random::Random;
 use sansock_tests::wire::{CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
 
 const NOW: Instant = Instant::START;
@@ -262,4 +263,72 @@ fn without_compression_on_one_side_nothing_is_compressed() {
         assert!(pair.reach_server() > 500);
         assert_eq!(text(pair.server.next_event()), "a".repeat(500));
     }
+}
+
+/// RFC 7692 section 7.2.1: RSV1 in the first frame only; every frame can be inflated when it comes; what is left
+/// out is left out of the last one only; nothing is one byte.
+#[test]
+fn what_is_sent_stands_on_the_wire_as_the_rfc_says() {
+    let config = config().deflate(Deflate::new().threshold(0));
+    for side in SIDES {
+        let mut end = end_with(side, TWELVE_BITS, config.clone());
+        end.send("").unwrap();
+        assert_eq!(end.sent(), [(FIN | RSV1 | TEXT, vec![0x00])]);
+
+        end.send_text("Hello", Fin::More).unwrap();
+        end.send_continuation(&[], Fin::More).unwrap();
+        end.send_ping(b"Hello").unwrap();
+        end.send_continuation(b"Hello", Fin::More).unwrap();
+        end.send_continuation(&[], Fin::Last).unwrap();
+        let sent = end.sent();
+        let firsts: Vec<u8> = sent.iter().map(|(first, _)| *first).collect();
+        let more = CONTINUATION;
+        assert_eq!(firsts, [RSV1 | TEXT, more, PING, more, FIN | more]);
+        for flushed in [&sent[0], &sent[1], &sent[3]] {
+            assert!(flushed.1.ends_with(&TAIL), "{flushed:x?}");
+        }
+        assert_eq!(sent[1].1, [0x00, 0x00, 0x00, 0xff, 0xff]);
+        assert_eq!(sent[2].1, b"Hello");
+        assert_eq!(sent[4].1, [0x00]);
+
+        end.send("Hello").unwrap();
+        let (first, payload) = end.sent().remove(0);
+        assert_eq!(first, FIN | RSV1 | TEXT);
+        assert!(!payload.ends_with(&TAIL) && payload.ends_with(&[0x00]));
+    }
+}
+
+/// No match may reach back more than 256 bytes, which the other end holds us to.
+#[test]
+fn an_agreed_window_of_8_bits_is_kept_by_both_sides() {
+    let smallest = Deflate::new()
+        .server_max_window_bits(8)
+        .client_max_window_bits(8);
+    let mut pair = Pair::compressed(smallest);
+    let answer = "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8";
+    assert_eq!(pair.client.negotiated().extensions.to_string(), answer);
+    let mut random = Random::new(8);
+    for size in [0, 100, 1000, 100_000, 100] {
+        let words = ["window ", "of ", "256 ", "bytes "];
+        let message: String = (0..size).map(|_| random.of(&words)).collect();
+        pair.client.send(&message).unwrap();
+        pair.reach_server();
+        assert_eq!(text(pair.server.next_event()), message);
+        pair.server.send(&message).unwrap();
+        assert!(pair.reach_client() < message.len() / 2 + 100);
+        assert_eq!(text(pair.client.next_event()), message);
+    }
+}
+
+#[test]
+fn a_small_stack_is_enough_for_compressed_messages() {
+    let work = || {
+        let mut pair = Pair::compressed(Deflate::new().level(9).server_max_window_bits(15));
+        let message = "a stack of 64 KiB; ".repeat(10_000);
+        pair.server.send(&message).unwrap();
+        pair.reach_client();
+        assert_eq!(text(pair.client.next_event()), message);
+    };
+    let thread = std::thread::Builder::new().stack_size(64 << 10);
+    thread.spawn(work).unwrap().join().unwrap();
 }

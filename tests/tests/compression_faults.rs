@@ -2,14 +2,18 @@
 
 use sansock_core::deflate::Deflate;
 use sansock_core::{Failure, ProtocolError, Side};
-use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, end, end_with};
+use sansock_tests::deflate::{Blocks, RSV1, TAIL, TWELVE_BITS, end, end_with};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::receive::{Outcome, received_by};
 use sansock_tests::seen::Seen;
-use sansock_tests::wire::{BINARY, CONTINUATION, FIN, PING, PeerOf, TEXT};
+use sansock_tests::wire::{BINARY, CONTINUATION, FIN, PING, PONG, PeerOf, TEXT};
 
 const COMPRESSED: u8 = FIN | RSV1 | TEXT;
 const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+/// The same in a final block, which ends no message.
+const HELLO_FINAL: [u8; 7] = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+/// A message that is the one before once more.
+const AGAIN: [u8; 5] = [0xf2, 0x00, 0x11, 0x00, 0x00];
 
 fn received(side: Side, bytes: &[u8]) -> Outcome {
     received_by(|| end(side, TWELVE_BITS), bytes)
@@ -20,6 +24,14 @@ fn texts(texts: &[&str]) -> Vec<Seen> {
         .iter()
         .map(|text| Seen::Text((*text).into()))
         .collect()
+}
+
+/// A compressed text in two fragments.
+fn in_fragments(side: Side, payload: &[u8], cut: usize) -> Vec<u8> {
+    let (start, rest) = payload.split_at(cut);
+    let peer = PeerOf(side);
+    let first = peer.frame(RSV1 | TEXT, start);
+    [first, peer.frame(FIN | CONTINUATION, rest)].concat()
 }
 
 /// Checks that nothing came out but the failure, and that the peer is told.
@@ -52,15 +64,126 @@ fn corrupt_deflate_fails_with_1002_and_nothing_follows() {
             .bits(0x1f, 5)
             .bits(0, 4)
             .message(),
+        // Without the block that ends a message, cut inside a block, and with the four bytes that are left out.
         HELLO[..6].to_vec(),
         HELLO[..3].to_vec(),
         vec![],
+        [&HELLO[..], &TAIL].concat(),
+        // Behind a final block, what is no block, and two that end a message.
+        [&HELLO_FINAL[..], &[0xff]].concat(),
+        [&HELLO_FINAL[..], &[0x00, 0x00]].concat(),
     ];
     for side in SIDES {
         for payload in &payloads {
             let frame = PeerOf(side).frame(COMPRESSED, payload);
             assert_fails(&received(side, &frame), ProtocolError::Decompression);
+            for cut in 0..=payload.len() {
+                let fragments = in_fragments(side, payload, cut);
+                assert_fails(&received(side, &fragments), ProtocolError::Decompression);
+            }
         }
+    }
+}
+
+#[test]
+fn after_any_error_nothing_is_inflated() {
+    let too_big = ProtocolError::TooBig {
+        length: None,
+        limit: 1000,
+    };
+    let errors = [
+        (
+            Blocks::new().bits(0b110, 3).message(),
+            ProtocolError::Decompression,
+        ),
+        (HELLO[..3].to_vec(), ProtocolError::Decompression),
+        (
+            Blocks::new().fixed().back(4097).end().message(),
+            ProtocolError::Decompression,
+        ),
+        (
+            Blocks::new().stored(b"\xff").message(),
+            ProtocolError::InvalidUtf8,
+        ),
+        (Blocks::new().stored(&[b'x'; 1001]).message(), too_big),
+    ];
+    let config = config().deflate(Deflate::new()).max_message_size(1000);
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let hello = peer.frame(COMPRESSED, &HELLO);
+        for (payload, error) in &errors {
+            let mut end = end_with(side, TWELVE_BITS, config.clone());
+            let good = Blocks::new().stored(&[b'y'; 999]).message();
+            assert_eq!(end.events_of(&peer.frame(COMPRESSED, &good)).len(), 1);
+            let failed = Seen::Failed(Failure::Protocol(*error));
+            // What comes in the same read and what comes later.
+            let bad = [peer.frame(COMPRESSED, payload), hello.clone()].concat();
+            assert_eq!(end.events_of(&bad), [failed]);
+            assert_eq!(end.sent().len(), 1);
+            for later in [&hello, &peer.frame(COMPRESSED, &AGAIN), &peer.ping(b"")] {
+                assert_eq!(end.events_of(later), []);
+                assert_eq!(end.output(), []);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_final_block_leaves_the_context_as_it_is() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let messages = [HELLO_FINAL.to_vec(), AGAIN.to_vec(), AGAIN.to_vec()];
+        let frames = messages.map(|payload| peer.frame(COMPRESSED, &payload));
+        assert_eq!(
+            received(side, &frames.concat()).events,
+            texts(&["Hello", "Hello", "Hello"])
+        );
+    }
+}
+
+/// RFC 7692 section 7.2.2: a message without RSV1 passes as it is, its fragments as well, and is no
+/// part of the window.
+#[test]
+fn a_plain_message_between_compressed_ones_is_not_inflated() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let frames = [
+            peer.frame(COMPRESSED, &HELLO),
+            peer.frame(TEXT, b"plain "),
+            peer.frame(FIN | CONTINUATION, b"text"),
+            peer.frame(COMPRESSED, &AGAIN),
+        ];
+        assert_eq!(
+            received(side, &frames.concat()).events,
+            texts(&["Hello", "plain text", "Hello"])
+        );
+    }
+}
+
+#[test]
+fn control_frames_between_compressed_fragments_pass_as_they_are() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let frames = [
+            peer.frame(RSV1 | TEXT, &HELLO[..3]),
+            peer.ping(&HELLO),
+            peer.frame(FIN | CONTINUATION, &HELLO[3..]),
+        ];
+        let outcome = received(side, &frames.concat());
+        let ping = Seen::Ping(HELLO.to_vec());
+        assert_eq!(outcome.events, [ping, Seen::Text("Hello".into())]);
+        assert_eq!(outcome.sent, [(PONG, HELLO.to_vec())]);
+    }
+}
+
+#[test]
+fn a_close_between_compressed_fragments_is_a_normal_close() {
+    for side in SIDES {
+        let peer = PeerOf(side);
+        let frames = [peer.frame(RSV1 | TEXT, &HELLO[..3]), peer.close(1000, "")];
+        let outcome = received(side, &frames.concat());
+        assert_eq!(outcome.events, [Seen::Close(1000, String::new())]);
+        assert_eq!(outcome.failure, None);
     }
 }
 
@@ -69,7 +192,8 @@ fn all_the_forms_of_blocks_are_one_message() {
     let forms = [
         HELLO.to_vec(),
         b"\x00\x05\x00\xfa\xffHello\x00".to_vec(),
-        vec![0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+        [&HELLO_FINAL[..], &[0x00]].concat(),
+        HELLO_FINAL.to_vec(),
         vec![
             0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
         ],
@@ -83,6 +207,13 @@ fn all_the_forms_of_blocks_are_one_message() {
                 texts(&["Hello"]),
                 "{form:x?}"
             );
+            for cut in 0..=form.len() {
+                assert_eq!(
+                    received(side, &in_fragments(side, form, cut)).events,
+                    texts(&["Hello"]),
+                    "{form:x?} cut at {cut}"
+                );
+            }
         }
         for empty in [&[0x00][..], &[0x02, 0x00]] {
             let frame = PeerOf(side).frame(COMPRESSED, empty);
@@ -101,7 +232,7 @@ fn a_peer_that_keeps_its_context_though_it_agreed_not_to_fails() {
             end.events_of(&peer.frame(COMPRESSED, &HELLO)),
             texts(&["Hello"])
         );
-        let refers = peer.frame(COMPRESSED, &[0xf2, 0x00, 0x11, 0x00, 0x00]);
+        let refers = peer.frame(COMPRESSED, &AGAIN);
         let failed = Failure::Protocol(ProtocolError::Decompression);
         assert_eq!(end.events_of(&refers), [Seen::Failed(failed)]);
         end.output();
@@ -174,6 +305,15 @@ fn rsv1_fails_where_it_has_no_meaning() {
             peer.frame(FIN | RSV1 | CONTINUATION, &HELLO[3..]),
         ];
         assert_fails(&received(side, &continuation.concat()), error);
+        let of_plain = [
+            peer.frame(TEXT, b"plain"),
+            peer.frame(FIN | RSV1 | CONTINUATION, &HELLO),
+        ];
+        assert_fails(&received(side, &of_plain.concat()), error);
+        for bit in [0x20, 0x10] {
+            let frame = peer.frame(COMPRESSED | bit, &HELLO);
+            assert_fails(&received(side, &frame), ProtocolError::ReservedBits(bit));
+        }
     }
 }
 
@@ -196,6 +336,40 @@ fn compressed_text_fails_with_1007_before_the_message_is_complete() {
             &received(side, &fragments.concat()),
             ProtocolError::InvalidUtf8,
         );
+    }
+}
+
+/// What comes out is counted across fragments, each of which refers to the largest window.
+#[test]
+fn a_bomb_in_fragments_is_stopped_by_the_fragment_that_passes_the_limit() {
+    const LIMIT: usize = 100_000;
+    let config = config().deflate(Deflate::new()).max_message_size(LIMIT);
+    for side in SIDES {
+        let mut end = end_with(side, "permessage-deflate", config.clone());
+        let peer = end.peer();
+        let window: Vec<u8> = (0..1 << 15).map(|n| n as u8).collect();
+        let first = Blocks::new().stored(&window).message();
+        assert_eq!(
+            end.events_of(&peer.frame(FIN | RSV1 | BINARY, &first))
+                .len(),
+            1
+        );
+        let fragment = Blocks::new().fixed().far_back(1 << 15).end();
+        let fragment = fragment.stored(b"").bytes();
+        end.receive(&peer.frame(RSV1 | BINARY, &fragment));
+        for size in (2..).map(|count| count * 258) {
+            let events = end.events_of(&peer.frame(CONTINUATION, &fragment));
+            if size <= LIMIT {
+                assert_eq!(events, []);
+                continue;
+            }
+            let failed = Failure::Protocol(ProtocolError::TooBig {
+                length: None,
+                limit: LIMIT as u64,
+            });
+            assert_eq!(events, [Seen::Failed(failed)], "{size}");
+            break;
+        }
     }
 }
 

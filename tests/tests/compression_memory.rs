@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use sansock_core::deflate::{BoundedPool, Deflate, NoPool};
-use sansock_core::{Config, Delivery, Event, Failure, ProtocolError, Side};
+use sansock_core::{Config, Delivery, Event, Failure, Fin, ProtocolError, Side};
 use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, end_with};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::random::Random;
@@ -212,48 +212,117 @@ fn size_of_data(event: &Event<'_>) -> usize {
     }
 }
 
+/// Receives a bomb as it comes, and measures from its first byte to its end.
+fn assert_bounded(end: &mut End, (wire, step): &(Vec<u8>, usize), size: usize, limit: usize) {
+    let mut size_out = 0;
+    // A whole feed would be held by the read buffer: not what is measured here.
+    let info = measure(|| {
+        for piece in wire.chunks(*step.min(&4096)) {
+            end.receive(piece);
+            while let Some(event) = end.next_event() {
+                size_out += size_of_data(&event);
+            }
+        }
+    });
+    let at = format!("{:?}, {limit}, {size} by {step}: {info:?}", end.delivery());
+    let passes = size <= limit || end.delivery() == Delivery::Chunks;
+    let most = limit as u64 + (64 << 10);
+    assert!(info.bytes_current <= most as i64, "{at}");
+    if size > limit {
+        assert!(info.bytes_max <= most, "{at}");
+    }
+    // What is not too big is given out in one piece.
+    assert!(info.bytes_max <= most + limit as u64, "{at}");
+    let failed = matches!(
+        end.failure(),
+        Some(Failure::Protocol(ProtocolError::TooBig { .. }))
+    );
+    assert_eq!(failed, !passes, "{at}");
+    assert!(!passes || size_out == size, "{at}, {size_out} came out");
+}
+
+/// An end of its own pool that delivers like this.
+fn receiver(side: Side, delivery: Delivery, limit: usize) -> End {
+    let pool = Arc::new(BoundedPool::new(1));
+    let config = config()
+        .deflate(Deflate::new().pool(pool))
+        .max_message_size(limit)
+        .delivery(delivery);
+    end_with(side, TWELVE_BITS, config)
+}
+
+const DELIVERIES: [Delivery; 3] = [Delivery::Messages, Delivery::Frames, Delivery::Chunks];
+
 #[test]
-fn a_bomb_leaves_at_most_the_limit_of_messages_and_64_kib() {
+fn a_bomb_costs_at_most_the_limit_of_messages_and_64_kib() {
     const LIMIT: usize = 100_000;
-    for side in SIDES {
-        for delivery in [Delivery::Messages, Delivery::Frames, Delivery::Chunks] {
-            for size in [LIMIT - 1, LIMIT, LIMIT + 1, 10 * LIMIT, 100 * LIMIT] {
-                let payload = bomb(size);
-                for (wire, step) in ways(PeerOf(side), &payload) {
-                    if step == 1 && size > 10 * LIMIT {
-                        continue;
+    for size in [LIMIT - 1, LIMIT, LIMIT + 1, 10 * LIMIT, 1000 * LIMIT] {
+        let payload = bomb(size);
+        for side in SIDES {
+            for way in ways(PeerOf(side), &payload) {
+                if way.1 == usize::MAX || size <= LIMIT + 1 {
+                    for delivery in DELIVERIES {
+                        let mut end = receiver(side, delivery, LIMIT);
+                        assert_bounded(&mut end, &way, size, LIMIT);
                     }
-                    let pool = Arc::new(BoundedPool::new(1));
-                    let config = config()
-                        .deflate(Deflate::new().pool(pool))
-                        .max_message_size(LIMIT)
-                        .delivery(delivery);
-                    let mut end = end_with(side, TWELVE_BITS, config);
-                    let mut size_out = 0;
-                    // A whole feed would be held by the read buffer: not what is measured here.
-                    let info = measure(|| {
-                        for piece in wire.chunks(step.min(4096)) {
-                            end.receive(piece);
-                            while let Some(event) = end.next_event() {
-                                size_out += size_of_data(&event);
-                            }
-                        }
-                    });
-                    let at = format!("{side:?} {delivery:?} {size} by {step}");
-                    let most = LIMIT as u64 + (64 << 10);
-                    assert!(info.bytes_current <= most as i64, "{at}: {info:?}");
-                    // A block that grows exists twice for a moment.
-                    assert!(info.bytes_max <= most + LIMIT as u64, "{at}: {info:?}");
-                    let passes = size <= LIMIT || delivery == Delivery::Chunks;
-                    let failed = matches!(
-                        end.failure(),
-                        Some(Failure::Protocol(ProtocolError::TooBig { .. }))
-                    );
-                    assert_eq!(failed, !passes, "{at}");
-                    assert!(!passes || size_out == size, "{at}: {size_out}");
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_bomb_costs_no_more_under_a_higher_limit() {
+    for limit in [65_536, 98_000, MEBIBYTE, 16 * MEBIBYTE] {
+        for size in [limit - 1, limit, limit + 1, 2 * limit] {
+            let payload = bomb(size);
+            for delivery in [Delivery::Messages, Delivery::Frames] {
+                for way in ways(PeerOf(Side::Server), &payload) {
+                    if way.1 == usize::MAX {
+                        let mut end = receiver(Side::Server, delivery, limit);
+                        assert_bounded(&mut end, &way, size, limit);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Each of them passes, and none leaves anything to the next.
+#[test]
+fn many_bombs_of_the_size_of_the_limit_take_the_memory_of_one() {
+    const LIMIT: usize = 100_000;
+    for side in SIDES {
+        let frame = PeerOf(side).frame(FIN | RSV1 | BINARY, &bomb(LIMIT));
+        assert!(frame.len() < 1000);
+        let mut end = receiver(side, Delivery::Messages, LIMIT);
+        let receive = |end: &mut End| {
+            end.receive(&frame);
+            let size = end.next_event().map_or(0, |event| size_of_data(&event));
+            assert_eq!(size, LIMIT);
+        };
+        receive(&mut end);
+        let more = measure(|| (0..1000).for_each(|_| receive(&mut end)));
+        assert_eq!((more.bytes_max, more.count_total), (0, 0), "{more:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_inside_a_message_leaves_nothing_behind() {
+    let config = without_pool();
+    for side in SIDES {
+        let frame = hundred(other(side), &config).swap_remove(0);
+        let info = measure(|| {
+            for length in 3..frame.len() {
+                let mut end = end_with(side, TWELVE_BITS, config.clone());
+                end.receive(&frame[..length]);
+                assert!(end.next_event().is_none());
+                end.send_text(json(&mut Random::new(1)).as_str(), Fin::More)
+                    .expect("capacity");
+            }
+        });
+        assert!(info.count_total > 100);
+        assert_eq!(info.bytes_current, 0, "{info:?}");
     }
 }
 

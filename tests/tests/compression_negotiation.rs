@@ -14,7 +14,12 @@ const NOW: Instant = Instant::START;
 /// Offers this to a server with compression; returns what it answers.
 #[track_caller]
 fn answered(offer: &str) -> Option<String> {
-    let config = Config::new().deflate(Deflate::new().server_max_window_bits(15));
+    answered_by(Deflate::new().server_max_window_bits(15), offer)
+}
+
+#[track_caller]
+fn answered_by(deflate: Deflate, offer: &str) -> Option<String> {
+    let config = Config::new().deflate(deflate);
     let mut server = ServerConnection::new(Default::default(), config);
     let request = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -35,12 +40,18 @@ fn answered(offer: &str) -> Option<String> {
 /// Answers this to a client with compression; returns why it fails, if it does.
 #[track_caller]
 fn refused(answer: &str) -> Option<HandshakeError> {
+    refused_by(Deflate::new(), "client_max_window_bits", answer)
+}
+
+/// `offer` is what the client's offer must be.
+#[track_caller]
+fn refused_by(deflate: Deflate, offer: &str, answer: &str) -> Option<HandshakeError> {
     let uri: Uri = "ws://a/".parse().unwrap();
-    let config = Config::new()
-        .entropy(FixedSeed([5; 32]))
-        .deflate(Deflate::new());
+    let config = Config::new().entropy(FixedSeed([5; 32])).deflate(deflate);
     let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
     let request = client.connect();
+    let offered = request.headers().get_str("Sec-WebSocket-Extensions");
+    assert_eq!(offered, Some(&*format!("permessage-deflate; {offer}")));
     let key = request.headers().get("Sec-WebSocket-Key").unwrap().to_vec();
     let accept = accept_value(&key);
     client.send_request(request).unwrap();
@@ -118,6 +129,122 @@ fn of_several_offers_the_first_that_is_acceptable_is_answered() {
     let answer = answered(offers).unwrap();
     assert!(answer.contains("server_max_window_bits=9"), "{answer}");
     assert_eq!(answer.matches("permessage-deflate").count(), 1);
+}
+
+/// What the server wants, what it is offered, and what it answers.
+#[test]
+fn a_server_answers_with_the_stricter_of_both() {
+    let bounded = || {
+        Deflate::new()
+            .server_max_window_bits(11)
+            .client_max_window_bits(10)
+    };
+    let alone = || {
+        Deflate::new()
+            .server_no_context_takeover()
+            .client_no_context_takeover()
+    };
+    for (deflate, offer, answer) in [
+        (Deflate::new(), "", "; server_max_window_bits=12"),
+        (
+            Deflate::new(),
+            "; client_max_window_bits",
+            "; server_max_window_bits=12; client_max_window_bits=12",
+        ),
+        // In the order of the RFC, whatever the order of the offer.
+        (
+            Deflate::new(),
+            "; client_max_window_bits=9; server_max_window_bits=8; client_no_context_takeover; \
+             server_no_context_takeover",
+            "; server_no_context_takeover; client_no_context_takeover; \
+             server_max_window_bits=8; client_max_window_bits=9",
+        ),
+        (bounded(), "", "; server_max_window_bits=11"),
+        (
+            bounded(),
+            "; server_max_window_bits=15; client_max_window_bits=15",
+            "; server_max_window_bits=11; client_max_window_bits=10",
+        ),
+        (
+            bounded(),
+            "; server_max_window_bits=9; client_max_window_bits=8",
+            "; server_max_window_bits=9; client_max_window_bits=8",
+        ),
+        (
+            alone(),
+            "; client_max_window_bits",
+            "; server_no_context_takeover; client_no_context_takeover; \
+             server_max_window_bits=12; client_max_window_bits=12",
+        ),
+    ] {
+        let offer = format!("permessage-deflate{offer}");
+        let answer = format!("permessage-deflate{answer}");
+        assert_eq!(answered_by(deflate, &offer), Some(answer), "{offer}");
+    }
+    let requires = bounded().require_client_max_window_bits();
+    assert_eq!(answered_by(requires.clone(), "permessage-deflate"), None);
+    let offer = "permessage-deflate; client_max_window_bits";
+    assert!(answered_by(requires, offer).is_some());
+}
+
+/// What the client asks for, and the answers that grant it and that do not.
+#[test]
+fn a_client_accepts_what_it_asked_for_or_stricter() {
+    let (client, server) = ("client_max_window_bits", "server_max_window_bits");
+    for (deflate, offer, granted, refusals) in [
+        (
+            Deflate::new().server_max_window_bits(10),
+            format!("{server}=10; {client}"),
+            vec![format!("{server}=10"), format!("{server}=8; {client}=8")],
+            vec![
+                String::new(),
+                format!("{server}=11"),
+                format!("{client}=10"),
+            ],
+        ),
+        (
+            Deflate::new().client_max_window_bits(10),
+            format!("{client}=10"),
+            vec![String::new(), format!("{client}=10"), format!("{client}=8")],
+            vec![format!("{client}=11"), client.into()],
+        ),
+        (
+            Deflate::new().server_no_context_takeover(),
+            format!("server_no_context_takeover; {client}"),
+            vec!["server_no_context_takeover".into()],
+            vec![String::new(), "client_no_context_takeover".into()],
+        ),
+        (
+            Deflate::new().client_no_context_takeover(),
+            format!("client_no_context_takeover; {client}"),
+            vec![String::new(), "client_no_context_takeover".into()],
+            vec![],
+        ),
+        (
+            Deflate::new(),
+            client.into(),
+            vec![
+                String::new(),
+                format!(
+                    "server_no_context_takeover; client_no_context_takeover; {server}=8; {client}=8"
+                ),
+            ],
+            vec![],
+        ),
+    ] {
+        let answer = |params: &String| match params.is_empty() {
+            true => String::from("permessage-deflate"),
+            false => format!("permessage-deflate; {params}"),
+        };
+        for params in &granted {
+            let refused = refused_by(deflate.clone(), &offer, &answer(params));
+            assert_eq!(refused, None, "{offer}: {params}");
+        }
+        for params in &refusals {
+            let refused = refused_by(deflate.clone(), &offer, &answer(params));
+            assert!(refused.is_some(), "{offer}: {params}");
+        }
+    }
 }
 
 /// Two ends that have agreed on compression with windows of 12 bits.

@@ -11,8 +11,8 @@ use sansock::clock::VirtualClock;
 use sansock::{Error, Message};
 use sansock_core::{Deadline, Side};
 use sansock_tests::driver::{
-    End, FlushOnly, Manner, Runs, Task, close_frame, frame, opened, opened_pair, parse_frames,
-    peer_of, pipe, pipe_with, run, settle,
+    End, FlushOnly, Manner, Runs, Task, close_frame, frame, open_server, opened, opened_pair,
+    parse_frames, peer_of, pipe, pipe_with, run, settle,
 };
 
 const TEXT: u8 = 0x81;
@@ -205,6 +205,38 @@ fn a_flush_that_is_never_done_has_a_deadline_while_a_message_waits() {
         let received = run(ws.recv()).unwrap();
         assert_eq!(received, Some(Message::text("nobody receives this")));
         assert!(run(ws.recv()).unwrap_err().is_timeout());
+    }
+}
+
+/// The time for the opening handshake goes on until the client has been answered.
+#[test]
+fn a_client_that_does_not_take_the_answer_is_given_up_in_time() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    for holds_back in [false, true] {
+        let clock = VirtualClock::new();
+        let (near, mut peer) = pipe(10);
+        peer.put(request);
+        let mut open = Task::new(async {
+            match holds_back {
+                true => open_server(FlushOnly::new(near), &clock).await.map(drop),
+                false => open_server(near, &clock).await.map(drop),
+            }
+        });
+        for _ in 0..10 {
+            settle(&mut [&mut open]);
+            if open.is_done() {
+                break;
+            }
+            assert!(clock.advance_to_next_alarm(), "nothing ends the wait");
+        }
+        let error = open.output().unwrap_err();
+        assert!(
+            matches!(error, Error::TimedOut(Deadline::Open)),
+            "{error:?}"
+        );
+        assert_eq!(clock.now().since_start(), Duration::from_secs(10));
+        assert!(peer.is_alone(), "the transport is dropped");
     }
 }
 

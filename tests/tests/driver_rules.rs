@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sansock::clock::VirtualClock;
-use sansock::{Error, Message, ThreadBuffers};
+use sansock::{Error, Message, Prepared, ThreadBuffers};
 use sansock_core::{BufferPool, Deadline, Side};
 use sansock_tests::driver::{
     Call, FlushOnly, Manner, OneSlice, Scripted, Task, both, close_frame, config, echo, frame,
@@ -422,6 +422,25 @@ fn a_large_message_leaves_in_one_vectored_write_with_its_header() {
     run(ws.send(Bytes::from(vec![1; 50_000]))).unwrap();
     assert_eq!(log.lock().unwrap().count(Call::Write), 1);
     assert_eq!(parse_frames(&peer.take_all())[0].payload.len(), 50_000);
+}
+
+#[test]
+fn a_transport_that_ignores_vectored_writes_is_noticed_and_written_to_once() {
+    let clock = VirtualClock::new();
+    let (near, mut peer) = pipe(1 << 20);
+    let stream = Scripted::new(near);
+    let log = stream.log();
+    let mut ws = opened(Side::Server, OneSlice(stream), &clock);
+    let prepared = Prepared::new(vec![3; 50_000]);
+    for (message, writes) in [(1, 2), (2, 3)] {
+        run(ws.send(Bytes::from(vec![message; 50_000]))).unwrap();
+        assert_eq!(log.lock().unwrap().count(Call::Write), writes);
+    }
+    run(ws.send_prepared(&prepared)).unwrap();
+    assert_eq!(log.lock().unwrap().count(Call::Write), 4);
+    let frames = parse_frames(&peer.take_all());
+    let payloads: Vec<_> = frames.iter().map(|frame| &frame.payload[..]).collect();
+    assert_eq!(payloads, [[1; 50_000], [2; 50_000], [3; 50_000]]);
 }
 
 #[test]

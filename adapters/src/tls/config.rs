@@ -140,7 +140,7 @@ impl ClientTls {
     }
 
     /// Presents a certificate to servers that ask for one: its chain, the own first, and its private
-    /// key, both in PEM. For [`Backend::NativeTls`] the key must be in PKCS #8.
+    /// key, both in PEM. For `Backend::NativeTls` the key must be in PKCS #8.
     #[must_use]
     pub fn identity_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         let (chain, key) = (chain.into(), key.into());
@@ -263,7 +263,7 @@ impl ServerTls {
     }
 
     /// Presents this chain of certificates, the own first, with its private key, both in PEM. For
-    /// [`Backend::NativeTls`] the key must be in PKCS #8.
+    /// `Backend::NativeTls` the key must be in PKCS #8.
     ///
     /// # Errors
     /// As [`from_pem`](Self::from_pem).

@@ -88,6 +88,7 @@ impl Decoder<'_> {
         let expected = Expectation {
             announced: 0,
             most: self.limit,
+            both: self.limit,
         };
         let (limit, before, passes) = (self.limit, open.decoded, open.passes);
         let mut sink = |decoded: &[u8]| {

@@ -9,7 +9,7 @@ use crate::frame::utf8::{self, InvalidUtf8};
 use crate::frame::{Kind, OpCode};
 use crate::message::{LentBytes, LentText, MessageRef};
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, Block};
 use super::link::Link;
 use super::receive::Incoming;
 
@@ -150,8 +150,8 @@ impl Incoming {
 
     fn lend_assembled(&mut self) -> MessageRef<'_> {
         match self.lend_assembly() {
-            Some(Assembly::Text(text)) => MessageRef::Text(LentText::assembled(text)),
-            Some(Assembly::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
+            Some(Block::Text(text)) => MessageRef::Text(LentText::assembled(text)),
+            Some(Block::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
             None => MessageRef::Binary(LentBytes::read(&[])),
         }
     }
@@ -160,8 +160,8 @@ impl Incoming {
         match place {
             Place::Read(size) => LentBytes::read(self.lend(size)),
             Place::Assembly => match self.lend_assembly() {
-                Some(Assembly::Binary(bytes)) => LentBytes::assembled(bytes),
-                Some(Assembly::Text(_)) | None => LentBytes::read(&[]),
+                Some(Block::Binary(bytes)) => LentBytes::assembled(bytes),
+                Some(Block::Text(_)) | None => LentBytes::read(&[]),
             },
         }
     }
@@ -169,16 +169,12 @@ impl Incoming {
     fn lend_slice(&mut self, place: Place) -> &[u8] {
         match place {
             Place::Read(size) => self.lend(size),
-            Place::Assembly => match self.lend_assembly() {
-                Some(Assembly::Binary(bytes)) => bytes,
-                Some(Assembly::Text(text)) => text.as_bytes(),
-                None => &[],
-            },
+            Place::Assembly => self.lend_assembly().map_or(&[], |whole| whole.as_bytes()),
         }
     }
 
-    fn lend_assembly(&mut self) -> Option<&mut Assembly> {
+    fn lend_assembly(&mut self) -> Option<&mut Block> {
         self.lent = Some(Place::Assembly);
-        self.assembly.as_deref_mut()
+        self.assembly.as_deref_mut().map(Assembly::whole)
     }
 }

@@ -294,11 +294,17 @@ impl Link {
             self.progress = self.output.taken();
             self.deadlines.write = Alarm::DUE;
         }
-        self.pings.taken(self.output.taken(), self.now);
+        self.note_pings();
         if self.keepalive_was_taken() {
             self.keepalive_ends = None;
             self.deadlines.pong = Alarm::DUE;
         }
+    }
+
+    /// Starts the clock of the pings that were handed to the transport. What arrives may answer them,
+    /// so that they were sent before it did.
+    pub(super) fn note_pings(&mut self) {
+        self.pings.taken(self.output.taken(), self.now);
     }
 
     fn arm(&mut self) {

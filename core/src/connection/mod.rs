@@ -146,6 +146,7 @@ impl Connection {
     /// count as all of it.
     #[inline]
     pub fn received(&mut self, count: usize, now: Instant) {
+        self.link.note_pings();
         self.link.set_now(now);
         self.incoming.received(count, &mut self.link);
     }
@@ -227,6 +228,12 @@ impl Connection {
     pub fn output(&mut self) -> DataToSend<'_> {
         let buffers = &self.link.config.settings().buffers;
         self.link.output.take(buffers)
+    }
+
+    /// Copies large payloads to the other bytes that wait, from now on. For a transport that does not support
+    /// vectored writes: one larger write is cheaper than two.
+    pub const fn copy_payloads(&mut self) {
+        self.link.output.copy_payloads();
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, `None` for never.

@@ -54,6 +54,8 @@ pub(super) struct Output {
     pong_ends: u64,
     /// Whether a reply to the peer is among what is queued.
     reply: bool,
+    /// Whether payloads are copied whatever their size.
+    copies: bool,
 }
 
 /// A pong as it will be sent.
@@ -80,7 +82,13 @@ impl Output {
             pong: None,
             pong_ends: 0,
             reply: false,
+            copies: false,
         }
+    }
+
+    /// Copies payloads from now on, for a transport that writes one stretch of bytes a call.
+    pub(super) const fn copy_payloads(&mut self) {
+        self.copies = true;
     }
 
     /// Bytes that wait, without the pong outside the queue.
@@ -149,7 +157,7 @@ impl Output {
         payload: Bytes,
         pool: &Arc<dyn BufferPool>,
     ) {
-        if payload.len() < BY_REFERENCE {
+        if payload.len() < BY_REFERENCE || self.copies {
             self.push_frame(header, &payload, pool);
             return;
         }
@@ -164,7 +172,7 @@ impl Output {
         } else {
             BY_REFERENCE
         };
-        if frame.len() < least {
+        if frame.len() < least || self.copies {
             self.push(frame, pool);
         } else {
             self.push_shared(frame.clone());

@@ -496,7 +496,8 @@ impl Incoming {
         let limit = settings.message_limit(Delivery::Messages);
         let payload = self.buffer.front(part.size);
         let assembly = Assembly::of(kind, &mut self.assembly);
-        let expected = part.expectation(assembly.len(), limit);
+        let length = assembly.len().saturating_add(cut.len());
+        let expected = part.expectation(length, limit);
         assembly.push(payload, cut, expected)?;
         self.buffer.consume(part.size);
         Ok(())
@@ -531,6 +532,8 @@ impl Part {
         Expectation {
             announced,
             most: if self.fin { whole } else { limit },
+            // A frame that ends the message has passed the limit already.
+            both: if self.fin { usize::MAX } else { limit },
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A command that is refused changes nothing. `may_send` is the one guard for "may I send this now?";
 //! every data command starts with it.
 
+use bytes::Bytes;
+
 use crate::error::{Failure, SendError};
 use crate::extension::{Outline, Passes};
 use crate::frame::utf8::CutCharacter;
@@ -11,6 +13,10 @@ use crate::prepared::{Frame, Prepared};
 
 use super::link::Link;
 use super::pings::PingId;
+
+/// Borrowed payloads from this length on are copied to a block of their own, which is made once and has their
+/// size, where the output buffer would have to grow for them.
+const APART: usize = 32 << 10;
 
 /// A message of ours whose last fragment has not been sent.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +58,7 @@ impl Link {
     ) -> Result<(), SendError> {
         self.may_send(false)?;
         match payload {
-            Payload::Borrowed(bytes) if self.codings.is_empty() => {
+            Payload::Borrowed(bytes) if bytes.len() < APART && self.codings.is_empty() => {
                 self.push_frame(kind.into(), true, 0, bytes);
             }
             Payload::Borrowed(_) | Payload::Shared(_) => {
@@ -278,6 +284,9 @@ impl Link {
                 self.output.push_shared_frame(header, bytes, buffers);
             }
             Payload::Shared(bytes) => self.push_frame(opcode, fin.is_last(), 0, &bytes),
+            Payload::Borrowed(bytes) if bytes.len() >= APART && self.side == Side::Server => {
+                self.push_plain(opcode, Bytes::copy_from_slice(bytes).into(), fin);
+            }
             Payload::Borrowed(bytes) => self.push_frame(opcode, fin.is_last(), 0, bytes),
         }
     }

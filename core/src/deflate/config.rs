@@ -59,8 +59,8 @@ impl Deflate {
         }
     }
 
-    /// Sets how hard to search for repetitions: 1 (fastest) to 9 (smallest). Default 4, which saves 98 %
-    /// of what level 6 saves, in two thirds of the time.
+    /// Sets how hard to search for repetitions: 1 (fastest) to 9 (smallest). Default 4, which saves 99 %
+    /// of what level 6 saves of JSON, in nine tenths of the time.
     #[must_use]
     pub fn level(mut self, level: u8) -> Self {
         self.level = level.clamp(1, 9);

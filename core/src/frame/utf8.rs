@@ -33,6 +33,11 @@ impl CutCharacter {
         Ok(())
     }
 
+    /// Returns how many bytes wait for the end of their character.
+    pub(crate) const fn len(self) -> usize {
+        self.len as usize
+    }
+
     /// Checks that the text does not end inside a character.
     pub(crate) const fn finish(self) -> Result<(), InvalidUtf8> {
         match self.len {

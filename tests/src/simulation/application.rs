@@ -30,8 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The default of the library.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Once a server has accepted, its 101 is output as any other.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How an application ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,11 +146,7 @@ impl Application {
     async fn run(&self, wire: Wire) -> Ending {
         let start = self.world.now();
         let opened = self.open(wire).await;
-        let limit = match self.side {
-            Side::Client => OPEN_TIMEOUT,
-            Side::Server => OPEN_TIMEOUT + WRITE_TIMEOUT,
-        };
-        self.assert_within(limit, start);
+        self.assert_within(OPEN_TIMEOUT, start);
         let socket = match opened {
             Ok(socket) => socket,
             Err(error) => return Ending::NotOpened(format!("{error:?}")),

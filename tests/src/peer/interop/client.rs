@@ -11,21 +11,27 @@ use crate::peer::by_hand::ByHand;
 use crate::peer::check;
 use crate::peer::runtime::{Runtime, Stream};
 
-use super::{Outcome, Socket, received};
+use super::{Outcome, Socket, random, received};
 
 /// The path on which a scenario is run.
-fn path(scenario: &str) -> &'static str {
+fn path(scenario: &str, seed: u64) -> String {
     match scenario {
-        "fragments-back" => "/fragments",
-        "pong" => "/ping",
-        "close-by-server" => "/close?code=1001&reason=bye",
-        "refused" => "/refuse",
-        _ => "/echo",
+        "fragments-back" => "/fragments".into(),
+        "pong" => "/ping".into(),
+        "close-by-server" => "/close?code=1001&reason=bye".into(),
+        "refused" => "/refuse".into(),
+        "random" => format!("/random?seed={seed}"),
+        _ => "/echo".into(),
     }
 }
 
-pub(crate) async fn run<R: Runtime>(url: &str, scenario: &str, config: Config) -> Outcome {
-    let url = format!("{url}{}", path(scenario));
+pub(crate) async fn run<R: Runtime>(
+    url: &str,
+    scenario: &str,
+    seed: u64,
+    config: Config,
+) -> Outcome {
+    let url = format!("{url}{}", path(scenario, seed));
     let opened = R::connect(&url, &ClientOptions::new(), config).await;
     if scenario == "refused" {
         return refused(opened.map(|_| ()));
@@ -44,6 +50,7 @@ pub(crate) async fn run<R: Runtime>(url: &str, scenario: &str, config: Config) -
         "pong" => pong(&mut socket).await?,
         "1-mib" => mib_1(&mut socket).await?,
         "16-mib" => mib_16(&mut socket).await?,
+        "random" => random::exchange(&mut socket, seed).await?,
         "burst" => return burst(socket).await,
         "ping" => return ping(socket).await,
         "close-by-client" => return close_by_client(&mut socket).await,
@@ -93,7 +100,7 @@ fn same_close(came: &str, due: &str) -> Outcome {
 }
 
 /// Bytes that no compression makes smaller.
-fn random(size: usize) -> Vec<u8> {
+fn noise(size: usize) -> Vec<u8> {
     let seed = SystemEntropy.seed().unwrap_or([7; 32]);
     let mut state = seed.iter().fold(1_u64, |state, byte| {
         state.wrapping_mul(257).wrapping_add(u64::from(*byte))
@@ -126,7 +133,7 @@ async fn binary(socket: &mut Socket<impl Stream>) -> Outcome {
     let everything: Vec<u8> = (0..=255).collect();
     exchange(socket, [Message::binary(everything)]).await?;
     let sizes = [1, 125, 126, 127, 65535, 65536];
-    exchange(socket, sizes.map(|size| random(size).into())).await
+    exchange(socket, sizes.map(|size| noise(size).into())).await
 }
 
 async fn empty(socket: &mut Socket<impl Stream>) -> Outcome {
@@ -149,7 +156,7 @@ async fn fragments(socket: &mut Socket<impl Stream>) -> Outcome {
     socket.feed_continuation(b"", Fin::Last).await?;
     comes(socket, &sent.into()).await?;
 
-    let blob = random(100_000);
+    let blob = noise(100_000);
     let mut writer = socket.writer(Kind::Binary);
     writer.write(&blob[..1]).await?;
     writer.write(&blob[1..70_000]).await?;
@@ -160,7 +167,7 @@ async fn fragments(socket: &mut Socket<impl Stream>) -> Outcome {
 
 async fn fragments_back(socket: &mut Socket<impl Stream>) -> Outcome {
     let text = Message::text("Fragmente: ä寿🍣".repeat(20));
-    for sent in [text, random(100_000).into()] {
+    for sent in [text, noise(100_000).into()] {
         socket.send(&sent).await?;
         let frames = frames(socket).await?;
         let (_, before_last) = frames.split_last().ok_or("no frame came")?;
@@ -219,7 +226,7 @@ async fn burst(socket: Socket<impl Stream>) -> Outcome {
 
 async fn ping(socket: Socket<impl Stream>) -> Outcome {
     let mut by_hand = ByHand::new(socket)?;
-    for payload in [&b""[..], b"ping", &random(125)] {
+    for payload in [&b""[..], b"ping", &noise(125)] {
         in_time(by_hand.ping(payload)).await?;
     }
     by_hand.close().await?;
@@ -228,18 +235,18 @@ async fn ping(socket: Socket<impl Stream>) -> Outcome {
 
 async fn pong(socket: &mut Socket<impl Stream>) -> Outcome {
     let long = Message::text("x".repeat(125));
-    let messages = ["".into(), "one".into(), long, random(125).into()];
+    let messages = ["".into(), "one".into(), long, noise(125).into()];
     exchange(socket, messages).await
 }
 
 async fn mib_1(socket: &mut Socket<impl Stream>) -> Outcome {
     let text = Message::text("ö".repeat(1 << 19));
-    exchange(socket, [text, random(1 << 20).into()]).await
+    exchange(socket, [text, noise(1 << 20).into()]).await
 }
 
 async fn mib_16(socket: &mut Socket<impl Stream>) -> Outcome {
     let text = Message::text("0123456789abcdef".repeat(1 << 20));
-    exchange(socket, [random(16 << 20).into(), text]).await
+    exchange(socket, [noise(16 << 20).into(), text]).await
 }
 
 async fn close_by_client(socket: &mut Socket<impl Stream>) -> Outcome {

@@ -2,6 +2,7 @@
 //! tests/README.md.
 
 mod client;
+mod random;
 mod server;
 
 use sansock::Config;
@@ -11,7 +12,7 @@ use super::runtime::{self, Runtime};
 use super::{Arguments, Outcome, Socket, deflate};
 
 pub(crate) fn run<R: Runtime>(arguments: &Arguments) -> Outcome {
-    arguments.allow(&["--runtime", "--max-message", "--deflate"])?;
+    arguments.allow(&["--runtime", "--max-message", "--deflate", "--seed"])?;
     let limit = match arguments.option("--max-message") {
         Some(limit) => limit.parse()?,
         None => 32 << 20,
@@ -20,7 +21,10 @@ pub(crate) fn run<R: Runtime>(arguments: &Arguments) -> Outcome {
     let config = deflate::configured(config, arguments.option("--deflate"))?;
     match arguments.positional()[..] {
         ["server"] => serve::<R>(config),
-        ["client", url, scenario] => runtime::block_on(client::run::<R>(url, scenario, config)),
+        ["client", url, scenario] => {
+            let seed = arguments.option("--seed").unwrap_or("1").parse()?;
+            runtime::block_on(client::run::<R>(url, scenario, seed, config))
+        }
         _ => Err("usage: interop-peer server|client URL SCENARIO [OPTIONS]".into()),
     }
 }

@@ -9,7 +9,7 @@ use sansock::core::{Event, State};
 use crate::peer::by_hand::ByHand;
 use crate::peer::runtime::{Runtime, Stream};
 
-use super::{Outcome, Socket, received};
+use super::{Outcome, Socket, random, received};
 
 pub(crate) async fn serve<R: Runtime>(stream: R::Tcp, config: Config) {
     match converse::<R>(stream, config).await {
@@ -25,7 +25,7 @@ async fn converse<R: Runtime>(stream: R::Tcp, config: Config) -> Outcome<Option<
     let upgrade = R::upgrade(stream, options, config).await?;
     let request = upgrade.request().clone();
     match request.path() {
-        "/echo" | "/fragments" | "/close" => {
+        "/echo" | "/fragments" | "/close" | "/random" => {
             let mut socket = upgrade.accept().await?;
             // Whatever ended the conversation, the end of the stream is still to come.
             let _ = speak(&mut socket, &request).await;
@@ -53,6 +53,10 @@ async fn speak(socket: &mut Socket<impl Stream>, request: &Request) -> Outcome {
     match request.path() {
         "/fragments" => echo_in_fragments(socket).await,
         "/close" => close(socket, request).await,
+        "/random" => {
+            let seed = value(request, "seed").ok_or("no seed in the query")?;
+            random::echo(socket, seed.parse()?).await
+        }
         _ => echo(socket).await,
     }
 }
@@ -76,14 +80,17 @@ async fn echo_in_fragments(socket: &mut Socket<impl Stream>) -> Outcome {
     Ok(())
 }
 
-async fn close(socket: &mut Socket<impl Stream>, request: &Request) -> Outcome {
+/// Returns a value from the query.
+fn value<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let query = request.query().unwrap_or_default();
-    let value = |name| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let code: u16 = value("code").ok_or("no code in the query")?.parse()?;
-    let reason = value("reason").unwrap_or_default();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+async fn close(socket: &mut Socket<impl Stream>, request: &Request) -> Outcome {
+    let code = value(request, "code").ok_or("no code in the query")?;
+    let code: u16 = code.parse()?;
+    let reason = value(request, "reason").unwrap_or_default();
     socket.recv().await?;
     Ok(socket.close(code, reason).await?)
 }

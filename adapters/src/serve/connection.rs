@@ -1,0 +1,362 @@
+//! One connection from its first byte to its last: the opening handshake, the handler, the end.
+//!
+//! All of it is one future. An order to end reaches it wherever it waits, and whatever the handler does
+//! it ends here, with a Close frame and a place less in the registry.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::FutureExt;
+use futures_lite::future::{or, poll_once};
+use sansock_core::handshake::{HandshakeError, HeadError, Headers, Request, Response, StatusCode};
+use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
+
+use super::control::{Handle, Order, ServerTimer, Waiting};
+use super::listener::{Accepted, Boxed, Peer};
+use super::opening::{Chosen, Decision, Opening, Verdict};
+use super::outcome::{Ending, HandlerError, Incident};
+use super::registry::{Refused, Registration, Registry};
+use super::socket::{Returned, Seat, Socket};
+use crate::ServerOptions;
+use crate::error::{Error, Result};
+use crate::timer::Timer;
+use crate::upgrade::{Pending, Upgrade};
+use crate::websocket::WebSocket;
+
+/// What all connections of a server share.
+pub(super) struct Shared<S, T> {
+    pub(super) registry: Arc<Registry>,
+    pub(super) config: Config,
+    pub(super) options: Arc<ServerOptions>,
+    pub(super) headers: Headers,
+    pub(super) open_timeout: Option<Duration>,
+    pub(super) timer: Box<dyn Fn() -> T + Send + Sync>,
+    pub(super) handler: Box<dyn Fn(Socket<S, T>) -> Boxed<'static, Ending> + Send + Sync>,
+    pub(super) process_request: Option<Box<ProcessRequest<S, T>>>,
+    pub(super) on_incident: Option<Box<OnIncident>>,
+}
+
+pub(super) type ProcessRequest<S, T> =
+    dyn Fn(Opening<S, T>) -> Boxed<'static, Verdict<S, T>> + Send + Sync;
+pub(super) type OnIncident = dyn Fn(&Incident<'_>) + Send + Sync;
+
+/// Why no connection was opened.
+enum NotOpened {
+    /// The application wanted it so.
+    Answered(StatusCode),
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for NotOpened {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+type Opens<S, T> = Result<Opened<S, T>, NotOpened>;
+
+/// A connection that was opened, and who handles it.
+struct Opened<S, T> {
+    socket: Box<WebSocket<S, ServerTimer<T>>>,
+    request: Request,
+    chosen: Option<Chosen<S, T>>,
+}
+
+impl<S, T> Shared<S, T> {
+    pub(super) fn tell(&self, incident: &Incident<'_>) {
+        if let Some(on_incident) = &self.on_incident {
+            // Who cannot even write a log must not take the server down.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_incident(incident)));
+        }
+    }
+}
+
+impl<S, T> Shared<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Timer + Send + 'static,
+{
+    /// Serves one connection, from a transport that was accepted. No panic passes from here to the
+    /// executor.
+    pub(super) async fn serve(self: Arc<Self>, registration: Registration, accepted: Accepted<S>) {
+        let peer = *registration.handle().peer();
+        let serving = self.serve_one(registration, accepted);
+        if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+            self.tell(&Incident::Panic(&peer));
+        }
+    }
+
+    async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S>) {
+        // On the heap, as it is soon over, while the connection may last for days.
+        match Box::pin(self.open_in_time(&registration, accepted)).await {
+            Ok(opened) => {
+                registration.opened();
+                self.handle(&registration, opened).await;
+            }
+            Err(NotOpened::Answered(status)) => registration.rejected(status),
+            Err(NotOpened::Failed(error)) => {
+                if let Some(status) = answered(&error) {
+                    registration.rejected(status);
+                }
+                self.tell(&Incident::Handshake(registration.handle().peer(), &error));
+            }
+        }
+    }
+
+    async fn open_in_time(
+        &self,
+        registration: &Registration,
+        accepted: Accepted<S>,
+    ) -> Opens<S, T> {
+        let timeout = async {
+            sleep((self.timer)(), self.open_timeout).await;
+            Err(Error::TimedOut(Deadline::Open).into())
+        };
+        let aborted = async {
+            ordered(registration.handle(), Order::Abort).await;
+            Err(Error::Lost(None).into())
+        };
+        or(self.open(registration, accepted), or(timeout, aborted)).await
+    }
+
+    /// The opening handshake, of the transport as well.
+    async fn open(&self, registration: &Registration, accepted: Accepted<S>) -> Opens<S, T> {
+        let handle = registration.handle();
+        let leaving = async {
+            ordered(handle, Order::Leave).await;
+            Err(Error::Lost(None))
+        };
+        let transport = or(accepted.transport, leaving).await?;
+        let timer = ServerTimer::new((self.timer)(), handle.clone());
+        let connection = ServerConnection::new(self.options.clone(), self.config.clone());
+        let upgrade = Upgrade::read_unless(transport, timer, connection, |cx| {
+            let leaves = handle.poll_order(cx, Order::Leave);
+            leaves.map(|()| unavailable(Refused::Closing))
+        });
+        let (request, pending) = upgrade.await?.into_parts();
+        let leaving = async {
+            ordered(handle, Order::Leave).await;
+            Err(unavailable(Refused::Closing))
+        };
+        match or(self.decide(request, *handle.peer()), leaving).await {
+            Ok(verdict) => self.answer(registration, pending, verdict).await,
+            Err(response) => Err(refuse(pending, response).await.into()),
+        }
+    }
+
+    /// Has the application look at the request. A panic is answered with 500.
+    async fn decide(&self, request: Request, peer: Peer) -> Result<Verdict<S, T>, Response> {
+        let opening = Opening::new(request, peer, self.headers.clone());
+        let Some(process_request) = &self.process_request else {
+            return Ok(opening.accept());
+        };
+        let deciding = async { process_request(opening).await };
+        let verdict = AssertUnwindSafe(deciding).catch_unwind().await;
+        verdict.map_err(|_| {
+            self.tell(&Incident::Panic(&peer));
+            let text = "The server failed to look at the request.\n";
+            Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)
+        })
+    }
+
+    async fn answer(
+        &self,
+        registration: &Registration,
+        mut pending: Pending<S, ServerTimer<T>>,
+        verdict: Verdict<S, T>,
+    ) -> Opens<S, T> {
+        let Verdict {
+            request,
+            headers,
+            decision,
+        } = verdict;
+        let chosen = match decision {
+            Decision::Accept(chosen) => chosen,
+            Decision::Respond(response) => {
+                return Err(respond(pending, with(response, &headers)).await);
+            }
+        };
+        let response = pending.connection.accept(&request);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Err(refused) = registration.open() {
+                return Err(refuse(pending, unavailable(refused)).await.into());
+            }
+        }
+        Ok(Opened {
+            socket: Box::new(pending.answer(with(response, &headers)).await?),
+            request,
+            chosen,
+        })
+    }
+
+    /// Runs the handler, and closes the connection in the way that it ends.
+    async fn handle(&self, registration: &Registration, opened: Opened<S, T>) {
+        let handle = registration.handle();
+        let (socket, seat) = Socket::lend(opened.socket, handle.clone(), opened.request);
+        let serving = async {
+            let ending = run(self.handling(socket, opened.chosen)).await;
+            let code = self.judge(handle.peer(), &seat, ending.as_ref());
+            close(handle, &seat, code).await;
+            false
+        };
+        let aborted = async {
+            ordered(handle, Order::Abort).await;
+            true
+        };
+        if or(serving, aborted).await {
+            last_word(handle, &seat).await;
+            handle.cut();
+        }
+    }
+
+    async fn handling(&self, socket: Socket<S, T>, chosen: Option<Chosen<S, T>>) -> Ending {
+        match chosen {
+            Some(handler) => handler(socket).await,
+            None => (self.handler)(socket).await,
+        }
+    }
+
+    /// Returns the code to close with, for how a handler has ended. That its connection is over is no
+    /// failure of a handler.
+    fn judge(&self, peer: &Peer, seat: &Seat<S, T>, ending: Option<&Ending>) -> CloseCode {
+        let incident = match ending {
+            Some(Ok(())) => return CloseCode::NORMAL,
+            Some(Err(error)) if tells_the_end(error) && seat.is_over() => {
+                return CloseCode::NORMAL;
+            }
+            Some(Err(error)) => Incident::Handler(peer, error),
+            None => Incident::Panic(peer),
+        };
+        self.registry.handler_failed();
+        self.tell(&incident);
+        CloseCode::INTERNAL_ERROR
+    }
+}
+
+/// Runs a handler; nothing comes of one that panics.
+async fn run(handling: impl Future<Output = Ending>) -> Option<Ending> {
+    AssertUnwindSafe(handling).catch_unwind().await.ok()
+}
+
+/// Whether an error says no more than that a connection is over.
+fn tells_the_end(error: &HandlerError) -> bool {
+    let error = error.downcast_ref::<Error>();
+    error.is_some_and(Error::is_closed)
+}
+
+/// Closes a connection whose handler has ended.
+async fn close<S, T>(handle: &Handle, seat: &Seat<S, T>, code: CloseCode)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    if seat.is_empty() {
+        // Another task has the WebSocket.
+        handle.start_close(code, ByteString::new(), Waiting::Keep);
+        poll_fn(|cx| handle.poll_given_back(cx)).await;
+    }
+    // How it ends is noted, whether well or not.
+    match seat.take() {
+        Some(Returned::Whole(mut socket)) => {
+            let _ = socket.close(code, "").await;
+            handle.note(&socket.stats(), socket.closed());
+        }
+        Some(Returned::Half(mut sender)) => {
+            let _ = sender.close(code, "").await;
+            handle.note(&sender.stats(), sender.closed().as_ref());
+        }
+        None => {}
+    }
+}
+
+/// Sends a Close frame, if that takes no waiting.
+async fn last_word<S, T>(handle: &Handle, seat: &Seat<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    let CloseFrame { code, reason } = handle.last_word();
+    match seat.take() {
+        Some(Returned::Whole(mut socket)) => {
+            poll_once(socket.close(code, reason)).await;
+            handle.note(&socket.stats(), socket.closed());
+        }
+        Some(Returned::Half(mut sender)) => {
+            poll_once(sender.close(code, reason)).await;
+            handle.note(&sender.stats(), sender.closed().as_ref());
+        }
+        None => {}
+    }
+}
+
+/// Adds headers to a response.
+fn with(mut response: Response, headers: &Headers) -> Response {
+    for (name, value) in headers.iter() {
+        // They are well-formed, as they were taken from headers.
+        let _ = response.headers_mut().append(name, value);
+    }
+    response
+}
+
+/// The status that a client was sent; none where it went away within its request.
+fn answered(error: &Error) -> Option<StatusCode> {
+    let Error::Handshake(error) = error else {
+        return None;
+    };
+    let gone = matches!(**error, HandshakeError::Head(HeadError::Incomplete { .. }));
+    (!gone).then(|| error.status())
+}
+
+/// Answers as the application wants.
+async fn respond<S, T>(pending: Pending<S, T>, response: Response) -> NotOpened
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    let status = response.status();
+    let error = refuse(pending, response).await;
+    match matches!(error, Error::Handshake(_)) {
+        true => NotOpened::Answered(status),
+        false => NotOpened::Failed(error),
+    }
+}
+
+/// Refuses a request.
+async fn refuse<S, T>(pending: Pending<S, T>, response: Response) -> Error
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    let status = response.status();
+    match pending.answer(response).await {
+        Ok(_) => HandshakeError::rejected(status, "").into(),
+        Err(error) => error,
+    }
+}
+
+fn unavailable(refused: Refused) -> Response {
+    let text = match refused {
+        Refused::Full => "The server is full. Try again later.\n",
+        Refused::Closing => "The server is shutting down.\n",
+    };
+    Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+async fn ordered(handle: &Handle, order: Order) {
+    poll_fn(|cx| handle.poll_order(cx, order)).await;
+}
+
+/// Waits for a time; for ever without one.
+pub(super) async fn sleep(mut timer: impl Timer, time: Option<Duration>) {
+    let now = timer.now();
+    let deadline = time.and_then(|time| now.checked_add(time));
+    timer.set(deadline);
+    while deadline.is_none_or(|deadline| timer.now() < deadline) {
+        poll_fn(|cx| timer.poll(cx)).await;
+        timer.set(deadline);
+    }
+}

@@ -1,0 +1,44 @@
+//! Servers: accepting, opening handshakes, handlers, shutdown, and messages for many.
+//!
+//! The functions `serve` of the runtimes are built from this, which knows no runtime: give [`Serve`] a
+//! [`Listener`], a [`Timer`](crate::Timer) and a way to spawn, and it serves on yours.
+//!
+//! - Every connection is one future, spawned where the caller says. None waits for another.
+//! - Everything that a client can hold is limited: the time for its handshake, how many handshakes and
+//!   connections there are at once, and how much waits to be sent to it.
+//! - Whatever a handler does, its connection is closed with a code that says how it ended.
+//! - Nothing is logged: [`Serve::on_incident`] tells what to log, [`ServerHandle::snapshot`] what to
+//!   measure.
+
+mod broadcast;
+mod builder;
+mod connection;
+mod control;
+mod listener;
+mod opening;
+mod outcome;
+mod registry;
+mod room;
+mod server;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+mod shim;
+mod socket;
+
+pub use sansock_core::handshake::{OriginList, Origins};
+
+pub use broadcast::{Broadcast, broadcast};
+pub use builder::{ChooseOrigins, Listen, Serve};
+pub use control::{Handle, Lagging, Push, ServerTimer};
+pub use listener::{Accepted, Boxed, Listener, Peer};
+pub use opening::{Opening, Verdict};
+pub use outcome::{HandlerError, Incident, Outcome};
+pub use registry::Snapshot;
+pub use room::Room;
+pub use server::{Entrance, Server, ServerHandle};
+pub use socket::Socket;
+
+#[cfg(any(feature = "smol", feature = "async-std"))]
+pub(crate) use {
+    server::Executor,
+    shim::{Serves, serve_shim},
+};

@@ -1,0 +1,68 @@
+//! What a handler returns, and what goes wrong in a server.
+
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+use super::listener::Peer;
+use crate::error::Error;
+
+/// Any error of a handler.
+pub type HandlerError = Box<dyn StdError + Send + Sync>;
+
+/// How a handler has ended.
+pub(super) type Ending = Result<(), HandlerError>;
+
+/// What a handler returns: nothing, or a result whose error can become a boxed one, as those of this
+/// crate, of the standard library and of `anyhow` can.
+pub trait Outcome {
+    /// Returns whether the handler has done its work.
+    ///
+    /// # Errors
+    /// Why it could not.
+    fn ending(self) -> Result<(), HandlerError>;
+}
+
+impl Outcome for () {
+    fn ending(self) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<HandlerError>> Outcome for Result<(), E> {
+    fn ending(self) -> Result<(), HandlerError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Something that went wrong, and that the server survives. It is told to
+/// [`on_incident`](super::Serve::on_incident), for a log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Incident<'a> {
+    /// A connection could not be accepted. The server tries again.
+    Accept(&'a io::Error),
+    /// A handshake came to nothing, or a request was refused.
+    Handshake(&'a Peer, &'a Error),
+    /// A handler returned an error, other than that its connection is over; it is closed with 1011.
+    Handler(&'a Peer, &'a HandlerError),
+    /// A handler, or what looks at requests, panicked; its connection is closed with 1011, its request
+    /// answered with 500.
+    Panic(&'a Peer),
+}
+
+impl fmt::Display for Incident<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept(error) => write!(f, "cannot accept connections: {error}"),
+            Self::Handshake(peer, error) => {
+                write!(f, "{peer}: {error}")?;
+                match error.source() {
+                    Some(cause) => write!(f, ": {cause}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Handler(peer, error) => write!(f, "{peer}: handler failed: {error}"),
+            Self::Panic(peer) => write!(f, "{peer}: handler panicked"),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! A server that is bound: it accepts, and it shuts down.
+//!
+//! Shutdown takes one road: nothing more is accepted, handshakes get 503, connections get a Close frame,
+//! and who is left at the deadline is aborted. Dropping the server goes straight to the last step.
+
+use std::fmt;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::future::{or, yield_now};
+use sansock_core::{CloseCode, Prepared};
+
+use super::broadcast::{Broadcast, broadcast};
+use super::connection::{Shared, sleep};
+use super::control::{Handle, Lagging};
+use super::listener::{Accepted, Boxed, Listener};
+use super::outcome::Incident;
+use super::registry::{Phase, Registry, Snapshot};
+use crate::timer::Timer;
+
+/// The pauses after failures to accept: each twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long tasks that are aborted have to notice it.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+type Spawn = Arc<dyn Fn(Boxed<'static, ()>) + Send + Sync>;
+type Run = Box<dyn FnOnce(Boxed<'static, ()>) -> Boxed<'static, ()> + Send>;
+
+/// Where connections run, and what makes them run while the server does.
+#[allow(unreachable_pub, reason = "it is named by what the shims implement")]
+pub struct Executor {
+    spawn: Spawn,
+    run: Run,
+}
+
+impl Executor {
+    pub(crate) fn new(spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static) -> Self {
+        Self {
+            spawn: Arc::new(spawn),
+            run: Box::new(|main| main),
+        }
+    }
+
+    /// Has what runs the spawned connections run while the server does, and with it.
+    #[cfg(feature = "smol")]
+    pub(crate) fn run_by<F>(
+        self,
+        run: impl FnOnce(Boxed<'static, ()>) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self {
+            run: Box::new(|main| Box::pin(run(main))),
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").finish_non_exhaustive()
+    }
+}
+
+/// A server that is bound. It serves while [`run`](Self::run) is awaited.
+#[must_use = "a server does nothing until it is run"]
+pub struct Server<S, T> {
+    shared: Arc<Shared<S, T>>,
+    listeners: Vec<Box<dyn Listener<S>>>,
+    executor: Executor,
+    shutdown_timeout: Option<Duration>,
+    stop: Stop,
+}
+
+impl<S, T> Server<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Timer + Send + 'static,
+{
+    pub(super) fn new(
+        shared: Arc<Shared<S, T>>,
+        listeners: Vec<Box<dyn Listener<S>>>,
+        executor: Executor,
+        shutdown_timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            stop: Stop(shared.registry.clone()),
+            shared,
+            listeners,
+            executor,
+            shutdown_timeout,
+        }
+    }
+
+    /// Returns the addresses at which the server listens, in the order of its listeners. Those without
+    /// one, such as Unix sockets, are left out.
+    pub fn local_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|listener| listener.local_address())
+    }
+
+    /// Returns a handle: to shut the server down, to reach its connections, and to measure.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            registry: self.shared.registry.clone(),
+        }
+    }
+
+    /// Returns an entrance for connections that were accepted elsewhere.
+    #[must_use]
+    pub fn entrance(&self) -> Entrance<S, T> {
+        Entrance {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Serves until the server was [shut down](ServerHandle::shutdown) and every connection is over.
+    /// Failures to accept are survived.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends every connection at once.
+    pub async fn run(self) {
+        let Self {
+            shared,
+            listeners,
+            executor: Executor { spawn, run },
+            shutdown_timeout,
+            stop,
+        } = self;
+        run(Box::pin(async move {
+            accept_all(&shared, listeners, spawn).await;
+            let timer = || (shared.timer)();
+            shut_down(&stop.0, timer, shutdown_timeout).await;
+        }))
+        .await;
+    }
+}
+
+/// Accepts from all listeners until the server shuts down; then it drops them.
+async fn accept_all<S, T>(
+    shared: &Arc<Shared<S, T>>,
+    listeners: Vec<Box<dyn Listener<S>>>,
+    spawn: Spawn,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Timer + Send + 'static,
+{
+    let registry = &shared.registry;
+    let loops = listeners.iter();
+    let mut loops: Vec<_> = loops
+        .map(|listener| Box::pin(accept(shared, &**listener, &spawn)))
+        .collect();
+    poll_fn(|cx| {
+        let closing = registry.poll_phase(cx, Phase::Closing);
+        if closing.is_pending() {
+            loops.retain_mut(|accepting| accepting.as_mut().poll(cx).is_pending());
+        }
+        closing
+    })
+    .await;
+}
+
+/// Accepts from one listener for as long as the server serves.
+async fn accept<S, T>(shared: &Arc<Shared<S, T>>, listener: &dyn Listener<S>, spawn: &Spawn)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Timer + Send + 'static,
+{
+    let mut pause = FIRST_PAUSE;
+    while poll_fn(|cx| shared.registry.poll_room(cx)).await {
+        match listener.accept().await {
+            Ok(accepted) => {
+                pause = FIRST_PAUSE;
+                let registration = shared.registry.enter(accepted.peer);
+                spawn(Box::pin(shared.clone().serve(registration, accepted)));
+                // A queue that is never empty must not keep others from running.
+                yield_now().await;
+            }
+            Err(error) => {
+                shared.registry.accept_failed();
+                shared.tell(&Incident::Accept(&error));
+                if !concerns_one_connection(&error) {
+                    sleep((shared.timer)(), Some(pause)).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the next connection may well be accepted: this one was gone before it was.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Waits for the connections to end, and aborts those that are late.
+async fn shut_down<T: Timer>(
+    registry: &Registry,
+    timer: impl Fn() -> T,
+    timeout: Option<Duration>,
+) {
+    let empty = || poll_fn(|cx| registry.poll_empty(cx));
+    or(empty(), sleep(timer(), timeout)).await;
+    registry.abort();
+    or(empty(), sleep(timer(), Some(LAST_MOMENT))).await;
+}
+
+/// Ends everything when the server is no longer run.
+struct Stop(Arc<Registry>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.close(CloseCode::GOING_AWAY, &ByteString::new());
+        self.0.abort();
+        self.0.stop();
+    }
+}
+
+impl<S, T> IntoFuture for Server<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Timer + Send + 'static,
+{
+    type Output = ();
+    type IntoFuture = Boxed<'static, ()>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<S, T> fmt::Debug for Server<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listeners", &self.listeners.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes in connections that were accepted elsewhere: by another server, or by a supervisor that hands
+/// them over. A clone leads to the same server.
+pub struct Entrance<S, T> {
+    shared: Arc<Shared<S, T>>,
+}
+
+impl<S, T> Entrance<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Timer + Send + 'static,
+{
+    /// Serves a connection from its opening handshake to its end, as one that the server has accepted
+    /// itself.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub fn admit(&self, accepted: Accepted<S>) -> impl Future<Output = ()> + Send + use<S, T> {
+        let registration = self.shared.registry.enter(accepted.peer);
+        self.shared.clone().serve(registration, accepted)
+    }
+}
+
+impl<S, T> Clone for Entrance<S, T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<S, T> fmt::Debug for Entrance<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entrance").finish_non_exhaustive()
+    }
+}
+
+/// A server, in the hands of everybody else. A clone is the same server.
+#[derive(Clone)]
+pub struct ServerHandle {
+    registry: Arc<Registry>,
+}
+
+impl ServerHandle {
+    /// Begins to shut the server down: nothing more is accepted, opening handshakes in progress are
+    /// answered with 503, and connections are closed with 1001 (going away). Those that are not over by
+    /// the [deadline](super::Serve::shutdown_timeout) are aborted.
+    ///
+    /// [`stopped`](Self::stopped) waits for the end.
+    pub fn shutdown(&self) {
+        self.registry
+            .close(CloseCode::GOING_AWAY, &ByteString::new());
+    }
+
+    /// As [`shutdown`](Self::shutdown), with a reason for the clients of at most 123 bytes, and another
+    /// code such as 1012 (service restart). What may not be sent is replaced by 1001.
+    pub fn shutdown_with(&self, code: impl Into<CloseCode>, reason: impl Into<ByteString>) {
+        let (code, reason) = (code.into(), reason.into());
+        match code.is_sendable() && reason.len() <= sansock_core::CloseFrame::MAX_REASON {
+            true => self.registry.close(code, &reason),
+            false => self.shutdown(),
+        }
+    }
+
+    /// Waits until the server has stopped: its [`run`](Server::run) is over.
+    ///
+    /// # Cancel safety
+    /// Called again, it goes on waiting.
+    pub async fn stopped(&self) {
+        poll_fn(|cx| self.registry.poll_phase(cx, Phase::Stopped)).await;
+    }
+
+    /// Returns the connections that are open now.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Handle> {
+        self.registry.open()
+    }
+
+    /// Sends a message to all connections, without waiting; see [`broadcast`](super::broadcast()).
+    pub fn broadcast(&self, message: &Prepared, lagging: Lagging) -> Broadcast {
+        broadcast(self.connections(), message, lagging)
+    }
+
+    /// Returns the numbers of the server.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.registry.snapshot()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").finish_non_exhaustive()
+    }
+}
