@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Event, SendError, ServerConnection, State};
+use sansock_core::{
+    ClientConnection, Deadline, Event, Instant, SendError, ServerConnection, State,
+};
 
 use crate::driver::{Driver, Drives};
 use crate::error::{Error, Result};
@@ -112,7 +114,7 @@ where
     pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
         let Self { pending, request } = self;
         let answered = pending.answered(|connection| connection.answer(&request));
-        async { Ok(answered?.settled().await?.open()) }
+        Pending::opened(answered)
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -134,7 +136,7 @@ where
             }
             connection.send_response(&response)
         });
-        async { Ok(answered?.settled().await?.open()) }
+        Pending::opened(answered)
     }
 
     /// Refuses the request with a status and a text.
@@ -244,9 +246,9 @@ where
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
         self.event().await;
         let request = self.take_request()?;
-        self.connection.answer(&request)?;
+        let answered = self.answered(|connection| connection.answer(&request));
         drop(request);
-        Ok(self.settled().await?.open())
+        Self::opened(answered).await
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
@@ -290,29 +292,44 @@ where
         response: &Response,
     ) -> impl Future<Output = Result<WebSocket<S, T>>> + use<S, T> {
         let answered = self.answered(|connection| connection.send_response(response));
-        async { Ok(answered?.settled().await?.open()) }
+        Self::opened(answered)
     }
 
-    /// Queues the answer to the request, if it is still time.
+    /// Queues the answer to the request, if it is still time. Returns until when it is.
     fn answered(
         mut self: Box<Self>,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
-    ) -> Result<Box<Self>> {
+    ) -> Result<(Box<Self>, Option<Instant>)> {
         self.connection.handle_timeout(self.driver.now());
         if let Some(failure) = self.connection.failure() {
             return Err(Error::of_failure(failure, None));
         }
+        let deadline = self.connection.next_timeout();
         answer(&mut self.connection)?;
-        Ok(self)
+        Ok((self, deadline))
     }
 
-    /// Sends the answer; sees a client off that was refused.
-    async fn settled(mut self: Box<Self>) -> Result<Box<Self>> {
+    /// Sends the answer, and gives out the connection that it opens.
+    async fn opened(answered: Result<(Box<Self>, Option<Instant>)>) -> Result<WebSocket<S, T>> {
+        let (pending, deadline) = answered?;
+        Ok(pending.settled(deadline).await?.open())
+    }
+
+    /// Sends the answer, before the deadline; sees a client off that was refused.
+    async fn settled(mut self: Box<Self>, deadline: Option<Instant>) -> Result<Box<Self>> {
         if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
-        poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-        Ok(self)
+        // The connection is open once the answer is queued; the handshake is done once it was written.
+        let written = |cx: &mut Context<'_>| match self.driver.poll_flush(cx, &mut self.connection)
+        {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => self.driver.poll_deadline(cx, deadline).map(|()| false),
+        };
+        match poll_fn(written).await {
+            true => Ok(self),
+            false => Err(Error::TimedOut(Deadline::Open)),
+        }
     }
 
     /// Sees a refused client off.

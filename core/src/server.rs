@@ -95,7 +95,7 @@ impl ServerConnection {
     pub fn answer(&mut self, request: &Request) -> Result<(), SendError> {
         self.check_unanswered()?;
         let extensions = self.connection.extensions();
-        let answer = |offers: &_| answer_offers(offers, extensions);
+        let answer = |offers: &_| extension::answer(offers, extensions);
         match self.options.negotiate(request, answer) {
             Ok(acceptance) => {
                 self.open(Ok(acceptance.negotiated.clone()))?;

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use async_net::TcpStream;
-use sansock::core::handshake::{Response, ServerOptions};
-use sansock::core::{ClientConnection, Config, ServerConnection};
+use sansock::Result;
+use sansock::core::{ClientConnection, ServerConnection};
 use sansock::smol::{self, Stream, Upgrade, WebSocket};
-use sansock::{Result, Timer};
 
 /// Returns the size of the future that a function returns, without calling it.
 fn size<A, F: Future>(_: fn(A) -> F) -> usize {

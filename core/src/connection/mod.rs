@@ -259,6 +259,14 @@ impl Connection {
         buffer.is_leased() && !(receives && buffer.may_be_kept())
     }
 
+    /// Says whether the transport keeps output that it has taken, as TLS may: whether a flush is pending.
+    ///
+    /// Until it is done, that is output which waits, for as long as the configured
+    /// [`write_timeout`](crate::Config::write_timeout).
+    pub const fn set_held_back(&mut self, held_back: bool) {
+        self.link.held_back = held_back;
+    }
+
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before
     /// they wait.
     pub fn release_buffers(&mut self) {
