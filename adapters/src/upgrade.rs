@@ -112,7 +112,7 @@ where
     pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
         let Self { pending, request } = self;
         let answered = pending.answered(|connection| connection.answer(&request));
-        async { Ok(answered?.settled().await?.open()) }
+        async { answered?.finish().await }
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -134,7 +134,7 @@ where
             }
             connection.send_response(&response)
         });
-        async { Ok(answered?.settled().await?.open()) }
+        async { answered?.finish().await }
     }
 
     /// Refuses the request with a status and a text.
@@ -162,10 +162,12 @@ where
     /// Dropping the future drops the transport.
     #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
     pub fn respond(self, response: Response) -> impl Future<Output = Result<()>> {
-        let answering = self.pending.answer(&response);
+        let answered = self
+            .pending
+            .answered(|connection| connection.send_response(&response));
         async {
-            match answering.await {
-                Ok(_) | Err(Error::Handshake(_)) => Ok(()),
+            match answered?.settled().await {
+                Ok(()) | Err(Error::Handshake(_)) => Ok(()),
                 Err(error) => Err(error),
             }
         }
@@ -243,10 +245,14 @@ where
     /// Reads the request and accepts it.
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
         self.event().await;
+        self.accept()?;
+        self.settled().await?;
+        Ok(self.open())
+    }
+
+    fn accept(&mut self) -> Result<()> {
         let request = self.take_request()?;
-        self.connection.answer(&request)?;
-        drop(request);
-        Ok(self.settled().await?.open())
+        Ok(self.connection.answer(&request)?)
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
@@ -264,14 +270,14 @@ where
     ) -> Result<Request> {
         // The time for the handshake goes on while the request is looked at.
         self.connection.handle_timeout(self.driver.now());
-        let answer = poll_fn(
+        let read = poll_fn(
             |cx| match self.driver.poll_event(cx, &mut self.connection) {
-                Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => answer(cx).map(Some),
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => answer(cx).map(|answer| self.connection.send_response(&answer)),
             },
         );
-        if let Some(answer) = answer.await {
-            self.connection.send_response(&answer)?;
+        read.await?;
+        if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
         self.take_request()
@@ -290,7 +296,7 @@ where
         response: &Response,
     ) -> impl Future<Output = Result<WebSocket<S, T>>> + use<S, T> {
         let answered = self.answered(|connection| connection.send_response(response));
-        async { Ok(answered?.settled().await?.open()) }
+        async { answered?.finish().await }
     }
 
     /// Queues the answer to the request, if it is still time.
@@ -306,13 +312,18 @@ where
         Ok(self)
     }
 
+    async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+        self.settled().await?;
+        Ok(self.open())
+    }
+
     /// Sends the answer; sees a client off that was refused.
-    async fn settled(mut self: Box<Self>) -> Result<Box<Self>> {
+    async fn settled(&mut self) -> Result<()> {
         if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
         poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-        Ok(self)
+        Ok(())
     }
 
     /// Sees a refused client off.
