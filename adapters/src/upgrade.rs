@@ -114,7 +114,7 @@ where
     pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
         let Self { pending, request } = self;
         let answered = pending.answered(|connection| connection.answer(&request));
-        Pending::opened(answered)
+        async { answered?.finish().await }
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -136,7 +136,7 @@ where
             }
             connection.send_response(&response)
         });
-        Pending::opened(answered)
+        async { answered?.finish().await }
     }
 
     /// Refuses the request with a status and a text.
@@ -164,10 +164,12 @@ where
     /// Dropping the future drops the transport.
     #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
     pub fn respond(self, response: Response) -> impl Future<Output = Result<()>> {
-        let answering = self.pending.answer(&response);
+        let answered = self
+            .pending
+            .answered(|connection| connection.send_response(&response));
         async {
-            match answering.await {
-                Ok(_) | Err(Error::Handshake(_)) => Ok(()),
+            match answered?.settled().await {
+                Ok(()) | Err(Error::Handshake(_)) => Ok(()),
                 Err(error) => Err(error),
             }
         }
@@ -181,6 +183,8 @@ where
 pub(crate) struct Pending<S, T, C = ServerConnection> {
     driver: Driver<S, T>,
     pub(crate) connection: C,
+    /// Until when the answer to the request must have been written.
+    deadline: Option<Instant>,
 }
 
 impl<S, T, C> Pending<S, T, C>
@@ -191,7 +195,11 @@ where
 {
     pub(crate) fn new(stream: S, timer: T, connection: C) -> Box<Self> {
         let driver = Driver::new(stream, timer);
-        Box::new(Self { driver, connection })
+        Box::new(Self {
+            driver,
+            connection,
+            deadline: None,
+        })
     }
 
     /// Waits for the event that the connection begins with, or for its end.
@@ -228,7 +236,9 @@ where
         };
         match response {
             Some(response) if self.connection.state() == State::Open => {
-                let Self { driver, connection } = *self;
+                let Self {
+                    driver, connection, ..
+                } = *self;
                 let socket = WebSocket::from_parts(driver, connection.into_connection());
                 Ok((socket, response))
             }
@@ -245,10 +255,15 @@ where
     /// Reads the request and accepts it.
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
         self.event().await;
+        self.accept()?;
+        self.settled().await?;
+        Ok(self.open())
+    }
+
+    fn accept(&mut self) -> Result<()> {
         let request = self.take_request()?;
-        let answered = self.answered(|connection| connection.answer(&request));
-        drop(request);
-        Self::opened(answered).await
+        self.check_time()?;
+        Ok(self.connection.answer(&request)?)
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
@@ -266,14 +281,14 @@ where
     ) -> Result<Request> {
         // The time for the handshake goes on while the request is looked at.
         self.connection.handle_timeout(self.driver.now());
-        let answer = poll_fn(
+        let read = poll_fn(
             |cx| match self.driver.poll_event(cx, &mut self.connection) {
-                Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => answer(cx).map(Some),
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => answer(cx).map(|answer| self.connection.send_response(&answer)),
             },
         );
-        if let Some(answer) = answer.await {
-            self.connection.send_response(&answer)?;
+        read.await?;
+        if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
         self.take_request()
@@ -292,43 +307,54 @@ where
         response: &Response,
     ) -> impl Future<Output = Result<WebSocket<S, T>>> + use<S, T> {
         let answered = self.answered(|connection| connection.send_response(response));
-        Self::opened(answered)
+        async { answered?.finish().await }
     }
 
-    /// Queues the answer to the request, if it is still time. Returns until when it is.
+    /// Queues the answer to the request, if it is still time.
     fn answered(
         mut self: Box<Self>,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
-    ) -> Result<(Box<Self>, Option<Instant>)> {
+    ) -> Result<Box<Self>> {
+        self.check_time()?;
+        answer(&mut self.connection)?;
+        Ok(self)
+    }
+
+    /// Sees whether there is time for an answer, and notes how much.
+    fn check_time(&mut self) -> Result<()> {
         self.connection.handle_timeout(self.driver.now());
         if let Some(failure) = self.connection.failure() {
             return Err(Error::of_failure(failure, None));
         }
-        let deadline = self.connection.next_timeout();
-        answer(&mut self.connection)?;
-        Ok((self, deadline))
+        self.deadline = self.connection.next_timeout();
+        Ok(())
     }
 
-    /// Sends the answer, and gives out the connection that it opens.
-    async fn opened(answered: Result<(Box<Self>, Option<Instant>)>) -> Result<WebSocket<S, T>> {
-        let (pending, deadline) = answered?;
-        Ok(pending.settled(deadline).await?.open())
+    async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+        self.settled().await?;
+        Ok(self.open())
     }
 
-    /// Sends the answer, before the deadline; sees a client off that was refused.
-    async fn settled(mut self: Box<Self>, deadline: Option<Instant>) -> Result<Box<Self>> {
+    /// Sends the answer; sees a client off that was refused.
+    async fn settled(&mut self) -> Result<()> {
         if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
-        // The connection is open once the answer is queued; the handshake is done once it was written.
-        let written = |cx: &mut Context<'_>| match self.driver.poll_flush(cx, &mut self.connection)
-        {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending => self.driver.poll_deadline(cx, deadline).map(|()| false),
-        };
-        match poll_fn(written).await {
-            true => Ok(self),
+        match poll_fn(|cx| self.poll_answered(cx)).await {
+            true => Ok(()),
             false => Err(Error::TimedOut(Deadline::Open)),
+        }
+    }
+
+    /// Sends the answer; `false` if that takes too long. The connection is open once the answer is queued, but
+    /// the handshake is done once it was written.
+    fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.driver.poll_flush(cx, &mut self.connection) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => {
+                let late = self.driver.poll_deadline(cx, self.deadline);
+                late.map(|()| false)
+            }
         }
     }
 
