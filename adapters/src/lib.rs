@@ -26,8 +26,10 @@
 //! | `aws-lc-rs` | | the cryptography of aws-lc-rs below rustls, in place of ring's |
 //! | `webpki-roots` | | the roots of Mozilla, compiled in |
 //! | `native-tls` | | [`tls`] by the library of the operating system |
+//! | `deflate` | | compression: permessage-deflate (RFC 7692) |
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
+//! | `tracing` | | an event of the crate `tracing` for each frame and each change of state |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "smol", feature = "async-std")),
@@ -57,6 +59,7 @@ mod system;
 mod tcp;
 mod timer;
 pub mod tls;
+mod trace;
 mod upgrade;
 mod websocket;
 

@@ -69,7 +69,8 @@ macro_rules! shim {
         ) -> Result<Upgrade> {
             let stream = stream.into();
             stream.set_nodelay(true)?;
-            let connection = ServerConnection::new(options, config);
+            let mut connection = ServerConnection::new(options, config);
+            crate::trace::peer(&mut connection, || stream.peer_addr().ok());
             Upgrade::read(stream, $runtime.timer(), connection).await
         }
     };
