@@ -30,6 +30,13 @@
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
 //! | `tracing` | | an event of the crate `tracing` for each frame and each change of state |
+//!
+//! With `tracing`, each frame is an event at trace level, such as `> TEXT "hi" [2 bytes]` for one that is
+//! queued, and `<` for one that came; each change of state and close is one at debug level. All have the
+//! target `sansock` and the fields `connection` (a number), `side` and, where it is known, `peer`
+//! ([`Connection::set_peer`](core::Connection#method.set_peer) names it where this crate does not
+//! connect or accept). Handshakes are never shown. Payloads are, up to 64 bytes of a text and 16 of
+//! others: leave the trace level off where those are secret.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "smol", feature = "async-std")),
@@ -47,6 +54,9 @@ mod futures;
 pub mod proxy;
 pub mod reconnect;
 mod runtime;
+#[cfg(doc)]
+#[doc = include_str!("../docs/runtimes.md")]
+pub mod runtimes {}
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
