@@ -78,7 +78,8 @@ macro_rules! shim {
             config: Config,
         ) -> Result<Box<Pending<Stream, Timer, ServerConnection>>> {
             stream.set_nodelay(true)?;
-            let connection = ServerConnection::new(options, config);
+            let mut connection = ServerConnection::new(options, config);
+            crate::trace::peer(&mut connection, || stream.peer_addr().ok());
             Ok(Pending::new(stream, $runtime.timer(), connection))
         }
     };

@@ -24,6 +24,7 @@ use super::socket::{Returned, Seat, Socket};
 use crate::ServerOptions;
 use crate::error::{Error, Result};
 use crate::timer::Timer;
+use crate::trace;
 use crate::upgrade::Pending;
 use crate::websocket::WebSocket;
 
@@ -132,7 +133,8 @@ where
         };
         let transport = or(accepted.transport, leaving).await?;
         let timer = ServerTimer::new((self.timer)(), handle.clone());
-        let connection = ServerConnection::new(self.options.clone(), self.config.clone());
+        let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
+        trace::peer(&mut connection, || Some(handle.peer()));
         let mut pending = Pending::new(transport, timer, connection);
         let request = pending.read_unless(|cx| {
             let leaves = handle.poll_order(cx, Order::Leave);

@@ -14,6 +14,8 @@ mod receive;
 mod send;
 mod state;
 mod stats;
+#[cfg(feature = "tracing")]
+mod trace;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -425,6 +427,13 @@ impl Connection {
         reason: impl Into<bytestring::ByteString>,
     ) -> Result<(), SendError> {
         self.link.fail_with(CloseFrame::new(code, reason))
+    }
+
+    /// Names the peer in the events of `tracing`, for example by its address. Call it first: earlier
+    /// events do not have it.
+    #[cfg(feature = "tracing")]
+    pub fn set_peer(&mut self, peer: impl core::fmt::Display) {
+        self.link.trace.set_peer(peer);
     }
 
     /// Changes in which portions received data is given out, from the next message on.

@@ -23,6 +23,8 @@ use super::assembly::{Assembly, Expectation};
 use super::decode::ENCODED_CHUNK;
 use super::lend::{Place, Ready};
 use super::link::Link;
+#[cfg(feature = "tracing")]
+use super::trace::Shown;
 
 impl From<InvalidUtf8> for ProtocolError {
     fn from(_: InvalidUtf8) -> Self {
@@ -179,6 +181,8 @@ impl Incoming {
             return false;
         }
         mask::apply(whole.payload, whole.masking_key);
+        #[cfg(feature = "tracing")]
+        link.trace_received(Shown::whole(kind.into(), true, false, whole.payload));
         self.buffer.consume(header);
         link.counters.frames_received = link.counters.frames_received.saturating_add(1);
         let place = Place::Read(size);
@@ -347,6 +351,8 @@ impl Incoming {
         }
         let payload = self.buffer.filled_mut().get_mut(..size).unwrap_or_default();
         mask::apply(payload, frame.masking_key);
+        #[cfg(feature = "tracing")]
+        link.trace_received(Shown::whole(frame.opcode, true, false, payload));
         self.frame = None;
         Ok(Step::Event(match frame.opcode {
             OpCode::Ping => {
@@ -381,6 +387,16 @@ impl Incoming {
         let left = frame.left.saturating_sub(size as u64);
         let payload = self.buffer.filled_mut().get_mut(..size).unwrap_or_default();
         let masking_key = mask::apply(payload, frame.masking_key);
+        #[cfg(feature = "tracing")]
+        if frame.untouched {
+            link.trace_received(Shown {
+                opcode: frame.opcode,
+                fin: frame.fin,
+                encoded,
+                payload,
+                length: frame.left,
+            });
+        }
         self.frame = (left > 0).then_some(Frame {
             left,
             masking_key,
