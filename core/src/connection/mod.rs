@@ -616,6 +616,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let buffers = &self.link.config.settings().buffers;
         self.incoming.buffer.give_back(buffers);
-        self.link.output.discard(buffers);
+        self.link.output.buffer.give_back(buffers);
     }
 }
