@@ -589,7 +589,7 @@ impl Connection {
     /// The opening handshake is complete.
     pub(crate) fn open(&mut self, negotiated: Negotiated) -> Result<(), HandshakeError> {
         self.link.start(&negotiated.extensions)?;
-        let agreed = negotiated != Negotiated::default();
+        let agreed = negotiated.subprotocol.is_some() || !negotiated.extensions.is_empty();
         self.negotiated = agreed.then(|| Box::new(negotiated));
         self.link.open();
         Ok(())
