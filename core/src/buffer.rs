@@ -230,7 +230,7 @@ impl Buffer {
     }
 
     /// Exchanges the block for a fresh one, unless that would be smaller.
-    pub(crate) fn lease(&mut self, pool: &dyn BufferPool) {
+    fn lease(&mut self, pool: &dyn BufferPool) {
         let mut fresh = pool.take();
         if fresh.len() <= self.block.len() {
             pool.give(fresh);

@@ -570,10 +570,14 @@ impl Connection {
         self.incoming.eof
     }
 
-    /// Queues bytes of the opening handshake.
+    /// Queues bytes of the opening handshake: an answer in the block in which the request came, unless more
+    /// came with it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.incoming.buffer.is_empty() && self.link.output.is_empty() {
+            core::mem::swap(&mut self.incoming.buffer, &mut self.link.output.buffer);
+        }
         let buffers = &self.link.config.settings().buffers;
-        self.link.output.push_opening(bytes, buffers);
+        self.link.output.push(bytes, buffers);
     }
 
     /// Returns the limits of the heads in the opening handshake.

@@ -137,14 +137,6 @@ impl Output {
         self.buffer.extend_from_slice(bytes, pool);
     }
 
-    /// Queues bytes of the opening handshake, in a block of the pool: nothing follows them before long.
-    pub(super) fn push_opening(&mut self, bytes: &[u8], pool: &Arc<dyn BufferPool>) {
-        if self.buffer.is_empty() {
-            self.buffer.lease(&**pool);
-        }
-        self.push(bytes, pool);
-    }
-
     /// Queues a frame.
     #[inline]
     pub(super) fn push_frame(
