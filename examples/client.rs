@@ -6,9 +6,7 @@
 
 use std::io::stdin;
 
-use blocking::Unblock;
-use futures_lite::io::BufReader;
-use futures_lite::{AsyncBufReadExt, StreamExt, future};
+use futures_lite::future;
 use sansock::Message;
 
 fn main() -> sansock::Result<()> {
@@ -25,8 +23,8 @@ async fn converse(url: &str) -> sansock::Result<()> {
     let (mut receiver, mut sender) = ws.split();
 
     let sending = async {
-        let mut lines = BufReader::new(Unblock::new(stdin())).lines();
-        while let Some(line) = lines.next().await {
+        // By a thread, as reading the input blocks.
+        while let Some(line) = blocking::unblock(|| stdin().lines().next()).await {
             sender.send(line?).await?;
         }
         sender.close(1000, "").await?;

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Event, SendError, ServerConnection, State};
+use sansock_core::{
+    ClientConnection, Deadline, Event, Instant, SendError, ServerConnection, State,
+};
 
 use crate::driver::{Driver, Drives};
 use crate::error::{Error, Result};
@@ -181,6 +183,8 @@ where
 pub(crate) struct Pending<S, T, C = ServerConnection> {
     driver: Driver<S, T>,
     pub(crate) connection: C,
+    /// Until when the answer to the request must have been written.
+    deadline: Option<Instant>,
 }
 
 impl<S, T, C> Pending<S, T, C>
@@ -191,7 +195,11 @@ where
 {
     pub(crate) fn new(stream: S, timer: T, connection: C) -> Box<Self> {
         let driver = Driver::new(stream, timer);
-        Box::new(Self { driver, connection })
+        Box::new(Self {
+            driver,
+            connection,
+            deadline: None,
+        })
     }
 
     /// Waits for the event that the connection begins with, or for its end.
@@ -228,7 +236,9 @@ where
         };
         match response {
             Some(response) if self.connection.state() == State::Open => {
-                let Self { driver, connection } = *self;
+                let Self {
+                    driver, connection, ..
+                } = *self;
                 let socket = WebSocket::from_parts(driver, connection.into_connection());
                 Ok((socket, response))
             }
@@ -252,6 +262,7 @@ where
 
     fn accept(&mut self) -> Result<()> {
         let request = self.take_request()?;
+        self.check_time()?;
         Ok(self.connection.answer(&request)?)
     }
 
@@ -304,12 +315,19 @@ where
         mut self: Box<Self>,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
     ) -> Result<Box<Self>> {
+        self.check_time()?;
+        answer(&mut self.connection)?;
+        Ok(self)
+    }
+
+    /// Sees whether there is time for an answer, and notes how much.
+    fn check_time(&mut self) -> Result<()> {
         self.connection.handle_timeout(self.driver.now());
         if let Some(failure) = self.connection.failure() {
             return Err(Error::of_failure(failure, None));
         }
-        answer(&mut self.connection)?;
-        Ok(self)
+        self.deadline = self.connection.next_timeout();
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
@@ -322,8 +340,22 @@ where
         if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
-        poll_fn(|cx| self.driver.poll_flush(cx, &mut self.connection)).await;
-        Ok(())
+        match poll_fn(|cx| self.poll_answered(cx)).await {
+            true => Ok(()),
+            false => Err(Error::TimedOut(Deadline::Open)),
+        }
+    }
+
+    /// Sends the answer; `false` if that takes too long. The connection is open once the answer is queued, but
+    /// the handshake is done once it was written.
+    fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.driver.poll_flush(cx, &mut self.connection) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => {
+                let late = self.driver.poll_deadline(cx, self.deadline);
+                late.map(|()| false)
+            }
+        }
     }
 
     /// Sees a refused client off.

@@ -11,8 +11,8 @@ use crate::buffer::{BufferPool, Unpooled};
 use crate::connection::Deadline;
 use crate::entropy::{Entropy, NoEntropy};
 use crate::error::ProtocolError;
-use crate::extension::Extension;
-use crate::handshake::HeadLimits;
+use crate::extension::{self, Extension};
+use crate::handshake::{ExtensionList, HeadLimits};
 
 /// In which portions a connection gives out what it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -194,6 +194,14 @@ impl Config {
     #[must_use]
     pub fn deflate(self, deflate: crate::deflate::Deflate) -> Self {
         self.extension(deflate)
+    }
+
+    /// Answers the extensions that a client offers, as [`ServerConnection`](crate::ServerConnection)
+    /// does: for a server whose HTTP is done elsewhere, to be given to
+    /// [`ServerOptions::accept_with`](crate::handshake::ServerOptions::accept_with).
+    #[must_use]
+    pub fn answer_extensions(&self, offers: &ExtensionList) -> ExtensionList {
+        extension::answer(offers, &self.settings.extensions)
     }
 
     /// Sets where seeds for masking keys come from. A client needs one.

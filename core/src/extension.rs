@@ -7,12 +7,13 @@
 //! reverse. Control frames pass by.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::error::ProtocolError;
 use crate::frame::{Fin, Side};
-use crate::handshake::ExtensionOffer;
+use crate::handshake::{ExtensionList, ExtensionOffer};
 
 /// An extension as it is configured; see [`Config::extension`](crate::Config::extension).
 pub trait Extension: fmt::Debug + Send + Sync {
@@ -106,6 +107,28 @@ pub trait Coding: fmt::Debug + Send + Sync {
 
     /// The connection has been quiet for a while: gives back what can be had again.
     fn release(&mut self) {}
+}
+
+/// Answers the offers of a client, each extension once, in the client's order (RFC 6455 section 9.1).
+/// What cannot be used together with those before it is declined.
+pub(crate) fn answer(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
+    let mut answers = ExtensionList::new();
+    let mut codings = Codings::default();
+    for offer in offers.iter() {
+        let is_new = !answers.iter().any(|other| other.name() == offer.name());
+        let mut candidates = extensions.iter().filter(|_| is_new);
+        let Some(extension) = candidates.find(|extension| extension.name() == offer.name()) else {
+            continue;
+        };
+        let Some(answer) = extension.answer(offer) else {
+            continue;
+        };
+        let coding = extension.start(Side::Server, &answer);
+        if coding.and_then(|coding| codings.push(coding)).is_ok() {
+            answers.push(answer);
+        }
+    }
+    answers
 }
 
 /// The codings of one connection; nothing where it agreed on none.

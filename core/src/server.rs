@@ -6,11 +6,11 @@ use crate::config::Config;
 use crate::connection::{Connection, State};
 use crate::error::SendError;
 use crate::event::Event;
-use crate::extension::{Codings, Extension};
+use crate::extension;
 use crate::frame::Side;
 use crate::handshake::{
-    ExtensionList, HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response,
-    ServerOptions, StatusCode, agreed, refuse, reject,
+    HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response, ServerOptions,
+    StatusCode, agreed, refuse, reject,
 };
 use crate::opening::opening_verbs;
 
@@ -81,7 +81,7 @@ impl ServerConnection {
     /// It may be edited, or replaced, before it is sent.
     pub fn accept(&mut self, request: &Request) -> Response {
         let extensions = self.connection.extensions();
-        let answer = |offers: &_| answer_offers(offers, extensions);
+        let answer = |offers: &_| extension::answer(offers, extensions);
         let (response, result) = self.options.accept_with(request, answer);
         self.error = result.err();
         response
@@ -95,7 +95,7 @@ impl ServerConnection {
     pub fn answer(&mut self, request: &Request) -> Result<(), SendError> {
         self.check_unanswered()?;
         let extensions = self.connection.extensions();
-        let answer = |offers: &_| answer_offers(offers, extensions);
+        let answer = |offers: &_| extension::answer(offers, extensions);
         match self.options.negotiate(request, answer) {
             Ok(acceptance) => {
                 self.open(Ok(acceptance.negotiated.clone()))?;
@@ -213,26 +213,4 @@ impl ServerConnection {
         self.error = Some(error);
         self.connection.refuse();
     }
-}
-
-/// Answers the offers of a client, each extension once, in the client's order (RFC 6455 section 9.1).
-/// What cannot be used together with those before it is declined.
-fn answer_offers(offers: &ExtensionList, extensions: &[Arc<dyn Extension>]) -> ExtensionList {
-    let mut answers = ExtensionList::new();
-    let mut codings = Codings::default();
-    for offer in offers.iter() {
-        let is_new = !answers.iter().any(|other| other.name() == offer.name());
-        let mut candidates = extensions.iter().filter(|_| is_new);
-        let Some(extension) = candidates.find(|extension| extension.name() == offer.name()) else {
-            continue;
-        };
-        let Some(answer) = extension.answer(offer) else {
-            continue;
-        };
-        let coding = extension.start(Side::Server, &answer);
-        if coding.and_then(|coding| codings.push(coding)).is_ok() {
-            answers.push(answer);
-        }
-    }
-    answers
 }

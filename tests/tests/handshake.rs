@@ -1,5 +1,6 @@
 //! The opening handshake through the connections of both sides, cut in every way (RFC 6455 section 4).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use sansock_core::handshake::{
     StatusCode, Uri,
 };
 use sansock_core::{
-    ClientConnection, Config, Connection, Deadline, Event, Failure, FixedSeed, Instant, SendError,
-    ServerConnection, State,
+    ClientConnection, Config, Connection, ConnectionError, Deadline, Event, Failure, FixedSeed,
+    Instant, SendError, ServerConnection, State,
 };
 
 const NOW: Instant = Instant::START;
@@ -812,6 +813,32 @@ fn a_request_is_sent_once_and_nothing_else_before_the_101() {
             .starts_with("GET /chat HTTP/1.1\r\nHost: example.com\r\n")
     );
     assert!(outcome.text().ends_with("\r\n\r\n") && !outcome.ended);
+}
+
+#[test]
+fn every_connection_has_a_key_of_its_own() {
+    let uri: Uri = "ws://example.com/chat".parse().unwrap();
+    let mut keys = HashSet::new();
+    for _ in 0..100 {
+        let client = ClientConnection::new(&uri, &ClientOptions::new(), sansock::config());
+        let request = client.unwrap().connect();
+        let response = server().accept(&request);
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        keys.insert(
+            request
+                .headers()
+                .get("Sec-WebSocket-Key")
+                .map(<[u8]>::to_vec),
+        );
+    }
+    assert_eq!(keys.len(), 100);
+}
+
+#[test]
+fn without_entropy_there_is_no_client() {
+    let uri: Uri = "ws://example.com/chat".parse().unwrap();
+    let client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new());
+    assert!(matches!(client, Err(ConnectionError::Entropy(_))));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sansock_core::{Event, PingId};
-use sansock_tests::end::{End, SIDES, config};
+use sansock_tests::end::{End, SIDES, at, config};
 use sansock_tests::wire::PING;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,6 +41,23 @@ fn the_round_trip_is_measured_from_when_the_ping_was_taken() {
         assert!(!end.is_ping_answered(id));
         assert_eq!(latency_of(&mut end, &id.payload()), Some(2 * SECOND));
         assert!(end.is_ping_answered(id));
+        assert_eq!(end.stats().latency, Some(2 * SECOND));
+    }
+}
+
+#[test]
+fn a_pong_that_waits_to_be_read_was_not_faster_for_it() {
+    for side in SIDES {
+        let mut end = quiet(side);
+        let id = ping(&mut end);
+        end.output();
+        end.now = at(2000);
+        // The time is minded while the message before the pong is ready: the pong is not parsed yet.
+        let both = [end.peer().text("first"), end.peer().pong(&id.payload())].concat();
+        end.receive(&both);
+        end.mind_the_time();
+        assert!(matches!(end.next_event(), Some(Event::Message(_))));
+        assert!(matches!(end.next_event(), Some(Event::Pong { .. })));
         assert_eq!(end.stats().latency, Some(2 * SECOND));
     }
 }

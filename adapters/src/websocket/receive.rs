@@ -249,8 +249,10 @@ where
     /// Drops the event that is ready; a message, or the part of one, only where `messages` says so.
     /// Returns whether there was one.
     pub(crate) fn skip_event(&mut self, messages: bool) -> bool {
+        // What is ready has to be known first: what was read last may not have been parsed.
+        let ready = self.connection.is_event_ready();
         let kept = self.connection.is_data_ready() && !messages;
-        !kept && self.connection.next_event().is_some()
+        ready && !kept && self.connection.next_event().is_some()
     }
 
     #[inline]

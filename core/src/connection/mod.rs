@@ -146,6 +146,7 @@ impl Connection {
     /// count as all of it.
     #[inline]
     pub fn received(&mut self, count: usize, now: Instant) {
+        self.link.note_pings();
         self.link.set_now(now);
         self.incoming.received(count, &mut self.link);
     }
@@ -256,6 +257,14 @@ impl Connection {
     pub const fn owes_read_buffer(&self, receives: bool) -> bool {
         let buffer = &self.incoming.buffer;
         buffer.is_leased() && !(receives && buffer.may_be_kept())
+    }
+
+    /// Says whether the transport keeps output that it has taken, as TLS may: whether a flush is pending.
+    ///
+    /// Until it is done, that is output which waits, for as long as the configured
+    /// [`write_timeout`](crate::Config::write_timeout).
+    pub const fn set_held_back(&mut self, held_back: bool) {
+        self.link.held_back = held_back;
     }
 
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before

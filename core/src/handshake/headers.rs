@@ -376,6 +376,11 @@ pub enum InvalidHeader {
         /// The name of the header.
         name: String,
     },
+    /// An element of the value stands there twice.
+    Repeated {
+        /// The name of the header.
+        name: String,
+    },
     /// The header belongs to the handshake and cannot be set.
     Reserved {
         /// The name of the header.
@@ -394,6 +399,7 @@ impl fmt::Display for InvalidHeader {
                 )
             }
             Self::Empty { name } => write!(f, "an element of header {name} is empty"),
+            Self::Repeated { name } => write!(f, "an element of header {name} is repeated"),
             Self::Reserved { name } => write!(f, "header {name} is set by the handshake itself"),
         }
     }
