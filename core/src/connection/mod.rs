@@ -442,6 +442,12 @@ impl Connection {
         self.link.side
     }
 
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.link.config
+    }
+
     /// Returns what the connection is doing.
     #[must_use]
     pub const fn state(&self) -> State {
