@@ -276,6 +276,18 @@ mod tests {
     }
 
     #[test]
+    fn targets_of_every_length_are_kept() {
+        for length in 1..64 {
+            let target = "/".repeat(length);
+            let request = Request::get(&target).unwrap();
+            assert_eq!(request.target(), target);
+            assert!(format!("{request:?}").contains(&format!("{target:?}")));
+            assert_ne!(request, Request::get(&format!("{target}/")).unwrap());
+            assert_eq!(request, Request::get(&target).unwrap());
+        }
+    }
+
+    #[test]
     fn targets_are_handed_over_raw() {
         let targets = [
             ("/", "/", None),
