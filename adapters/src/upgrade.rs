@@ -183,7 +183,7 @@ where
 pub(crate) struct Pending<S, T, C = ServerConnection> {
     driver: Driver<S, T>,
     pub(crate) connection: C,
-    /// Until when the answer to the request must have been written.
+    /// Until when it must be over.
     deadline: Option<Instant>,
 }
 
@@ -193,12 +193,15 @@ where
     T: Timer,
     C: Drives,
 {
-    pub(crate) fn new(stream: S, timer: T, connection: C) -> Box<Self> {
+    pub(crate) fn new(stream: S, timer: T, mut connection: C) -> Box<Self> {
+        let config = connection.connection().config();
+        let time = config.time_for(Deadline::Open);
+        let deadline = time.and_then(|time| timer.now().checked_add(time));
         let driver = Driver::new(stream, timer);
         Box::new(Self {
             driver,
             connection,
-            deadline: None,
+            deadline,
         })
     }
 
@@ -262,7 +265,6 @@ where
 
     fn accept(&mut self) -> Result<()> {
         let request = self.take_request()?;
-        self.check_time()?;
         Ok(self.connection.answer(&request)?)
     }
 
@@ -279,8 +281,6 @@ where
         &mut self,
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
     ) -> Result<Request> {
-        // The time for the handshake goes on while the request is looked at.
-        self.connection.handle_timeout(self.driver.now());
         let read = poll_fn(
             |cx| match self.driver.poll_event(cx, &mut self.connection) {
                 Poll::Ready(()) => Poll::Ready(Ok(())),
@@ -310,24 +310,19 @@ where
         async { answered?.finish().await }
     }
 
-    /// Queues the answer to the request, if it is still time.
+    /// Queues the answer to the request, if it is still time: that went on while the request was looked at.
     fn answered(
         mut self: Box<Self>,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
     ) -> Result<Box<Self>> {
-        self.check_time()?;
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline <= self.driver.now())
+        {
+            return Err(Error::TimedOut(Deadline::Open));
+        }
         answer(&mut self.connection)?;
         Ok(self)
-    }
-
-    /// Sees whether there is time for an answer, and notes how much.
-    fn check_time(&mut self) -> Result<()> {
-        self.connection.handle_timeout(self.driver.now());
-        if let Some(failure) = self.connection.failure() {
-            return Err(Error::of_failure(failure, None));
-        }
-        self.deadline = self.connection.next_timeout();
-        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {

@@ -172,10 +172,12 @@ impl Buffer {
         self.end = held;
     }
 
-    /// Gives the block back with what is in it.
+    /// Gives a leased block back, whatever is in it.
     pub(crate) fn give_back(&mut self, pool: &Arc<dyn BufferPool>) {
-        self.clear();
-        self.release(pool);
+        if self.leased {
+            self.clear();
+            self.exchange(Vec::new(), false, &**pool);
+        }
     }
 
     /// Replaces the block, and gives the old one back if it is the pool's.
@@ -228,7 +230,7 @@ impl Buffer {
     }
 
     /// Exchanges the block for a fresh one, unless that would be smaller.
-    pub(crate) fn lease(&mut self, pool: &dyn BufferPool) {
+    fn lease(&mut self, pool: &dyn BufferPool) {
         let mut fresh = pool.take();
         if fresh.len() <= self.block.len() {
             pool.give(fresh);

@@ -451,6 +451,12 @@ impl Connection {
         self.link.side
     }
 
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.link.config
+    }
+
     /// Returns what the connection is doing.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -588,10 +594,14 @@ impl Connection {
         self.incoming.eof
     }
 
-    /// Queues bytes of the opening handshake.
+    /// Queues bytes of the opening handshake: an answer in the block in which the request came, unless more
+    /// came with it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.incoming.buffer.is_empty() && self.link.output.is_empty() {
+            core::mem::swap(&mut self.incoming.buffer, &mut self.link.output.buffer);
+        }
         let buffers = &self.link.config.settings().buffers;
-        self.link.output.push_opening(bytes, buffers);
+        self.link.output.push(bytes, buffers);
     }
 
     /// Returns the limits of the heads in the opening handshake.
@@ -607,7 +617,7 @@ impl Connection {
     /// The opening handshake is complete.
     pub(crate) fn open(&mut self, negotiated: Negotiated) -> Result<(), HandshakeError> {
         self.link.start(&negotiated.extensions)?;
-        let agreed = negotiated != Negotiated::default();
+        let agreed = negotiated.subprotocol.is_some() || !negotiated.extensions.is_empty();
         self.negotiated = agreed.then(|| Box::new(negotiated));
         self.link.open();
         Ok(())
@@ -634,6 +644,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let buffers = &self.link.config.settings().buffers;
         self.incoming.buffer.give_back(buffers);
-        self.link.output.discard(buffers);
+        self.link.output.buffer.give_back(buffers);
     }
 }

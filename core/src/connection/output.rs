@@ -37,7 +37,7 @@ enum End {
 
 #[derive(Debug)]
 pub(super) struct Output {
-    buffer: Buffer,
+    pub(super) buffer: Buffer,
     /// Absent while there are none.
     #[expect(clippy::box_collection, reason = "an idle connection has none")]
     shared: Option<Box<VecDeque<Shared>>>,
@@ -135,14 +135,6 @@ impl Output {
     /// Queues bytes as they are.
     pub(super) fn push(&mut self, bytes: &[u8], pool: &Arc<dyn BufferPool>) {
         self.buffer.extend_from_slice(bytes, pool);
-    }
-
-    /// Queues bytes of the opening handshake, in a block of the pool: nothing follows them before long.
-    pub(super) fn push_opening(&mut self, bytes: &[u8], pool: &Arc<dyn BufferPool>) {
-        if self.buffer.is_empty() {
-            self.buffer.lease(&**pool);
-        }
-        self.push(bytes, pool);
     }
 
     /// Queues a frame.

@@ -370,6 +370,29 @@ mod tests {
     }
 
     #[test]
+    fn spaces_around_a_value_are_no_part_of_it_wherever_they_stand() {
+        for (before, after) in [
+            ("", ""),
+            ("", " "),
+            (" ", ""),
+            ("\t", ""),
+            (" ", " "),
+            ("  ", ""),
+        ] {
+            for value in ["", "b", "b c"] {
+                let lines = format!("A:{before}{value}{after}\r\nD: e\r\n\r\n");
+                let headers = parse(lines.as_bytes(), DEFAULT).unwrap();
+                assert_eq!(headers.get_str("A"), Some(value), "{lines:?}");
+                assert_eq!(headers.get_str("D"), Some("e"), "{lines:?}");
+                let mut written = Vec::new();
+                headers.pieces(|piece| written.extend_from_slice(piece));
+                let usual = format!("A: {value}\r\nD: e\r\n\r\n");
+                assert_eq!(written, usual.as_bytes(), "{lines:?}");
+            }
+        }
+    }
+
+    #[test]
     fn no_empty_line_stands_in_front() {
         for start in ["\r\n", "\n", "\r", " "] {
             for line in ["GET / HTTP/1.1", "HTTP/1.1 200 "] {

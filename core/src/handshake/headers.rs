@@ -190,16 +190,13 @@ impl Headers {
     pub(super) fn lines_of<const N: usize>(&self, names: [&'static str; N]) -> [Lines<'_>; N] {
         let mut found = names.map(Lines::none);
         let mut fields = self.fields();
-        loop {
-            let from_here = fields.clone();
-            let Some(field) = fields.next() else {
-                return found;
-            };
+        while let (from_here, Some(field)) = (fields.clone(), fields.next()) {
             let index = names.iter().position(|name| field.is_named(name));
             if let Some(lines) = index.and_then(|index| found.get_mut(index)) {
                 lines.add(&field, from_here);
             }
         }
+        found
     }
 
     /// Gives out the fields and the empty line that ends a head, as they go over the wire.

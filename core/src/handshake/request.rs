@@ -4,7 +4,8 @@
 //! what could be read in two ways is refused: control characters, spaces, `#` and bytes outside
 //! ASCII.
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use core::{fmt, str};
 
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
@@ -16,7 +17,7 @@ use crate::handshake::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     method: Cow<'static, str>,
-    target: String,
+    target: Target,
     version: HttpVersion,
     headers: Headers,
 }
@@ -35,7 +36,7 @@ impl Request {
     pub(super) fn get_known(target: &str, headers: Headers) -> Self {
         Self {
             method: Cow::Borrowed("GET"),
-            target: target.into(),
+            target: Target::new(target),
             version: HttpVersion::Http11,
             headers,
         }
@@ -101,7 +102,7 @@ impl Request {
     /// Returns the request target as it was received.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.target
+        self.target.as_str()
     }
 
     /// Returns the path of the target, still percent-encoded.
@@ -141,7 +142,7 @@ impl Request {
 
     /// Gives out the request as it goes over the wire.
     pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
-        for part in [&self.method, " ", &self.target, " ", self.version.as_str()] {
+        for part in [&self.method, " ", self.target(), " ", self.version.as_str()] {
             put(part.as_bytes());
         }
         put(b"\r\n");
@@ -150,11 +151,12 @@ impl Request {
 
     /// RFC 9112 section 3.2.2: a target in absolute form has a path after its authority.
     fn origin_form(&self) -> &str {
-        if self.target.starts_with('/') {
-            return &self.target;
+        let target = self.target();
+        if target.starts_with('/') {
+            return target;
         }
-        let Some((_, rest)) = self.target.split_once("://") else {
-            return &self.target;
+        let Some((_, rest)) = target.split_once("://") else {
+            return target;
         };
         let path = rest
             .find(['/', '?'])
@@ -165,6 +167,49 @@ impl Request {
     #[cfg(feature = "http")]
     pub(super) const fn set_version(&mut self, version: HttpVersion) {
         self.version = version;
+    }
+}
+
+/// The target of a request. Most are short, and take no block of their own.
+#[derive(Clone, PartialEq, Eq)]
+enum Target {
+    /// The bytes behind the text are zero.
+    Short {
+        bytes: [u8; Self::SHORT],
+        length: u8,
+    },
+    Long(Box<str>),
+}
+
+impl Target {
+    /// As much as a `String` has room for itself.
+    const SHORT: usize = 22;
+
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; Self::SHORT];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(slot), Ok(length)) => {
+                slot.copy_from_slice(text.as_bytes());
+                Self::Short { bytes, length }
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Short { bytes, length } => {
+                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
+                str::from_utf8(text).unwrap_or_default()
+            }
+            Self::Long(text) => text,
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
     }
 }
 
@@ -228,6 +273,18 @@ mod tests {
             written.escape_ascii().to_string(),
             head.escape_ascii().to_string()
         );
+    }
+
+    #[test]
+    fn targets_of_every_length_are_kept() {
+        for length in 1..64 {
+            let target = "/".repeat(length);
+            let request = Request::get(&target).unwrap();
+            assert_eq!(request.target(), target);
+            assert!(format!("{request:?}").contains(&format!("{target:?}")));
+            assert_ne!(request, Request::get(&format!("{target}/")).unwrap());
+            assert_eq!(request, Request::get(&target).unwrap());
+        }
     }
 
     #[test]

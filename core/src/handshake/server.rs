@@ -131,18 +131,18 @@ impl ServerOptions {
             origin,
             offers,
             names,
-        ] = request.headers().lines_of(NAMES);
+        ] = &request.headers().lines_of(NAMES);
         check_request_line(request)?;
-        let host = check_host(&host)?;
-        check_no_body(&length, &coding)?;
-        check_upgrade(&connection, "Upgrade")?;
-        check_upgrade(&upgrade, "websocket")?;
-        let key = check_key(&key)?;
-        check_version(&version)?;
-        self.origins.check(&origin, host)?;
+        let host = check_host(host)?;
+        check_no_body(length, coding)?;
+        check_upgrade(connection, "Upgrade")?;
+        check_upgrade(upgrade, "websocket")?;
+        let key = check_key(key)?;
+        check_version(version)?;
+        self.origins.check(origin, host)?;
         let negotiated = Negotiated {
-            extensions: extensions(&offers, answer)?,
-            subprotocol: self.subprotocol(request, &names)?,
+            extensions: extensions(offers, answer)?,
+            subprotocol: self.subprotocol(request, names)?,
         };
         Ok(Acceptance { key, negotiated })
     }
