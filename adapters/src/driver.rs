@@ -336,7 +336,9 @@ where
             self.write_side = WriteSide::Closing;
         }
         if self.unflushed {
-            ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx)))?;
+            let flushed = uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx));
+            connection.set_held_back(flushed.is_pending());
+            ready!(flushed)?;
             self.unflushed = false;
         }
         if self.write_side == WriteSide::Closing {
@@ -417,6 +419,18 @@ where
         }
         ready!(self.timer.poll(cx));
         self.alarm = None;
+        Poll::Ready(())
+    }
+
+    /// Ready once a time of the caller's own has come; where it has not, the task is woken for it.
+    pub(crate) fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<()> {
+        while deadline.is_none_or(|deadline| self.timer.now() < deadline) {
+            ready!(self.poll_alarm(cx, deadline));
+        }
         Poll::Ready(())
     }
 

@@ -177,11 +177,11 @@ where
         if let Some(socket) = &mut turn.socket {
             let before = marks(socket);
             result = poll(socket, &mut Context::from_waker(&shared.waker));
-            let changed = marks(socket) != before;
             let deaf = shared.deaf.load(Ordering::Relaxed);
             if result.is_pending() && socket.skip_event(deaf) {
                 shared.waker.wake_by_ref();
             }
+            let changed = marks(socket) != before;
             turn.changed_by = changed.then_some(self.id);
         }
         let ready = result.is_ready();

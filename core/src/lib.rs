@@ -75,6 +75,7 @@ pub mod extension;
 mod frame;
 pub mod handshake;
 mod message;
+mod opening;
 mod prepared;
 mod server;
 mod time;

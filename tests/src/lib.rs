@@ -7,6 +7,8 @@ pub mod peer;
 pub mod random;
 pub mod receive;
 pub mod seen;
+pub mod simulation;
+pub mod table;
 pub mod wire;
 
 /// The code of the README.

@@ -7,10 +7,10 @@ use sansock_core::{
     ClientConnection, Compression, Config, Delivery, Event, Fin, FixedSeed, Instant, Kind,
     Prepared, ServerConnection, State,
 };
-use sansock_tests::deflate::{RSV1, TAIL, TWELVE_BITS, end_with};
+use sansock_tests::deflate::{RSV1, TAIL, TWELVE_BITS, end, end_with};
 use sansock_tests::end::{SIDES, config};
 use sansock_tests::random::Random;
-use sansock_tests::wire::{CONTINUATION, FIN, PING, TEXT};
+use sansock_tests::wire::{CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
 
 const NOW: Instant = Instant::START;
 
@@ -135,6 +135,32 @@ fn fragments_are_compressed_one_by_one() {
     pair.client.send_continuation(&[], Fin::Last).unwrap();
     assert!(pair.reach_server() < text_in_parts.len());
     assert_eq!(text(pair.server.next_event()), text_in_parts);
+}
+
+/// RFC 7692 section 6.
+#[test]
+fn only_the_first_frame_of_a_compressed_message_is_marked() {
+    for side in SIDES {
+        let mut end = end(side, TWELVE_BITS);
+        end.send_text("again and again ".repeat(20), Fin::More)
+            .unwrap();
+        end.send_ping(b"between").unwrap();
+        end.send_continuation("and again ".repeat(20).as_bytes(), Fin::More)
+            .unwrap();
+        end.send_pong(b"between").unwrap();
+        end.send_continuation(b"", Fin::Last).unwrap();
+        end.send_close(1000, "").unwrap();
+        let first: Vec<u8> = end.sent().into_iter().map(|sent| sent.0).collect();
+        let expected = [
+            RSV1 | TEXT,
+            PING,
+            CONTINUATION,
+            PONG,
+            FIN | CONTINUATION,
+            CLOSE,
+        ];
+        assert_eq!(first, expected);
+    }
 }
 
 #[test]

@@ -268,6 +268,28 @@ fn a_match_may_reach_to_the_edge_of_the_agreed_window_and_no_farther() {
     }
 }
 
+/// RFC 7692 section 7.2.2.
+#[test]
+fn without_an_agreed_window_it_has_32_kib() {
+    for side in SIDES {
+        let mut end = end(side, "permessage-deflate");
+        let peer = end.peer();
+        let mut first = vec![b'y'; 1 << 15];
+        first[..3].copy_from_slice(b"far");
+        let first = Blocks::new().stored(&first).message();
+        assert_eq!(
+            end.events_of(&peer.frame(FIN | RSV1 | BINARY, &first))
+                .len(),
+            1
+        );
+        let second = Blocks::new().fixed().back(1 << 15).end().message();
+        assert_eq!(
+            end.events_of(&peer.frame(COMPRESSED, &second)),
+            texts(&["far"])
+        );
+    }
+}
+
 #[test]
 fn rsv1_fails_where_it_has_no_meaning() {
     for side in SIDES {

@@ -7,15 +7,59 @@ use std::sync::{Arc, Mutex};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock::clock::VirtualClock;
-use sansock::{Error, Message};
+use sansock::{Config, Error, Message};
 use sansock_core::Side;
+use sansock_core::deflate::Deflate;
 use sansock_tests::driver::{
-    Call, End, Fault, Log, Scripted, Socket, Task, open_client, open_server, parse_frames, peer_of,
-    pipe, run, settle,
+    Call, End, Fault, Log, Manner, Scripted, Socket, Task, config, open_client_with,
+    open_server_with, parse_frames, peer_of, pipe_with, run, settle,
 };
+use sansock_tests::random::Random;
 
 /// The messages of the script, as the side under test receives them.
 const RECEIVED: [&str; 3] = ["one", "two and some more", "three"];
+
+/// Over what a run goes.
+#[derive(Debug, Clone)]
+struct Setting {
+    side: Side,
+    /// Whether the side under test closes.
+    closes: bool,
+    compressed: bool,
+    /// The most that one call reads or writes.
+    portion: usize,
+}
+
+impl Setting {
+    fn config(&self) -> Config {
+        match self.compressed {
+            true => config().deflate(Deflate::new()),
+            false => config(),
+        }
+    }
+
+    /// A message that does not fit into the pipe, compressed or not; a small one where every byte is a
+    /// call.
+    fn bytes(&self) -> Vec<u8> {
+        let mut random = Random::new(5);
+        let size = if self.portion == 1 { 50 } else { 5000 };
+        (0..size).map(|_| random.below(256) as u8).collect()
+    }
+
+    /// All of them, with transports that move so much at a time.
+    fn all(portion: usize) -> impl Iterator<Item = Self> {
+        let flags = [(true, true), (true, false), (false, true), (false, false)];
+        let sides = [Side::Client, Side::Server].into_iter();
+        sides.flat_map(move |side| {
+            flags.map(|(closes, compressed)| Self {
+                side,
+                closes,
+                compressed,
+                portion,
+            })
+        })
+    }
+}
 
 /// What came of a run.
 struct Outcome {
@@ -33,8 +77,7 @@ struct Outcome {
 
 /// The side under test: opens, sends, receives, pings, and closes or is closed.
 async fn subject<S>(
-    side: Side,
-    closes: bool,
+    setting: &Setting,
     stream: S,
     clock: &VirtualClock,
 ) -> (Vec<Message>, Result<(), Error>, Option<Socket<S>>)
@@ -42,17 +85,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut received = Vec::new();
-    let opened = match side {
-        Side::Client => open_client(stream, clock).await,
-        Side::Server => open_server(stream, clock).await,
-    };
+    let opened = open(setting.side, stream, clock, setting.config()).await;
     let mut ws = match opened {
         Ok(ws) => ws,
         Err(error) => return (received, Err(error), None),
     };
     // What fails here is told again by what receives.
     let _ = ws.send("hello").await;
-    let _ = ws.feed(vec![5; 5000]).await;
+    let _ = ws.feed(setting.bytes()).await;
     let end = loop {
         match ws.recv().await {
             Ok(Some(message)) => received.push(message),
@@ -62,19 +102,31 @@ where
         if received.len() == 2 {
             let _ = ws.ping().await;
         }
-        if closes && received.len() == RECEIVED.len() {
+        if setting.closes && received.len() == RECEIVED.len() {
             let _ = ws.close(1000, "bye").await;
         }
     };
     (received, end, Some(ws))
 }
 
+async fn open<S>(
+    side: Side,
+    stream: S,
+    clock: &VirtualClock,
+    config: Config,
+) -> Result<Socket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match side {
+        Side::Client => open_client_with(stream, clock, config).await,
+        Side::Server => open_server_with(stream, clock, config).await,
+    }
+}
+
 /// The other side, which has no faults.
-async fn other(side: Side, closes: bool, stream: End, clock: &VirtualClock) {
-    let opened = match side {
-        Side::Client => open_client(stream, clock).await,
-        Side::Server => open_server(stream, clock).await,
-    };
+async fn other(setting: &Setting, stream: End, clock: &VirtualClock) {
+    let opened = open(peer_of(setting.side), stream, clock, setting.config()).await;
     let Ok(mut ws) = opened else { return };
     for text in RECEIVED {
         if ws.feed(text).await.is_err() {
@@ -84,19 +136,24 @@ async fn other(side: Side, closes: bool, stream: End, clock: &VirtualClock) {
     let mut received = 0;
     while let Ok(Some(_)) = ws.recv().await {
         received += 1;
-        if closes && received == 2 {
+        if !setting.closes && received == 2 {
             let _ = ws.close(1000, "bye").await;
         }
     }
 }
 
-fn play(side: Side, closes: bool, fault: Fault, at: usize) -> Outcome {
+fn play(setting: &Setting, fault: Fault, at: usize) -> Outcome {
     let clock = VirtualClock::new();
-    let (near, far) = pipe(400);
+    let manner = Manner {
+        read: setting.portion,
+        write: setting.portion,
+        hesitates: false,
+    };
+    let (near, far) = pipe_with(400, manner);
     let stream = Scripted::failing(near, fault, at);
     let log = stream.log();
-    let mut subject = Task::new(subject(side, closes, stream, &clock));
-    let mut other = Task::new(other(peer_of(side), !closes, far, &clock));
+    let mut subject = Task::new(subject(setting, stream, &clock));
+    let mut other = Task::new(other(setting, far, &clock));
     for _ in 0..20 {
         settle(&mut [&mut subject, &mut other]);
         if subject.is_done() {
@@ -137,6 +194,7 @@ fn play(side: Side, closes: bool, fault: Fault, at: usize) -> Outcome {
 fn messages_in(bytes: &[u8]) -> Vec<Message> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     let frames = parse_frames(head.map_or(&[][..], |head| &bytes[head + 4..]));
+    // Those of the other side are too short to be worth compressing.
     let messages = frames.into_iter().filter_map(|frame| match frame.first {
         0x81 => Some(Message::text(String::from_utf8(frame.payload).unwrap())),
         0x82 => Some(Message::binary(frame.payload)),
@@ -145,33 +203,43 @@ fn messages_in(bytes: &[u8]) -> Vec<Message> {
     messages.collect()
 }
 
+/// Plays a setting with each of these faults at each call.
+fn fail_everywhere(setting: &Setting, faults: &[Fault]) {
+    let usual = play(setting, Fault::One, usize::MAX);
+    assert_eq!(usual.received, RECEIVED.map(Message::text));
+    usual.end.unwrap();
+    assert!(usual.clean);
+    let calls = usual.log.lock().unwrap().calls.clone();
+    assert!(calls.len() > 25 && calls.contains(&Call::Close));
+    for fault in faults {
+        // A fault that delays makes more calls than usual.
+        for at in 0..calls.len() + 2 {
+            let outcome = play(setting, *fault, at);
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                judge(*fault, &outcome, usual.polls);
+            }));
+            assert!(
+                result.is_ok(),
+                "{setting:?}, {fault:?} at call {at}: {:?}, later {:?}",
+                outcome.end,
+                outcome.later
+            );
+        }
+    }
+}
+
 #[test]
 fn a_fault_at_every_call() {
-    for side in [Side::Client, Side::Server] {
-        for closes in [true, false] {
-            let usual = play(side, closes, Fault::One, usize::MAX);
-            assert_eq!(usual.received, RECEIVED.map(Message::text));
-            usual.end.unwrap();
-            assert!(usual.clean);
-            let calls = usual.log.lock().unwrap().calls.clone();
-            assert!(calls.len() > 30 && calls.contains(&Call::Close));
-            for fault in Fault::ALL {
-                // A fault that delays makes more calls than usual.
-                for at in 0..calls.len() + 2 {
-                    let outcome = play(side, closes, fault, at);
-                    let what = format!("{side:?} closes {closes}, {fault:?} at call {at}");
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                        judge(fault, &outcome, usual.polls);
-                    }));
-                    assert!(
-                        result.is_ok(),
-                        "{what}: {:?}, later {:?}",
-                        outcome.end,
-                        outcome.later
-                    );
-                }
-            }
-        }
+    for setting in Setting::all(usize::MAX) {
+        fail_everywhere(&setting, &Fault::ALL);
+    }
+}
+
+/// With reads of one byte, each call of the transport is a byte of the stream.
+#[test]
+fn the_end_and_a_reset_at_every_byte() {
+    for setting in Setting::all(1).filter(|setting| setting.compressed && setting.closes) {
+        fail_everywhere(&setting, &[Fault::End, Fault::Reset]);
     }
 }
 

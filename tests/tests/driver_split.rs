@@ -249,6 +249,28 @@ fn a_sender_that_pings_is_woken_when_the_receiver_has_read_the_pong() {
     }
 }
 
+/// A sender that waits lets others run after so many reads, whatever the last of them has brought.
+#[test]
+fn a_message_that_a_waiting_sender_has_read_is_not_lost() {
+    for length in 0..=120 {
+        let clock = VirtualClock::new();
+        let manner = Manner {
+            read: 1,
+            ..Manner::default()
+        };
+        let (near, mut peer) = pipe_with(1000, manner);
+        let (mut receiver, mut sender) = opened(Side::Server, near, &clock).split();
+        let text = "x".repeat(length);
+        peer.put(&frame(Side::Client, 0x81, text.as_bytes()));
+        let mut ping = Task::new(sender.ping());
+        settle(&mut [&mut ping]);
+        assert!(!ping.is_done());
+        let mut recv = Task::new(receiver.recv());
+        settle(&mut [&mut ping, &mut recv]);
+        assert_eq!(recv.output().unwrap(), Some(Message::text(text)));
+    }
+}
+
 #[test]
 fn a_message_wakes_no_one_for_ever() {
     let clock = VirtualClock::new();

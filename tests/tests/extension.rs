@@ -3,7 +3,7 @@
 use bytes::Buf;
 use sansock_core::deflate::Deflate;
 use sansock_core::extension::{Coding, Disagreement, Extension, Outline, Sink};
-use sansock_core::handshake::{ClientOptions, ExtensionOffer, Uri};
+use sansock_core::handshake::{ClientOptions, ExtensionOffer, HandshakeError, Uri, accept_value};
 use sansock_core::{
     ClientConnection, Config, Delivery, Event, Failure, Fin, FixedSeed, Instant, Prepared,
     ProtocolError, ServerConnection, Side,
@@ -227,6 +227,37 @@ fn a_server_declines_an_extension_whose_bits_are_taken() {
     let config = config().extension(CHECKSUM).extension(second);
     let (client, _) = open(config.clone(), config);
     assert_eq!(client.negotiated().extensions.to_string(), "x-checksum");
+}
+
+/// RFC 7692 section 6, for any bit.
+#[test]
+fn a_client_fails_where_two_extensions_share_a_bit() {
+    let second = Checksum {
+        name: "x-other",
+        ..CHECKSUM
+    };
+    let apart = Checksum {
+        bit: 0x10,
+        ..second
+    };
+    for (other, agrees) in [(second, false), (apart, true)] {
+        let config = config().extension(CHECKSUM).extension(other);
+        let uri: Uri = "ws://localhost/".parse().unwrap();
+        let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
+        let request = client.connect();
+        let accept = accept_value(request.headers().get("Sec-WebSocket-Key").unwrap());
+        client.send_request(request).unwrap();
+        let response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Extensions: x-checksum, x-other\r\n\r\n",
+            std::str::from_utf8(&accept).unwrap()
+        );
+        client.receive_data(response.as_bytes(), NOW);
+        assert!(matches!(client.next_event(), Some(Event::Response(_))));
+        let error = client.handshake_error();
+        let failed = matches!(error, Some(HandshakeError::Extension { .. }));
+        assert_eq!(failed, !agrees, "{error:?}");
+    }
 }
 
 #[test]

@@ -83,6 +83,63 @@ fn every_frame_of_a_client_has_a_masking_key_of_its_own() {
     assert_eq!(keys.len(), frames);
 }
 
+/// The masking keys of so many frames of a client.
+fn masking_keys(client: &mut End, count: usize) -> Vec<u32> {
+    let mut keys = Vec::with_capacity(count);
+    while keys.len() < count {
+        for _ in 0..1000 {
+            client.send("x").unwrap();
+        }
+        let frames = client.frames().into_iter();
+        keys.extend(frames.map(|frame| u32::from_be_bytes(frame.key.expect("a key"))));
+    }
+    keys
+}
+
+/// Section 10.3: each bit is as often 1 as 0, also in what changes from a key to those that follow.
+#[test]
+fn masking_keys_look_random() {
+    const COUNT: usize = 100_000;
+    let keys = masking_keys(&mut End::open(Side::Client), COUNT);
+    assert_eq!(keys.len(), COUNT);
+    // Six standard deviations: one honest generator in a million fails at some of the 160 counts.
+    let allowed = 6 * (COUNT as f64 / 4.0).sqrt() as usize;
+    for distance in [0, 1, 2, 3, 16] {
+        let other = |index: usize| {
+            if distance == 0 {
+                0
+            } else {
+                keys[index + distance]
+            }
+        };
+        let changes = (0..COUNT - distance).map(|index| keys[index] ^ other(index));
+        let mut ones = [0_usize; 32];
+        for change in changes {
+            for (bit, count) in ones.iter_mut().enumerate() {
+                *count += (change >> bit & 1) as usize;
+            }
+        }
+        for (bit, count) in ones.iter().enumerate() {
+            let off = count.abs_diff(COUNT / 2);
+            assert!(
+                off <= allowed,
+                "bit {bit} at {distance}: {count} of {COUNT}"
+            );
+        }
+    }
+}
+
+#[test]
+fn connections_have_masking_keys_of_their_own() {
+    let mut keys = HashSet::new();
+    for _ in 0..100 {
+        let mut client = End::with(Side::Client, sansock::config());
+        client.send("x").unwrap();
+        keys.insert(client.frames()[0].key);
+    }
+    assert!(keys.len() > 98, "{} of 100 differ", keys.len());
+}
+
 #[test]
 fn counters_tell_what_was_queued_and_taken() {
     for side in SIDES {

@@ -1,5 +1,6 @@
 //! The opening handshake through the connections of both sides, cut in every way (RFC 6455 section 4).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use sansock_core::handshake::{
     StatusCode, Uri,
 };
 use sansock_core::{
-    ClientConnection, Config, Connection, Deadline, Event, Failure, FixedSeed, Instant, SendError,
-    ServerConnection, State,
+    ClientConnection, Config, Connection, ConnectionError, Deadline, Event, Failure, FixedSeed,
+    Instant, Negotiated, SendError, ServerConnection, State,
 };
 
 const NOW: Instant = Instant::START;
@@ -421,6 +422,67 @@ fn one_response_is_sent() {
     assert_eq!(again, Err(SendError::State(State::Connecting)));
 }
 
+/// Has a server answer a request, in the way of `answer`, and returns what came of it.
+fn answered(
+    bytes: &[u8],
+    answer: fn(&mut ServerConnection, &Request) -> Result<(), SendError>,
+) -> (Outcome, Negotiated) {
+    let options = ServerOptions::new().subprotocols(["chat", "superchat"]);
+    let config = Config::new().deflate(Deflate::new());
+    let mut server = ServerConnection::new(Arc::new(options), config);
+    server.receive_data(bytes, NOW);
+    let Some(Event::Request(request)) = server.next_event() else {
+        panic!("no request")
+    };
+    answer(&mut server, &request).unwrap();
+    let again = answer(&mut server, &request);
+    assert_eq!(again, Err(SendError::State(server.state())));
+    let mut outcome = Outcome::default();
+    outcome.drain(server.data_to_send());
+    outcome.state = Some(server.state());
+    outcome.error = server.handshake_error().cloned();
+    (outcome, server.negotiated().clone())
+}
+
+#[test]
+fn to_answer_is_to_accept_and_to_send_the_response() {
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10";
+    let subprotocols = "Sec-WebSocket-Protocol: superchat, other";
+    let both = format!("{deflate}\r\n{subprotocols}");
+    let mut opened = 0;
+    for (replaced, line) in [
+        ("X:", "X: y"),
+        ("X:", deflate),
+        ("X:", subprotocols),
+        ("X:", &both),
+        ("X:", "Origin: http://other"),
+        ("X:", "Sec-WebSocket-Protocol: a b"),
+        ("GET", "POST /chat HTTP/1.1"),
+        ("Sec-WebSocket-Version", "Sec-WebSocket-Version: 12"),
+    ] {
+        let bytes = request(replaced, line);
+        let at_once = answered(&bytes, ServerConnection::answer);
+        let in_steps = answered(&bytes, |server, request| {
+            let response = server.accept(request);
+            server.send_response(&response)
+        });
+        assert_eq!(at_once, in_steps, "{line}");
+        opened += usize::from(at_once.0.state == Some(State::Open));
+    }
+    assert_eq!(opened, 4);
+}
+
+#[test]
+fn a_request_that_was_not_given_out_is_not_answered() {
+    let mut server = server();
+    let request = Request::parse(REQUEST, &HeadLimits::default()).unwrap();
+    server.receive_data(REQUEST, NOW);
+    let early = server.answer(&request);
+    assert!(matches!(early, Err(SendError::SwitchingProtocols(_))));
+    assert_eq!(server.state(), State::Connecting);
+    assert!(server.output().is_empty());
+}
+
 #[test]
 fn a_server_may_refuse_before_it_has_read_the_request_but_not_accept() {
     let mut server = server();
@@ -812,6 +874,32 @@ fn a_request_is_sent_once_and_nothing_else_before_the_101() {
             .starts_with("GET /chat HTTP/1.1\r\nHost: example.com\r\n")
     );
     assert!(outcome.text().ends_with("\r\n\r\n") && !outcome.ended);
+}
+
+#[test]
+fn every_connection_has_a_key_of_its_own() {
+    let uri: Uri = "ws://example.com/chat".parse().unwrap();
+    let mut keys = HashSet::new();
+    for _ in 0..100 {
+        let client = ClientConnection::new(&uri, &ClientOptions::new(), sansock::config());
+        let request = client.unwrap().connect();
+        let response = server().accept(&request);
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        keys.insert(
+            request
+                .headers()
+                .get("Sec-WebSocket-Key")
+                .map(<[u8]>::to_vec),
+        );
+    }
+    assert_eq!(keys.len(), 100);
+}
+
+#[test]
+fn without_entropy_there_is_no_client() {
+    let uri: Uri = "ws://example.com/chat".parse().unwrap();
+    let client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new());
+    assert!(matches!(client, Err(ConnectionError::Entropy(_))));
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(super) struct Link {
     deadlines: Deadlines,
     /// How far the output was taken when the write deadline was armed.
     progress: u64,
+    /// The transport keeps output that it has taken.
+    pub(super) held_back: bool,
     /// The keepalive ping whose pong has not come.
     keepalive: Option<PingId>,
     /// Where it ends in the output, while it has not been handed to the transport.
@@ -76,6 +78,7 @@ impl Link {
                 ..Deadlines::default()
             },
             progress: 0,
+            held_back: false,
             keepalive: None,
             keepalive_ends: None,
             now: Instant::START,
@@ -294,13 +297,18 @@ impl Link {
 
     /// Whether the write deadline has to be set anew: output waits, and it is not what waited before.
     fn write_progressed(&self) -> bool {
-        !self.output.is_empty()
+        self.output_waits()
             && (self.progress != self.output.taken() || self.deadlines.write == Alarm::OFF)
             && self.settings().write_timeout.is_some()
     }
 
+    /// Whether output waits, here or in the transport.
+    const fn output_waits(&self) -> bool {
+        self.held_back || !self.output.is_empty()
+    }
+
     fn note_progress(&mut self) {
-        if self.output.is_empty() {
+        if !self.output_waits() {
             self.deadlines.write = Alarm::OFF;
         } else if self.write_progressed() {
             self.progress = self.output.taken();

@@ -261,6 +261,14 @@ impl Connection {
         buffer.is_leased() && !(receives && buffer.may_be_kept())
     }
 
+    /// Says whether the transport keeps output that it has taken, as TLS may: whether a flush is pending.
+    ///
+    /// Until it is done, that is output which waits, for as long as the configured
+    /// [`write_timeout`](crate::Config::write_timeout).
+    pub const fn set_held_back(&mut self, held_back: bool) {
+        self.link.held_back = held_back;
+    }
+
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before
     /// they wait.
     pub fn release_buffers(&mut self) {
@@ -443,6 +451,12 @@ impl Connection {
         self.link.side
     }
 
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.link.config
+    }
+
     /// Returns what the connection is doing.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -580,8 +594,12 @@ impl Connection {
         self.incoming.eof
     }
 
-    /// Queues bytes of the opening handshake.
+    /// Queues bytes of the opening handshake: an answer in the block in which the request came, unless more
+    /// came with it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.incoming.buffer.is_empty() && self.link.output.is_empty() {
+            core::mem::swap(&mut self.incoming.buffer, &mut self.link.output.buffer);
+        }
         let buffers = &self.link.config.settings().buffers;
         self.link.output.push(bytes, buffers);
     }
@@ -599,7 +617,7 @@ impl Connection {
     /// The opening handshake is complete.
     pub(crate) fn open(&mut self, negotiated: Negotiated) -> Result<(), HandshakeError> {
         self.link.start(&negotiated.extensions)?;
-        let agreed = negotiated != Negotiated::default();
+        let agreed = negotiated.subprotocol.is_some() || !negotiated.extensions.is_empty();
         self.negotiated = agreed.then(|| Box::new(negotiated));
         self.link.open();
         Ok(())
@@ -618,5 +636,14 @@ impl Connection {
     /// The stream ended during the opening handshake.
     pub(crate) fn end(&mut self) {
         self.link.eof();
+    }
+}
+
+/// Gives leased buffers back, whatever is in them.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let buffers = &self.link.config.settings().buffers;
+        self.incoming.buffer.give_back(buffers);
+        self.link.output.buffer.give_back(buffers);
     }
 }

@@ -131,7 +131,7 @@ impl ClientHandshake {
     pub fn check(&self, response: &Response) -> Result<Negotiated, HandshakeError> {
         let headers = response.headers();
         check_status(response)?;
-        if !has_token(&headers.lines("Connection"), "upgrade")? {
+        if !has_token(&headers.lines("Connection"), "Upgrade")? {
             return Err(HandshakeError::NoUpgrade { name: "Connection" });
         }
         check_upgrade(headers)?;
@@ -266,8 +266,18 @@ fn append_offers(headers: &mut Headers, options: &ClientOptions) -> Result<(), I
     if options.subprotocols.is_empty() {
         return Ok(());
     }
-    for name in &options.subprotocols {
-        check_token(PROTOCOL, name)?;
+    for (index, subprotocol) in options.subprotocols.iter().enumerate() {
+        check_token(PROTOCOL, subprotocol)?;
+        // §4.1: the elements must all be unique.
+        if options
+            .subprotocols
+            .iter()
+            .take(index)
+            .any(|earlier| earlier == subprotocol)
+        {
+            let name = PROTOCOL.into();
+            return Err(InvalidHeader::Repeated { name });
+        }
     }
     headers.append(PROTOCOL, options.subprotocols.join(", "))
 }
@@ -436,6 +446,17 @@ mod tests {
         for (options, error) in cases {
             assert_eq!(handshake("ws://h", &options), error);
         }
+    }
+
+    #[test]
+    fn a_subprotocol_is_offered_once() {
+        let offer = |names: [&'static str; 3]| {
+            handshake("ws://h", &ClientOptions::new().subprotocols(names)).map(|_| ())
+        };
+        let name = NAME.into();
+        let repeated = Err(InvalidHeader::Repeated { name });
+        assert_eq!(offer(["a", "b", "a"]), repeated);
+        assert_eq!(offer(["a", "b", "A"]), Ok(()));
     }
 
     #[test]

@@ -42,8 +42,12 @@ pub const fn peer_of(side: Side) -> Side {
 /// Returns a client's connection that has yet to be opened.
 #[must_use]
 pub fn client_connection(options: &ClientOptions) -> ClientConnection {
+    client_connection_with(options, config())
+}
+
+fn client_connection_with(options: &ClientOptions, config: Config) -> ClientConnection {
     let uri = "ws://example.com/chat".parse().unwrap();
-    ClientConnection::new(&uri, options, config()).unwrap()
+    ClientConnection::new(&uri, options, config).unwrap()
 }
 
 /// Returns a server's connection that has yet to be opened.
@@ -60,7 +64,22 @@ pub async fn open_client<S>(stream: S, clock: &VirtualClock) -> Result<Socket<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let connection = client_connection(&ClientOptions::new());
+    open_client_with(stream, clock, config()).await
+}
+
+/// Opens a WebSocket as a client in this configuration.
+///
+/// # Errors
+/// As [`WebSocket::client`].
+pub async fn open_client_with<S>(
+    stream: S,
+    clock: &VirtualClock,
+    config: Config,
+) -> Result<Socket<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = client_connection_with(&ClientOptions::new(), config);
     let opened = WebSocket::client(stream, clock.timer(), connection).await;
     opened.map(|(socket, _)| socket)
 }
@@ -73,7 +92,22 @@ pub async fn open_server<S>(stream: S, clock: &VirtualClock) -> Result<Socket<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let connection = server_connection(ServerOptions::new());
+    open_server_with(stream, clock, config()).await
+}
+
+/// Opens a WebSocket as a server in this configuration.
+///
+/// # Errors
+/// As [`WebSocket::server`].
+pub async fn open_server_with<S>(
+    stream: S,
+    clock: &VirtualClock,
+    config: Config,
+) -> Result<Socket<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = ServerConnection::new(Arc::new(ServerOptions::new()), config);
     WebSocket::server(stream, clock.timer(), connection).await
 }
 
