@@ -27,6 +27,7 @@ where
     /// Dropped before the message is queued, it is not sent. Dropped later, it is sent whole by
     /// whatever uses the WebSocket next.
     pub async fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
+        // What `capacity` and `flush` do, written out: two futures inside this one cost a sixth of a small message.
         if !self.has_capacity() {
             poll_fn(|cx| self.poll_capacity(cx)).await?;
         }
@@ -65,6 +66,7 @@ where
     /// # Cancel safety
     /// The message is queued whole or not at all.
     pub async fn feed<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
+        // Written out, as in `send`.
         if !self.has_capacity() {
             poll_fn(|cx| self.poll_capacity(cx)).await?;
         }

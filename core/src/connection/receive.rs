@@ -455,7 +455,7 @@ impl Incoming {
         settings: &Settings,
     ) -> Result<Step, ProtocolError> {
         if open.kind == Kind::Text {
-            open.cut.feed(self.part(part.size), |_| {})?;
+            open.cut.feed(self.buffer.front(part.size), |_| {})?;
         }
         let place = if part.whole_frame {
             Place::Read(part.size)
@@ -475,7 +475,7 @@ impl Incoming {
     /// Gives out what has arrived of a message.
     fn give_chunk(&mut self, part: Part, mut open: Open) -> Result<Step, ProtocolError> {
         if open.kind == Kind::Text {
-            open.cut.feed(self.part(part.size), |_| {})?;
+            open.cut.feed(self.buffer.front(part.size), |_| {})?;
         }
         let (kind, first) = (open.kind, open.untouched);
         let last = !self.keep_open(part, open)?;
@@ -517,11 +517,6 @@ impl Incoming {
         assembly.push(payload, cut, expected)?;
         self.buffer.consume(part.size);
         Ok(())
-    }
-
-    #[inline]
-    fn part(&self, size: usize) -> &[u8] {
-        self.buffer.front(size)
     }
 }
 
