@@ -30,7 +30,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Buffers of 64 KiB, of which each thread keeps a few.
+/// Buffers of 68 KiB, of which each thread keeps a few.
 ///
 /// A connection holds one only while there is something in it, so that thousands of idle connections
 /// share what a few busy ones need, and the block in use stays in the processor's cache.
@@ -46,7 +46,8 @@ struct Blocks {
 }
 
 impl ThreadBuffers {
-    const BLOCK: usize = 64 << 10;
+    /// So that messages of 64 KiB in all are read and queued together with their headers.
+    const BLOCK: usize = (64 << 10) + 4096;
     const KEPT: usize = 8;
 
     /// Uses the blocks of this thread, unless it is about to end.
