@@ -21,6 +21,13 @@ pub trait BufferPool: fmt::Debug + Send + Sync {
     /// Takes back a block. It may have another length than the one taken.
     fn give(&self, block: Vec<u8>);
 
+    /// Returns a block of at least `size` initialised bytes for a large message that arrives in parts. It is given
+    /// back when the message is dropped, on whatever thread. By default there is none, and memory is allocated.
+    fn take_large(&self, size: usize) -> Option<Vec<u8>> {
+        let _ = size;
+        None
+    }
+
     /// Whether there are blocks enough that a connection which has just received, and may go on to, keeps
     /// its own. By default it gives it back.
     fn abounds(&self) -> bool {
