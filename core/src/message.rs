@@ -248,7 +248,8 @@ impl MessageRef<'_> {
     }
 
     /// Returns a message of its own: one allocation and copy of a message that arrived in one read,
-    /// none of a larger one.
+    /// none of a larger one. A large binary one takes its block along, and gives it back to the
+    /// [pool](crate::BufferPool::take_large) when its last clone is dropped.
     #[must_use]
     pub fn into_owned(self) -> Message {
         match self {
