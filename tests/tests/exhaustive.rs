@@ -51,9 +51,11 @@ where
 fn messages_in(transcript: &Transcript, bytes: &[u8]) -> Vec<Message> {
     let mut end = transcript.end(transcript.config());
     let events = end.events_of(bytes).into_iter();
-    let messages = events.filter_map(|event| match &event {
-        Seen::Text(text) => Some(Message::text(text.as_str())),
-        other => other.payload().map(|bytes| Message::binary(bytes.to_vec())),
+    let messages = events.filter_map(|event| {
+        if let Seen::Text(text) = event {
+            return Some(Message::text(text));
+        }
+        event.payload().map(|bytes| Message::binary(bytes.to_vec()))
     });
     messages.collect()
 }
