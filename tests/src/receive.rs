@@ -69,15 +69,33 @@ pub fn received_by(make: impl Fn() -> End, bytes: &[u8]) -> Outcome {
     whole.0
 }
 
-/// Receives bytes in three pieces, none of them empty.
+/// As [`received_by`], and in three pieces however many bytes there are.
+#[track_caller]
+pub fn received_in_three(make: impl Fn() -> End, bytes: &[u8]) -> Outcome {
+    let outcome = received_by(&make, bytes);
+    let whole = run(make(), [bytes], Taking::AtOnce);
+    at_two_places(&make, bytes, &whole);
+    outcome
+}
+
+/// Receives bytes in three pieces, where there are few, or that is wanted.
 #[track_caller]
 fn in_three(make: &impl Fn() -> End, bytes: &[u8], whole: &(Outcome, Outcome)) {
     /// Bytes that are always cut at two places.
     const FEW: usize = 24;
     static EVERY: LazyLock<bool> = LazyLock::new(|| env::var_os("EVERY_CUT_OF_TWO").is_some());
-    if bytes.len() > FEW && !*EVERY {
-        return;
+    if bytes.len() <= FEW || *EVERY {
+        let pairs = at_two_places(make, bytes, whole);
+        if *EVERY {
+            let all = if bytes.len() <= ALL { "all" } else { "some" };
+            println!("cuts: {all} {pairs}");
+        }
     }
+}
+
+/// Receives bytes in three pieces, none of them empty. Returns in how many ways.
+#[track_caller]
+fn at_two_places(make: &impl Fn() -> End, bytes: &[u8], whole: &(Outcome, Outcome)) -> usize {
     let cuts: Vec<_> = cuts(bytes.len()).collect();
     let cuts = &cuts[1..cuts.len().max(2) - 1];
     for (index, &first) in cuts.iter().enumerate() {
@@ -93,13 +111,7 @@ fn in_three(make: &impl Fn() -> End, bytes: &[u8], whole: &(Outcome, Outcome)) {
             );
         }
     }
-    if *EVERY {
-        let all = if bytes.len() <= ALL { "all" } else { "some" };
-        println!(
-            "cuts: {all} {}",
-            cuts.len() * cuts.len().saturating_sub(1) / 2
-        );
-    }
+    cuts.len() * cuts.len().saturating_sub(1) / 2
 }
 
 /// Up to how many bytes every place is one to cut at.
