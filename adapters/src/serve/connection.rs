@@ -282,9 +282,9 @@ where
 
 /// How a connection has ended: where nothing could be written any more, our Close frame was not sent.
 fn said(closed: Closed, is_mute: bool) -> Closed {
-    match closed {
-        Closed::Sent(_) if is_mute => Closed::Abnormal,
-        other => other,
+    match is_mute && matches!(closed, Closed::Sent(_)) {
+        true => Closed::Abnormal,
+        false => closed,
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn run(port: u16, count: usize, ramp: u64, heap: Heap) -> Outcome {
                 executor.spawn(world.clone().live(number)).detach();
                 Timer::after(pace).await;
             }
-            future::pending().await
+            future::pending::<()>().await;
         };
         let answering = async {
             while asked.recv().await.is_ok() {

@@ -1,6 +1,7 @@
 //! The server: the defaults of the library, compression, and a room to which it speaks.
 
 use std::io::stdin;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,11 +13,14 @@ use sansock::core::Prepared;
 use sansock::core::deflate::Deflate;
 use sansock::serve::{Incident, Lagging, Origins, Room, ServerHandle, Socket};
 use sansock::{Config, Message, Result, Timer};
+use socket2 as net;
 
 use super::{Heap, Numbers, Outcome};
 
 /// How often it speaks to the room.
 const TICK: Duration = Duration::from_secs(2);
+/// What the system keeps of what was sent; it takes the double.
+const KEPT: usize = 32 << 10;
 /// How many incidents are told.
 const TOLD: usize = 20;
 /// What a client that reads slowly asks for.
@@ -30,7 +34,7 @@ macro_rules! server {
                 let world = world.clone();
                 move |ws| converse(ws, world.clone())
             };
-            let serving = sansock::$name::serve("127.0.0.1:0", handler);
+            let serving = sansock::$name::serve(listener()?, handler);
             let serving = serving.origins(Origins::SameHost).config(config());
             let serving = serving.on_incident(incidents());
             async_io::block_on(async {
@@ -52,6 +56,16 @@ macro_rules! server {
 
 server!(smol);
 server!(async_std);
+
+/// Listens on loopback. What it accepts inherits what the system may keep for a client that does not read; else
+/// that is megabytes, which a ping has to wait for.
+fn listener() -> std::io::Result<TcpListener> {
+    let socket = net::Socket::new(net::Domain::IPV4, net::Type::STREAM, None)?;
+    socket.set_send_buffer_size(KEPT)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
 
 fn config() -> Config {
     sansock::config().deflate(Deflate::new())
