@@ -107,10 +107,10 @@ impl BufferPool for ThreadBuffers {
 
     fn take_large(&self, size: usize) -> Option<Vec<u8>> {
         let kept = Self::with(|blocks| {
-            let found = blocks.large.iter().rposition(|block| block.len() >= size);
-            found.map(|found| blocks.large.swap_remove(found))
+            let found = blocks.large.iter().rposition(|block| block.len() >= size)?;
+            Some(blocks.large.swap_remove(found))
         });
-        Some(kept.flatten().unwrap_or_else(|| vec![0; size]))
+        kept.flatten()
     }
 
     /// While this thread has made no more than it keeps, or has some left.

@@ -1,6 +1,6 @@
 //! Bytes that are gathered in one block: those of a message that does not arrive in one piece.
 //!
-//! A large block is one of the pool's, where the pool has such, and goes back there with the message that took it:
+//! A large block goes to the pool when the message that took it is dropped, and comes from there where one is kept:
 //! so a stream of large messages fills the same few blocks, which are neither grown nor zeroed again.
 
 use alloc::sync::Arc;
@@ -10,17 +10,15 @@ use bytes::Bytes;
 
 use crate::buffer::BufferPool;
 
-/// The front of a block. `filled <= block.len()` always; what lies behind it was initialised by somebody.
+/// The front of a block. `filled <= block.len()` always; what lies between was initialised by somebody.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     block: Vec<u8>,
     filled: usize,
-    /// Whether the block is one of the pool's.
-    pooled: bool,
 }
 
 impl Gathered {
-    /// Blocks from this size on are the pool's.
+    /// Blocks from this size on are worth to be kept.
     const LARGE: usize = 64 << 10;
 
     pub(crate) fn capacity(&self) -> usize {
@@ -41,30 +39,23 @@ impl Gathered {
         if capacity <= self.capacity() {
             return;
         }
-        let large = (capacity >= Self::LARGE).then(|| pool.take_large(capacity));
-        match large.flatten() {
-            Some(block) => self.move_to(block, pool),
-            None => {
-                let more = capacity.saturating_sub(self.block.len());
-                self.block.reserve_exact(more);
-            }
+        let large = capacity >= Self::LARGE;
+        let kept = large.then(|| pool.take_large(capacity)).flatten();
+        if kept.is_none_or(|block| !self.move_to(block)) {
+            let more = capacity.saturating_sub(self.block.len());
+            self.block.reserve_exact(more);
         }
     }
 
-    fn move_to(&mut self, mut block: Vec<u8>, pool: &dyn BufferPool) {
+    /// Moves the bytes to another block. Returns whether they fit.
+    fn move_to(&mut self, mut block: Vec<u8>) -> bool {
         let held = self.as_slice();
-        match block.get_mut(..held.len()) {
-            Some(front) => front.copy_from_slice(held),
-            // Smaller than was asked for.
-            None => block = held.into(),
-        }
-        let filled = self.filled;
-        self.release(pool);
-        *self = Self {
-            block,
-            filled,
-            pooled: true,
+        let Some(front) = block.get_mut(..held.len()) else {
+            return false;
         };
+        front.copy_from_slice(held);
+        self.block = block;
+        true
     }
 
     /// Adds bytes at the end.
@@ -91,32 +82,32 @@ impl Gathered {
         self.block.get_mut(start..self.filled).unwrap_or_default()
     }
 
-    /// Takes the bytes. They give their block back when they are dropped.
+    /// Takes the bytes. Many give their block to the pool when they are dropped.
     pub(crate) fn take(&mut self, pool: &Arc<dyn BufferPool>) -> Bytes {
         let mut taken = core::mem::take(self);
-        if !taken.pooled {
-            taken.block.truncate(taken.filled);
-            return taken.block.into();
-        }
         if taken.filled < taken.block.len() >> 1 {
             let bytes = Bytes::copy_from_slice(taken.as_slice());
             taken.release(&**pool);
             return bytes;
         }
+        if taken.filled < Self::LARGE {
+            taken.block.truncate(taken.filled);
+            return taken.block.into();
+        }
         let pool = pool.clone();
         Bytes::from_owner(Lent { taken, pool })
     }
 
-    /// Gives the block back, and forgets the bytes.
+    /// Gives a large block to the pool, and forgets the bytes.
     pub(crate) fn release(&mut self, pool: &dyn BufferPool) {
         let released = core::mem::take(self);
-        if released.pooled {
+        if released.block.len() >= Self::LARGE {
             pool.give(released.block);
         }
     }
 }
 
-/// Bytes in a block of the pool's.
+/// Bytes whose block goes to the pool.
 struct Lent {
     taken: Gathered,
     pool: Arc<dyn BufferPool>,

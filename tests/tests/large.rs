@@ -1,6 +1,5 @@
 //! Large messages in parts: what is missing of a large frame is read to its place in the message.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use allocation_counter::measure;
@@ -165,12 +164,9 @@ fn a_large_message_goes_on_to_arrive_while_this_side_closes() {
     }
 }
 
-/// Keeps every large block, and counts those that are out.
+/// Keeps every large block, full of what was in it.
 #[derive(Debug, Clone, Default)]
-struct Keeper {
-    kept: Arc<Mutex<Vec<Vec<u8>>>>,
-    out: Arc<AtomicUsize>,
-}
+struct Keeper(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl BufferPool for Keeper {
     fn take(&self) -> Vec<u8> {
@@ -179,24 +175,21 @@ impl BufferPool for Keeper {
 
     fn give(&self, block: Vec<u8>) {
         if block.len() > 4096 {
-            self.out.fetch_sub(1, Ordering::Relaxed);
-            self.kept.lock().unwrap().push(block);
+            self.0.lock().unwrap().push(block);
         }
     }
 
     fn take_large(&self, size: usize) -> Option<Vec<u8>> {
-        self.out.fetch_add(1, Ordering::Relaxed);
-        let kept = self.kept.lock().unwrap().pop();
-        Some(
-            kept.filter(|kept| kept.len() >= size)
-                .unwrap_or_else(|| vec![0xAA; size]),
-        )
+        let mut kept = self.0.lock().unwrap();
+        let fits = kept.last().is_some_and(|block| block.len() >= size);
+        fits.then(|| kept.pop()).flatten()
     }
 }
 
 impl Keeper {
-    fn out(&self) -> usize {
-        self.out.load(Ordering::Relaxed)
+    /// How many blocks are there.
+    fn kept(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 }
 
@@ -227,15 +220,14 @@ fn a_large_block_comes_back_with_the_last_clone_of_its_message() {
     for side in SIDES {
         let (config, keeper) = keeping();
         let mut end = End::with(side, config);
-        let bytes = end.peer().binary(&noise(LARGE));
-        let message = owned(&mut end, &bytes);
+        let message = owned(&mut end, &PeerOf(side).binary(&noise(LARGE)));
         let clone = message.clone();
         drop(message);
-        assert_eq!(keeper.out(), 1);
-        assert!(clone.as_bytes() == noise(LARGE));
         drop(end);
+        assert_eq!(keeper.kept(), 0);
+        assert!(clone.as_bytes() == noise(LARGE));
         drop(clone);
-        assert_eq!(keeper.out(), 0);
+        assert_eq!(keeper.kept(), 1);
     }
 }
 
@@ -244,12 +236,12 @@ fn a_block_that_held_something_else_holds_the_next_message() {
     for side in SIDES {
         let (config, keeper) = keeping();
         let mut end = End::with(side, config);
-        for size in [LARGE, LARGE - 1, 3 * LARGE, 90_000, LARGE / 3] {
+        for size in [3 * LARGE, LARGE, 2 * LARGE, 3 * LARGE, LARGE - 1] {
             let message = owned(&mut end, &PeerOf(side).binary(&noise(size)));
             assert!(message.as_bytes() == noise(size), "{size}");
+            drop(message);
+            assert_eq!(keeper.kept(), 1, "{size}");
         }
-        drop(end);
-        assert_eq!(keeper.out(), 0);
     }
 }
 
@@ -260,26 +252,19 @@ fn a_message_that_is_small_for_its_block_does_not_keep_it() {
         let mut end = End::with(side, config);
         drop(owned(&mut end, &PeerOf(side).binary(&noise(5 * LARGE))));
         let message = owned(&mut end, &PeerOf(side).binary(&noise(LARGE)));
-        assert_eq!(keeper.out(), 0);
+        assert_eq!(keeper.kept(), 1);
         assert!(message.as_bytes() == noise(LARGE));
     }
 }
 
 #[test]
-fn large_blocks_go_back_when_the_connection_waits_or_is_dropped() {
+fn a_lent_message_gives_its_block_when_the_connection_waits() {
     for side in SIDES {
         let (config, keeper) = keeping();
         let mut end = End::with(side, config);
         let bytes = end.peer().binary(&noise(LARGE));
-        assert_eq!(read(&mut end, &bytes, || usize::MAX).len(), 1, "lent");
-        assert_eq!(keeper.out(), 0);
-        for piece in bytes[..LARGE - 1].chunks(4096) {
-            end.receive(piece);
-            assert!(!end.is_event_ready());
-        }
-        assert_eq!(keeper.out(), 1);
-        drop(end);
-        assert_eq!(keeper.out(), 0);
+        assert_eq!(read(&mut end, &bytes, || usize::MAX).len(), 1);
+        assert_eq!(keeper.kept(), 1);
     }
 }
 

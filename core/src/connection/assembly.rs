@@ -57,14 +57,8 @@ impl Expectation {
 
 impl Assembly {
     /// Returns the assembly in this place, made anew where it holds the other kind.
-    pub(super) fn of<'a>(
-        kind: Kind,
-        place: &'a mut Option<Box<Self>>,
-        pool: &dyn BufferPool,
-    ) -> &'a mut Self {
-        if let Some(held) = place.take_if(|held| held.first.kind() != kind) {
-            held.release(pool);
-        }
+    pub(super) fn of(kind: Kind, place: &mut Option<Box<Self>>) -> &mut Self {
+        place.take_if(|held| held.first.kind() != kind);
         place.get_or_insert_with(|| {
             Box::new(Self {
                 first: Block::of(kind),
@@ -142,18 +136,16 @@ impl Assembly {
 
     /// Returns the whole, in one piece.
     pub(super) fn whole(&mut self, pool: &dyn BufferPool) -> &mut Block {
-        if let Some(mut rest) = self.rest.take() {
+        if let Some(rest) = self.rest.take() {
             self.first.append(&rest, pool);
-            rest.release(pool);
         }
         &mut self.first
     }
 
-    /// Gives the pool's blocks back.
+    /// Gives a large block to the pool.
     pub(super) fn release(mut self, pool: &dyn BufferPool) {
-        self.first.release(pool);
-        if let Some(rest) = &mut self.rest {
-            rest.release(pool);
+        if let Block::Binary(bytes) = &mut self.first {
+            bytes.release(pool);
         }
     }
 }
@@ -195,13 +187,6 @@ impl Block {
         match self {
             Self::Binary(bytes) => bytes.reserve_to(capacity, pool),
             Self::Text(text) => text.reserve_exact(capacity.saturating_sub(text.len())),
-        }
-    }
-
-    fn release(&mut self, pool: &dyn BufferPool) {
-        match self {
-            Self::Binary(bytes) => bytes.release(pool),
-            Self::Text(_) => {}
         }
     }
 

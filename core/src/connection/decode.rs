@@ -87,7 +87,7 @@ impl Decoder<'_> {
         } else {
             Kind::Binary
         };
-        let assembly = Assembly::of(kind, self.assembly, self.pool);
+        let assembly = Assembly::of(kind, self.assembly);
         let expected = Expectation {
             announced: 0,
             most: self.limit,

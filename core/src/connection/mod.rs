@@ -642,7 +642,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let buffers = &self.link.config.settings().buffers;
-        self.incoming.give_back(buffers);
+        self.incoming.buffer.give_back(buffers);
         self.link.output.buffer.give_back(buffers);
     }
 }

@@ -278,19 +278,9 @@ impl Incoming {
         self.reclaim();
         self.buffer.release(pool);
         if self.open.is_none() && self.ready.is_none() {
-            self.drop_assembly(pool);
-        }
-    }
-
-    /// Gives back everything, whatever is in it.
-    pub(super) fn give_back(&mut self, pool: &Arc<dyn BufferPool>) {
-        self.buffer.give_back(pool);
-        self.drop_assembly(pool);
-    }
-
-    fn drop_assembly(&mut self, pool: &Arc<dyn BufferPool>) {
-        if let Some(assembly) = self.assembly.take() {
-            assembly.release(&**pool);
+            if let Some(assembly) = self.assembly.take() {
+                assembly.release(&**pool);
+            }
         }
     }
 
@@ -317,7 +307,7 @@ impl Incoming {
         self.buffer.clear();
         self.frame = None;
         self.open = None;
-        self.drop_assembly(&link.settings().buffers);
+        self.assembly = None;
         if self.eof && !link.phase.is_ended() {
             link.eof();
         }
@@ -589,7 +579,7 @@ impl Incoming {
         let limit = settings.message_limit(Delivery::Messages);
         let pool = &*settings.buffers;
         let payload = self.buffer.front(part.size);
-        let assembly = Assembly::of(kind, &mut self.assembly, pool);
+        let assembly = Assembly::of(kind, &mut self.assembly);
         let length = assembly.len().saturating_add(cut.len());
         let expected = part.expectation(length, limit);
         assembly.push(payload, cut, expected, pool)?;
