@@ -91,6 +91,8 @@ pub struct Setting {
     pub without: Option<Deadline>,
     /// Whether the peer answers pings for as long as it is asked to, or only once.
     pub faithful: bool,
+    /// Whether the transport takes nothing.
+    pub blocked: bool,
 }
 
 enum Core {
@@ -251,6 +253,7 @@ impl<'a> World<'a> {
                 self.hears() && !self.opened() && !self.any_done(&[HalfHead, NoHead])
             }
             WholeHead => self.hears() && !self.opened() && self.done.contains(&HalfHead),
+            Write | WriteHalf if self.setting.blocked => false,
             Write => self.data(|data| data.remaining() > 0) || self.connection().has_output(),
             WriteHalf => self
                 .waiting()

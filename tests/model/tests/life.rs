@@ -4,7 +4,7 @@
 use sansock_core::{Deadline, Side};
 use sansock_model::Life;
 use sansock_model::world::Action::{self, *};
-use sansock_model::world::Setting;
+use sansock_model::world::{DEADLINES, Setting};
 use stateright::{Checker, HasDiscoveries, Model};
 
 const SIDES: [Side; 2] = [Side::Server, Side::Client];
@@ -33,6 +33,7 @@ fn setting(side: Side, actions: &'static [Action]) -> Setting {
         actions,
         without: None,
         faithful: false,
+        blocked: false,
     }
 }
 
@@ -153,25 +154,24 @@ fn every_opening_handshake_ends() {
 #[test]
 fn without_any_one_of_the_deadlines_some_life_does_not_end() {
     for side in SIDES {
-        assert!(!hangs(setting(side, &[Close])) && !hangs(setting(side, &[HalfHead])));
-        for deadline in [
-            Deadline::Close,
-            Deadline::Ping,
-            Deadline::Pong,
-            Deadline::Write,
-        ] {
+        for deadline in DEADLINES {
+            let actions: &[Action] = match deadline {
+                Deadline::Open => &[HalfHead],
+                Deadline::Close => &[Close],
+                _ => &[],
+            };
+            let blocked = deadline == Deadline::Write;
+            let with = Setting {
+                blocked,
+                ..setting(side, actions)
+            };
+            let without = Some(deadline);
+            assert!(!hangs(with.clone()), "{side:?} with {deadline}");
             assert!(
-                hangs(Setting {
-                    without: Some(deadline),
-                    ..setting(side, &[Close])
-                }),
+                hangs(Setting { without, ..with }),
                 "{side:?} without {deadline}"
             );
         }
-        assert!(hangs(Setting {
-            without: Some(Deadline::Open),
-            ..setting(side, &[HalfHead])
-        }));
         println!(
             "without a deadline, {}: 5 deadlines, each missed",
             name_of(side)
