@@ -8,6 +8,7 @@ use futures_lite::future::zip;
 use sansock::core::deflate::Deflate;
 use sansock::core::{CloseCode, Fin, Prepared, Side};
 use sansock::serve::Origins;
+use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, end as compressed};
 use sansock_tests::end::{End, at};
 use sansock_tests::wire::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
 use tracing::field::{Field, Visit};
@@ -206,6 +207,20 @@ fn text_that_is_none_is_told_as_bytes() {
         end.events_of(&frame);
     });
     assert_eq!(told[0], "< TEXT 61 ff [2 bytes]");
+}
+
+/// What is compressed may look like text by chance.
+#[test]
+fn compressed_text_is_told_as_bytes() {
+    let told = frames(|| {
+        let mut end = compressed(Side::Server, TWELVE_BITS);
+        let stored = Blocks::new().fixed().literals(b"a").end().message();
+        end.events_of(&end.peer().frame(FIN | RSV1 | TEXT, &stored));
+        end.send("a".repeat(100)).unwrap();
+    });
+    assert!(told[0].starts_with("< TEXT 4a 04 00"), "{told:?}");
+    assert!(told[1].starts_with("> TEXT "), "{told:?}");
+    assert!(!told.concat().contains('"'), "{told:?}");
 }
 
 #[test]

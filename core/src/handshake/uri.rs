@@ -568,6 +568,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_credentials_is_the_cause_of_the_error() {
+        use core::error::Error;
+
+        let error = Uri::parse("ws://a:%0a@h").unwrap_err();
+        let cause = error.source().unwrap().to_string();
+        assert_eq!(cause, InvalidCredentials::ControlCharacter.to_string());
+        assert!(Uri::parse("ws://").unwrap_err().source().is_none());
+    }
+
+    #[test]
     fn nothing_shows_credentials() {
         let uri = parse("wss://alice:secret@h:1/a");
         assert_eq!(uri.to_string(), "wss://h:1/a");
@@ -619,6 +629,7 @@ mod tests {
             let error = Err(UriError::Scheme(scheme.into()));
             assert_eq!(base.resolve(location), error, "{location}");
         }
+        assert_eq!(parse("wss://h").resolve("//i/x"), Ok(parse("wss://i/x")));
         assert!(base.resolve("/\r\nA: b").is_err());
     }
 
