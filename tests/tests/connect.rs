@@ -336,16 +336,24 @@ macro_rules! over_loopback {
 
             #[test]
             fn a_redirect_to_no_websocket_is_told() {
-                let (result, _) = redirected(
-                    |connect| connect.redirects(1),
-                    |_| Some("ftp://example.com/"),
-                );
-                let error = result.unwrap_err();
-                assert!(matches!(
-                    connect_error(&error),
-                    ConnectError::InvalidRedirect(_)
-                ));
-                assert!(std::error::Error::source(&error).is_some());
+                for location in [
+                    "ftp://example.com/",
+                    "javascript:alert(1)",
+                    "data:text/html,x",
+                    "file:///etc/passwd",
+                    "//",
+                    "ws://",
+                ] {
+                    let (result, requests) =
+                        redirected(|connect| connect.redirects(1), |_| Some(location));
+                    let error = result.unwrap_err();
+                    assert!(
+                        matches!(connect_error(&error), ConnectError::InvalidRedirect(_)),
+                        "{location}: {error:?}"
+                    );
+                    assert!(std::error::Error::source(&error).is_some());
+                    assert_eq!(requests.len(), 1);
+                }
             }
 
             #[test]

@@ -53,12 +53,10 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if !self.is_at_hand(Delivery::Messages) {
-            match poll_fn(|cx| self.poll_next(cx, Delivery::Messages)).await {
-                Next::Data => {}
-                Next::End => return self.outcome().map(|()| None),
-                Next::InMessage => return Err(Error::InMessage),
-            }
+        if !self.is_at_hand(Delivery::Messages)
+            && !poll_fn(|cx| self.poll_ready(cx, Delivery::Messages)).await?
+        {
+            return Ok(None);
         }
         if self.has_early() {
             return Ok(self.lend_early().map(MessageRef::from));
