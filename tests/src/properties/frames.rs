@@ -1,0 +1,140 @@
+//! Frames, whole and in pieces, in every delivery, against the reference.
+
+use sansock_core::{Delivery, Side};
+
+use super::input::Input;
+use super::reference::{Item, Reference};
+use crate::end::{End, config};
+use crate::seen::{Seen, joined};
+use crate::wire::sent_by;
+
+const MOST_EMPTY: u32 = 3;
+
+/// Frames mean what the reference says, however they are cut and given out.
+pub fn frames(data: &[u8]) {
+    let mut input = Input(data);
+    let (side, delivery) = (input.side(), input.delivery());
+    let limit = [0, 200, 1000, 70_000][input.below(4)];
+    let mut cuts = input.cuts();
+    let wire = input.0;
+    let expected = Reference::new(side, limit as u64, MOST_EMPTY, wire).judge();
+    let make = || {
+        let config = config().max_message_size(limit);
+        End::with(
+            side,
+            config.max_empty_fragments(MOST_EMPTY).delivery(delivery),
+        )
+    };
+    // Chunks know no limit: what is put together has one.
+    if delivery == Delivery::Chunks && expected.last() == Some(&Item::Error(1009)) {
+        received(make(), &cuts.pieces(wire));
+        return;
+    }
+    for pieces in [vec![wire], cuts.pieces(wire)] {
+        let (events, sent) = received(make(), &pieces);
+        let seen = match delivery {
+            Delivery::Messages => as_messages(&expected),
+            Delivery::Frames => as_frames(&expected),
+            Delivery::Chunks => as_messages(&expected),
+        };
+        let events = match delivery {
+            Delivery::Chunks => whole_messages(events),
+            Delivery::Messages | Delivery::Frames => events,
+        };
+        assert_eq!(named(side, &events, &sent), seen);
+    }
+}
+
+/// What comes of pieces: the events, and what was sent.
+fn received(mut end: End, pieces: &[&[u8]]) -> (Vec<Seen>, Vec<(u8, Vec<u8>)>) {
+    let (mut events, mut output) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        end.receive(piece);
+        events.extend(end.events());
+        output.extend(end.output());
+        end.mind_the_time();
+    }
+    let sent = sent_by(end.side(), &output).into_iter();
+    (
+        events,
+        sent.map(|frame| (frame.first, frame.payload)).collect(),
+    )
+}
+
+/// The events as the reference has them. The code of a failure is in the last frame that was sent.
+fn named(side: Side, events: &[Seen], sent: &[(u8, Vec<u8>)]) -> Vec<Item> {
+    let mut items = Vec::new();
+    for event in events {
+        items.push(match event {
+            Seen::Text(text) => Item::Data(1, true, text.clone().into_bytes()),
+            Seen::Binary(bytes) => Item::Data(2, true, bytes.clone()),
+            Seen::Frame(opcode, fin, payload) => Item::Data(opcode.number(), *fin, payload.clone()),
+            Seen::Ping(payload) => Item::Ping(payload.clone()),
+            Seen::Pong(payload) => Item::Pong(payload.clone()),
+            Seen::Close(code, reason) => Item::Close(*code, reason.clone()),
+            Seen::Failed(_) => {
+                let (first, body) = sent.last().expect("a Close frame");
+                assert_eq!(*first, 0x88, "{side:?}");
+                Item::Error(u16::from_be_bytes([body[0], body[1]]))
+            }
+            Seen::Chunk { .. } | Seen::Request(_) | Seen::Response(_) => unreachable!("{event:?}"),
+        });
+    }
+    items
+}
+
+fn as_frames(items: &[Item]) -> Vec<Item> {
+    items.to_vec()
+}
+
+/// Puts the messages together that are complete.
+fn as_messages(items: &[Item]) -> Vec<Item> {
+    let (mut messages, mut kind, mut payload) = (Vec::new(), 0, Vec::new());
+    for item in items {
+        let Item::Data(opcode, fin, part) = item else {
+            messages.push(item.clone());
+            continue;
+        };
+        if *opcode != 0 {
+            kind = *opcode;
+        }
+        payload.extend(part);
+        if *fin {
+            messages.push(Item::Data(kind, true, std::mem::take(&mut payload)));
+        }
+    }
+    messages
+}
+
+/// Puts the chunks of messages together that are complete; the others are dropped.
+fn whole_messages(events: Vec<Seen>) -> Vec<Seen> {
+    let (mut messages, mut payload) = (Vec::new(), Vec::new());
+    for event in joined(events) {
+        let Seen::Chunk {
+            kind,
+            first,
+            last,
+            payload: part,
+        } = event
+        else {
+            messages.push(event);
+            continue;
+        };
+        assert_eq!(
+            first,
+            payload.is_empty() && first,
+            "first chunk inside a message"
+        );
+        payload.extend(part);
+        if last {
+            let whole = std::mem::take(&mut payload);
+            messages.push(match kind {
+                sansock_core::Kind::Text => {
+                    Seen::Text(String::from_utf8(whole).expect("text is UTF-8"))
+                }
+                sansock_core::Kind::Binary => Seen::Binary(whole),
+            });
+        }
+    }
+    messages
+}
