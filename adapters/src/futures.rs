@@ -22,11 +22,11 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let socket = self.get_mut();
-        if socket.fused {
+        if socket.inner.fused {
             return Poll::Ready(None);
         }
         let received = ready!(socket.poll_recv(cx));
-        socket.fused = received.is_err();
+        socket.inner.fused = received.is_err();
         Poll::Ready(received.transpose())
     }
 }

@@ -26,8 +26,17 @@
 //! | `aws-lc-rs` | | the cryptography of aws-lc-rs below rustls, in place of ring's |
 //! | `webpki-roots` | | the roots of Mozilla, compiled in |
 //! | `native-tls` | | [`tls`] by the library of the operating system |
+//! | `deflate` | | compression: permessage-deflate (RFC 7692) |
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
+//! | `tracing` | | an event of the crate `tracing` for each frame and each change of state |
+//!
+//! With `tracing`, each frame is an event at trace level, such as `> TEXT "hi" [2 bytes]` for one that is
+//! queued, and `<` for one that came; each change of state and close is one at debug level. All have the
+//! target `sansock` and the fields `connection` (a number), `side` and, where it is known, `peer`
+//! ([`Connection::set_peer`](core::Connection#method.set_peer) names it where this crate does not
+//! connect or accept). Handshakes are never shown. Payloads are, up to 64 bytes of a text and 16 of
+//! others: leave the trace level off where those are secret.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "smol", feature = "async-std")),
@@ -45,6 +54,9 @@ mod futures;
 pub mod proxy;
 pub mod reconnect;
 mod runtime;
+#[cfg(doc)]
+#[doc = include_str!("../docs/runtimes.md")]
+pub mod runtimes {}
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod shim;
@@ -57,6 +69,7 @@ mod system;
 mod tcp;
 mod timer;
 pub mod tls;
+mod trace;
 mod upgrade;
 mod websocket;
 

@@ -10,12 +10,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Defines the functions of a shim over its runtime.
 macro_rules! shim {
     ($runtime:ident) => {
-        use std::sync::Arc;
+        use std::sync::{Arc, LazyLock};
 
         use sansock_core::handshake::ServerOptions;
         use sansock_core::{Config, ServerConnection};
 
         use crate::Result;
+        use crate::upgrade::Pending;
 
         /// A TCP connection, a Unix socket, or TLS over either.
         pub type Stream = crate::Stream<$runtime>;
@@ -47,12 +48,11 @@ macro_rules! shim {
         ///
         /// # Cancel safety
         /// Dropping the future drops the socket.
-        pub async fn accept(stream: impl Into<Stream>) -> Result<WebSocket> {
-            let options = Arc::new(ServerOptions::new());
-            upgrade(stream, options, crate::config())
-                .await?
-                .accept()
-                .await
+        pub fn accept(stream: impl Into<Stream>) -> impl Future<Output = Result<WebSocket>> {
+            static OPTIONS: LazyLock<Arc<ServerOptions>> = LazyLock::new(Arc::default);
+
+            let pending = pending(stream.into(), OPTIONS.clone(), crate::config());
+            async { pending?.serve().await }
         }
 
         /// Reads the request of a client, to look at it before it is accepted or rejected.
@@ -62,15 +62,25 @@ macro_rules! shim {
         ///
         /// # Cancel safety
         /// As [`accept`].
-        pub async fn upgrade(
+        pub fn upgrade(
             stream: impl Into<Stream>,
             options: Arc<ServerOptions>,
             config: Config,
-        ) -> Result<Upgrade> {
-            let stream = stream.into();
+        ) -> impl Future<Output = Result<Upgrade>> {
+            let pending = pending(stream.into(), options, config);
+            async { pending?.read().await }
+        }
+
+        /// Returns a client whose request is to be read.
+        fn pending(
+            stream: Stream,
+            options: Arc<ServerOptions>,
+            config: Config,
+        ) -> Result<Box<Pending<Stream, Timer, ServerConnection>>> {
             stream.set_nodelay(true)?;
-            let connection = ServerConnection::new(options, config);
-            Upgrade::read(stream, $runtime.timer(), connection).await
+            let mut connection = ServerConnection::new(options, config);
+            crate::trace::peer(&mut connection, || stream.peer_addr().ok());
+            Ok(Pending::new(stream, $runtime.timer(), connection))
         }
     };
 }

@@ -1,6 +1,7 @@
 //! What the operating system and the thread give to connections: seeds and buffers.
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 
 use sansock_core::{BufferPool, Config, Entropy, EntropyError};
 
@@ -12,7 +13,9 @@ use sansock_core::{BufferPool, Config, Entropy, EntropyError};
 /// ```
 #[must_use]
 pub fn config() -> Config {
-    Config::new().entropy(SystemEntropy).buffers(ThreadBuffers)
+    static CONFIG: LazyLock<Config> =
+        LazyLock::new(|| Config::new().entropy(SystemEntropy).buffers(ThreadBuffers));
+    CONFIG.clone()
 }
 
 /// Seeds from the operating system's generator.

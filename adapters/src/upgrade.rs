@@ -6,9 +6,11 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
-use sansock_core::{ClientConnection, Deadline, Event, Failure, ServerConnection, State};
+use sansock_core::{
+    ClientConnection, Deadline, Event, Instant, SendError, ServerConnection, State,
+};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Drives};
 use crate::error::{Error, Result};
 use crate::timer::Timer;
 use crate::websocket::WebSocket;
@@ -30,30 +32,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn client(
+    pub fn client(
         stream: S,
         timer: T,
-        mut connection: ClientConnection,
-    ) -> Result<(Self, Response)> {
-        let mut driver = Driver::new(stream, timer);
-        // Refused where it was sent before: then there is nothing to do.
-        let _ = connection.send_request(connection.connect());
-        poll_fn(|cx| driver.poll_event(cx, &mut connection)).await;
-        let response = match connection.next_event() {
-            Some(Event::Response(response)) => Some(response),
-            _ => None,
-        };
-        match response {
-            Some(response) if connection.state() == State::Open => {
-                let socket = Self::from_parts(driver, connection.into_connection());
-                Ok((socket, response))
-            }
-            _ => Err(ended(
-                connection.handshake_error(),
-                connection.failure(),
-                &driver,
-            )),
-        }
+        connection: ClientConnection,
+    ) -> impl Future<Output = Result<(Self, Response)>> {
+        Pending::new(stream, timer, connection).connect()
     }
 
     /// Opens a connection as a server: reads the request, and accepts it if it is acceptable.
@@ -65,9 +49,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn server(stream: S, timer: T, connection: ServerConnection) -> Result<Self> {
-        let upgrade = Upgrade::read(stream, timer, connection).await?;
-        upgrade.accept().await
+    pub fn server(
+        stream: S,
+        timer: T,
+        connection: ServerConnection,
+    ) -> impl Future<Output = Result<Self>> {
+        Pending::new(stream, timer, connection).serve()
     }
 }
 
@@ -77,14 +64,8 @@ where
 /// Look at it, ask a database if you like, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject). The configured time for the handshake goes on.
 pub struct Upgrade<S, T> {
-    pending: Pending<S, T>,
+    pending: Box<Pending<S, T>>,
     request: Request,
-}
-
-/// A client that waits for the answer to its request.
-pub(crate) struct Pending<S, T> {
-    driver: Driver<S, T>,
-    pub(crate) connection: ServerConnection,
 }
 
 impl<S, T> Upgrade<S, T>
@@ -103,32 +84,12 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn read(stream: S, timer: T, connection: ServerConnection) -> Result<Self> {
-        Self::read_unless(stream, timer, connection, |_| Poll::Pending).await
-    }
-
-    /// Reads the request of a client, unless something gives an answer that does not depend on it.
-    pub(crate) async fn read_unless(
+    pub fn read(
         stream: S,
         timer: T,
-        mut connection: ServerConnection,
-        mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
-    ) -> Result<Self> {
-        let mut driver = Driver::new(stream, timer);
-        connection.handle_timeout(driver.now());
-        let answer = poll_fn(|cx| match driver.poll_event(cx, &mut connection) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => answer(cx).map(Some),
-        });
-        let answer = answer.await;
-        let mut pending = Pending { driver, connection };
-        if let Some(answer) = answer {
-            return Err(pending.refuse(&answer).await);
-        }
-        match pending.connection.next_event() {
-            Some(Event::Request(request)) => Ok(Self { pending, request }),
-            _ => Err(pending.ended()),
-        }
+        connection: ServerConnection,
+    ) -> impl Future<Output = Result<Self>> {
+        Pending::new(stream, timer, connection).read()
     }
 
     /// Returns the request.
@@ -143,11 +104,6 @@ where
         self.pending.driver.stream()
     }
 
-    /// Returns the request, and who waits for an answer to it.
-    pub(crate) fn into_parts(self) -> (Request, Pending<S, T>) {
-        (self.request, self.pending)
-    }
-
     /// Accepts the request, if it is acceptable.
     ///
     /// # Errors
@@ -155,8 +111,10 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept(self) -> Result<WebSocket<S, T>> {
-        self.accept_with(|_| {}).await
+    pub fn accept(self) -> impl Future<Output = Result<WebSocket<S, T>>> {
+        let Self { pending, request } = self;
+        let answered = pending.answered(|connection| connection.answer(&request));
+        async { answered?.finish().await }
     }
 
     /// Accepts the request, if it is acceptable, with a response that `edit` may add headers to.
@@ -166,16 +124,19 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept_with(
-        mut self,
+    pub fn accept_with(
+        self,
         edit: impl FnOnce(&mut Response),
-    ) -> Result<WebSocket<S, T>> {
-        let connection = &mut self.pending.connection;
-        let mut response = connection.accept(&self.request);
-        if connection.handshake_error().is_none() {
-            edit(&mut response);
-        }
-        self.pending.answer(response).await
+    ) -> impl Future<Output = Result<WebSocket<S, T>>> {
+        let Self { pending, request } = self;
+        let answered = pending.answered(|connection| {
+            let mut response = connection.accept(&request);
+            if connection.handshake_error().is_none() {
+                edit(&mut response);
+            }
+            connection.send_response(&response)
+        });
+        async { answered?.finish().await }
     }
 
     /// Refuses the request with a status and a text.
@@ -185,9 +146,13 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn reject(self, status: StatusCode, text: &str) -> Result<()> {
+    pub fn reject(
+        self,
+        status: StatusCode,
+        text: &str,
+    ) -> impl Future<Output = Result<()>> + use<S, T> {
         let response = self.pending.connection.reject(status, text);
-        self.respond(response).await
+        self.respond(response)
     }
 
     /// Answers the request with a response of any kind but 101, then closes the transport.
@@ -197,10 +162,90 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn respond(self, response: Response) -> Result<()> {
-        match self.pending.answer(response).await {
-            Ok(_) | Err(Error::Handshake(_)) => Ok(()),
-            Err(error) => Err(error),
+    #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
+    pub fn respond(self, response: Response) -> impl Future<Output = Result<()>> {
+        let answered = self
+            .pending
+            .answered(|connection| connection.send_response(&response));
+        async {
+            match answered?.settled().await {
+                Ok(()) | Err(Error::Handshake(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// An opening handshake that goes on, and its transport.
+///
+/// It lies in a block of its own, which is freed when the connection opens: a task keeps the largest
+/// state of its future for as long as it lives.
+pub(crate) struct Pending<S, T, C = ServerConnection> {
+    driver: Driver<S, T>,
+    pub(crate) connection: C,
+    /// Until when it must be over.
+    deadline: Option<Instant>,
+}
+
+impl<S, T, C> Pending<S, T, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+    C: Drives,
+{
+    pub(crate) fn new(stream: S, timer: T, mut connection: C) -> Box<Self> {
+        let config = connection.connection().config();
+        let time = config.time_for(Deadline::Open);
+        let deadline = time.and_then(|time| timer.now().checked_add(time));
+        let driver = Driver::new(stream, timer);
+        Box::new(Self {
+            driver,
+            connection,
+            deadline,
+        })
+    }
+
+    /// Waits for the event that the connection begins with, or for its end.
+    async fn event(&mut self) {
+        poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
+    }
+
+    /// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
+    /// handshake. A server that refuses need not read the whole request, which then fails to be written.
+    fn ended(&mut self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
+        let failure = self.connection.connection().failure().cloned();
+        match (error(&self.connection), self.driver.error(), failure) {
+            (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
+            (_, Some(io), _) => Error::Io(io.clone()),
+            (_, None, Some(failure)) => Error::of_failure(&failure, None),
+            (Some(error), None, None) => error.clone().into(),
+            (None, None, None) => Error::Lost(None),
+        }
+    }
+}
+
+impl<S, T> Pending<S, T, ClientConnection>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    async fn connect(mut self: Box<Self>) -> Result<(WebSocket<S, T>, Response)> {
+        // Refused where it was sent before: then there is nothing to do.
+        let _ = self.connection.send_request(self.connection.connect());
+        self.event().await;
+        let response = match self.connection.next_event() {
+            Some(Event::Response(response)) => Some(response),
+            _ => None,
+        };
+        match response {
+            Some(response) if self.connection.state() == State::Open => {
+                let Self {
+                    driver, connection, ..
+                } = *self;
+                let socket = WebSocket::from_parts(driver, connection.into_connection());
+                Ok((socket, response))
+            }
+            _ => Err(self.ended(ClientConnection::handshake_error)),
         }
     }
 }
@@ -210,72 +255,113 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    /// Answers the request; opens the connection if the answer is 101.
-    pub(crate) async fn answer(mut self, response: Response) -> Result<WebSocket<S, T>> {
-        // The time for the handshake went on while the request was looked at.
-        self.connection.handle_timeout(self.driver.now());
-        if let Some(failure) = self.connection.failure() {
-            return Err(Error::of_failure(failure, None));
-        }
-        let deadline = self.connection.next_timeout();
-        self.connection.send_response(&response)?;
+    /// Reads the request and accepts it.
+    pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+        self.event().await;
+        self.accept()?;
+        self.settled().await?;
+        Ok(self.open())
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        let request = self.take_request()?;
+        Ok(self.connection.answer(&request)?)
+    }
+
+    pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
+        let request = self.read_unless(|_| Poll::Pending).await?;
+        Ok(Upgrade {
+            pending: self,
+            request,
+        })
+    }
+
+    /// Reads the request of a client, unless something gives an answer that does not depend on it.
+    pub(crate) async fn read_unless(
+        &mut self,
+        mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
+    ) -> Result<Request> {
+        let read = poll_fn(
+            |cx| match self.driver.poll_event(cx, &mut self.connection) {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => answer(cx).map(|answer| self.connection.send_response(&answer)),
+            },
+        );
+        read.await?;
         if self.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
-        // The connection is open once the answer is queued; the handshake is done once it was written.
-        let written = |cx: &mut Context<'_>| match self.driver.poll_flush(cx, &mut self.connection)
-        {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending => self.driver.poll_deadline(cx, deadline).map(|()| false),
-        };
-        if !poll_fn(written).await {
-            return Err(Error::TimedOut(Deadline::Open));
-        }
-        let Self { driver, connection } = self;
-        Ok(WebSocket::from_parts(driver, connection.into_connection()))
+        self.take_request()
     }
 
-    /// Answers a request that was not read, and returns the error that this comes to.
-    async fn refuse(mut self, response: &Response) -> Error {
-        match self.connection.send_response(response) {
-            Ok(()) => self.end().await,
-            Err(error) => error.into(),
+    fn take_request(&mut self) -> Result<Request> {
+        match self.connection.next_event() {
+            Some(Event::Request(request)) => Ok(request),
+            _ => Err(self.ended(ServerConnection::handshake_error)),
+        }
+    }
+
+    /// Answers the request; opens the connection if the answer is 101.
+    pub(crate) fn answer(
+        self: Box<Self>,
+        response: &Response,
+    ) -> impl Future<Output = Result<WebSocket<S, T>>> + use<S, T> {
+        let answered = self.answered(|connection| connection.send_response(response));
+        async { answered?.finish().await }
+    }
+
+    /// Queues the answer to the request, if it is still time: that went on while the request was looked at.
+    fn answered(
+        mut self: Box<Self>,
+        answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
+    ) -> Result<Box<Self>> {
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline <= self.driver.now())
+        {
+            return Err(Error::TimedOut(Deadline::Open));
+        }
+        answer(&mut self.connection)?;
+        Ok(self)
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+        self.settled().await?;
+        Ok(self.open())
+    }
+
+    /// Sends the answer; sees a client off that was refused.
+    async fn settled(&mut self) -> Result<()> {
+        if self.connection.handshake_error().is_some() {
+            return Err(self.end().await);
+        }
+        match poll_fn(|cx| self.poll_answered(cx)).await {
+            true => Ok(()),
+            false => Err(Error::TimedOut(Deadline::Open)),
+        }
+    }
+
+    /// Sends the answer; `false` if that takes too long. The connection is open once the answer is queued, but
+    /// the handshake is done once it was written.
+    fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.driver.poll_flush(cx, &mut self.connection) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => {
+                let late = self.driver.poll_deadline(cx, self.deadline);
+                late.map(|()| false)
+            }
         }
     }
 
     /// Sees a refused client off.
     async fn end(&mut self) -> Error {
-        poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
-        self.ended()
+        self.event().await;
+        self.ended(ServerConnection::handshake_error)
     }
 
-    fn ended(&self) -> Error {
-        let connection = &self.connection;
-        ended(
-            connection.handshake_error(),
-            connection.failure(),
-            &self.driver,
-        )
-    }
-}
-
-/// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
-/// handshake. A server that refuses need not read the whole request, which then fails to be written.
-fn ended<S, T>(
-    handshake: Option<&HandshakeError>,
-    failure: Option<&Failure>,
-    driver: &Driver<S, T>,
-) -> Error
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    match (handshake, driver.error(), failure) {
-        (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
-        (_, Some(io), _) => Error::Io(io.clone()),
-        (_, None, Some(failure)) => Error::of_failure(failure, None),
-        (Some(error), None, None) => error.clone().into(),
-        (None, None, None) => Error::Lost(None),
+    #[expect(clippy::boxed_local, reason = "its parts are moved once")]
+    fn open(self: Box<Self>) -> WebSocket<S, T> {
+        WebSocket::from_parts(self.driver, self.connection.into_connection())
     }
 }
 

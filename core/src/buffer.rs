@@ -172,6 +172,14 @@ impl Buffer {
         self.end = held;
     }
 
+    /// Gives a leased block back, whatever is in it.
+    pub(crate) fn give_back(&mut self, pool: &Arc<dyn BufferPool>) {
+        if self.leased {
+            self.clear();
+            self.exchange(Vec::new(), false, &**pool);
+        }
+    }
+
     /// Replaces the block, and gives the old one back if it is the pool's.
     fn exchange(&mut self, block: Vec<u8>, leased: bool, pool: &dyn BufferPool) {
         let old = core::mem::replace(&mut self.block, block);

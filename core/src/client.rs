@@ -1,12 +1,11 @@
 //! A client's connection from its first byte on (RFC 6455 section 4.1).
 
 use alloc::boxed::Box;
-use core::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::connection::{Connection, DataToSend};
+use crate::connection::Connection;
 use crate::entropy::Generator;
 use crate::error::{ConnectionError, SendError};
 use crate::event::Event;
@@ -15,7 +14,7 @@ use crate::handshake::{
     BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner, Request,
     Response, StatusCode, Uri, check_first_byte,
 };
-use crate::time::Instant;
+use crate::opening::opening_verbs;
 
 /// A client's connection: the opening handshake, then everything that [`Connection`] does.
 ///
@@ -43,12 +42,6 @@ use crate::time::Instant;
 #[doc(alias = "ClientProtocol")]
 pub struct ClientConnection {
     connection: Connection,
-    handshake: Box<Opening>,
-}
-
-/// What only the opening handshake needs.
-#[derive(Debug)]
-struct Opening {
     handshake: ClientHandshake,
     scanner: HeadScanner,
     interim: u8,
@@ -57,6 +50,8 @@ struct Opening {
     error: Option<HandshakeError>,
     sent: bool,
 }
+
+opening_verbs!(ClientConnection, "response");
 
 impl ClientConnection {
     /// Interim responses (1xx) that are skipped before the answer.
@@ -80,22 +75,20 @@ impl ClientConnection {
         let scanner = HeadScanner::new(config.settings().head_limits);
         Ok(Self {
             connection: Connection::connecting(Side::Client, Some(generator), config),
-            handshake: Box::new(Opening {
-                handshake,
-                scanner,
-                interim: 0,
-                refusal: None,
-                response: None,
-                error: None,
-                sent: false,
-            }),
+            handshake,
+            scanner,
+            interim: 0,
+            refusal: None,
+            response: None,
+            error: None,
+            sent: false,
         })
     }
 
     /// Returns the request of the opening handshake, to be sent as it is or with further headers.
     #[must_use]
     pub fn connect(&self) -> Request {
-        self.handshake.handshake.request().clone()
+        self.handshake.request().clone()
     }
 
     /// Queues the request.
@@ -103,53 +96,21 @@ impl ClientConnection {
     /// # Errors
     /// [`SendError::State`] where a request was sent already.
     pub fn send_request(&mut self, request: Request) -> Result<(), SendError> {
-        if self.handshake.sent || !self.connection.is_connecting() {
+        if self.sent || !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }
         request.pieces(|piece| self.connection.push(piece));
-        self.handshake.handshake = request.into();
-        self.handshake.sent = true;
+        self.handshake = request.into();
+        self.sent = true;
         Ok(())
     }
 
-    /// Takes the end of the server's stream; see [`Connection::receive_eof`].
-    pub fn receive_eof(&mut self, now: Instant) {
-        self.connection.receive_eof(now);
-        self.advance();
+    const fn has_first(&self) -> bool {
+        self.response.is_some()
     }
 
-    /// Returns the next event; see [`Connection::next_event`]. The first is the response.
-    pub fn next_event(&mut self) -> Option<Event<'_>> {
-        self.advance();
-        match self.handshake.response.take() {
-            Some(response) => Some(Event::Response(response)),
-            None => self.connection.next_event(),
-        }
-    }
-
-    /// Parses until an event is ready; see [`Connection::is_event_ready`].
-    pub fn is_event_ready(&mut self) -> bool {
-        self.advance();
-        self.handshake.response.is_some() || self.connection.is_event_ready()
-    }
-
-    /// Returns what is to be sent now; see [`Connection::data_to_send`].
-    pub fn data_to_send(&mut self) -> DataToSend<'_> {
-        self.advance();
-        self.connection.data_to_send()
-    }
-
-    /// Returns why the opening handshake failed, `None` where it succeeded or goes on.
-    #[must_use]
-    #[doc(alias = "handshake_exc")]
-    pub fn handshake_error(&self) -> Option<&HandshakeError> {
-        self.handshake.error.as_ref()
-    }
-
-    /// Drops what only the opening handshake needed.
-    #[must_use]
-    pub fn into_connection(self) -> Connection {
-        self.connection
+    fn take_first(&mut self) -> Option<Event<'static>> {
+        self.response.take().map(Event::Response)
     }
 
     /// Reads the response as far as it has arrived.
@@ -165,14 +126,14 @@ impl ClientConnection {
 
     /// Returns whether there was progress.
     fn step(&mut self) -> Result<bool, HandshakeError> {
-        if self.handshake.refusal.is_some() {
+        if self.refusal.is_some() {
             return self.read_body();
         }
         let unread = self.connection.unread();
         if !is_http(unread, self.connection.is_eof())? {
             return Ok(false);
         }
-        let scanner = &mut self.handshake.scanner;
+        let scanner = &mut self.scanner;
         match scanner.read(unread, Response::parse_front)? {
             Some((response, size)) => {
                 self.connection.consume(size);
@@ -190,12 +151,12 @@ impl ClientConnection {
     /// The head of a response has arrived.
     fn answered(&mut self, response: Response) -> Result<(), HandshakeError> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let checked = self.handshake.handshake.check(&response);
-            self.handshake.response = Some(response);
+            let checked = self.handshake.check(&response);
+            self.response = Some(response);
             self.connection.open(checked?)?;
-        } else if response.status().is_interim() && self.handshake.interim < Self::MAX_INTERIM {
-            self.handshake.interim = self.handshake.interim.saturating_add(1);
-            self.handshake.scanner = HeadScanner::new(self.connection.head_limits());
+        } else if response.status().is_interim() && self.interim < Self::MAX_INTERIM {
+            self.interim = self.interim.saturating_add(1);
+            self.scanner = HeadScanner::new(self.connection.head_limits());
         } else {
             self.refused(response)?;
         }
@@ -207,7 +168,7 @@ impl ClientConnection {
     fn refused(&mut self, mut response: Response) -> Result<(), HandshakeError> {
         match BodyReader::new(&response, self.connection.max_refusal_body()) {
             Ok(body) => {
-                self.handshake.refusal = Some((response, body));
+                self.refusal = Some((response, body));
                 Ok(())
             }
             Err(_) => {
@@ -219,7 +180,7 @@ impl ClientConnection {
 
     /// Reads the body of a response that refuses the handshake.
     fn read_body(&mut self) -> Result<bool, HandshakeError> {
-        let Some((mut response, mut body)) = self.handshake.refusal.take() else {
+        let Some((mut response, mut body)) = self.refusal.take() else {
             return Ok(false);
         };
         let bytes = self.connection.unread();
@@ -231,7 +192,7 @@ impl ClientConnection {
             done = true;
         }
         if !done {
-            self.handshake.refusal = Some((response, body));
+            self.refusal = Some((response, body));
             return Ok(false);
         }
         body.finish(&mut response);
@@ -239,12 +200,12 @@ impl ClientConnection {
     }
 
     fn give_refusal(&mut self, response: Response) -> HandshakeError {
-        self.handshake.response = Some(response.clone());
+        self.response = Some(response.clone());
         HandshakeError::Refused(Box::new(response))
     }
 
     fn fail(&mut self, error: HandshakeError) {
-        self.handshake.error = Some(error);
+        self.error = Some(error);
         self.connection.refuse();
         if self.connection.is_eof() {
             self.connection.end();
@@ -268,19 +229,5 @@ fn is_http(received: &[u8], is_all: bool) -> Result<bool, HandshakeError> {
             Err(HandshakeError::NotHttp { start })
         }
         _ => Ok(false),
-    }
-}
-
-impl Deref for ClientConnection {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for ClientConnection {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
     }
 }

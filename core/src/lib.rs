@@ -43,7 +43,8 @@
 //! ```
 //!
 //! Features: `std` (default) detects vector instructions at run time and offers `IoSlice`s; `http`
-//! converts to and from the types of the `http` crate; `idna` admits international domain names.
+//! converts to and from the types of the `http` crate; `idna` admits international domain names;
+//! `tracing` tells frames and changes of state to the crate `tracing`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(
@@ -74,6 +75,7 @@ pub mod extension;
 mod frame;
 pub mod handshake;
 mod message;
+mod opening;
 mod prepared;
 mod server;
 mod time;

@@ -1,20 +1,18 @@
 //! A server's connection from its first byte on (RFC 6455 section 4.2).
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::ops::{Deref, DerefMut};
 
 use crate::config::Config;
-use crate::connection::{Connection, DataToSend, State};
+use crate::connection::{Connection, State};
 use crate::error::SendError;
 use crate::event::Event;
 use crate::extension;
 use crate::frame::Side;
 use crate::handshake::{
-    HandshakeError, HeadError, HeadScanner, Request, Response, ServerOptions, StatusCode, agreed,
-    refuse, reject,
+    HandshakeError, HeadError, HeadScanner, Negotiated, Request, Response, ServerOptions,
+    StatusCode, agreed, refuse, reject,
 };
-use crate::time::Instant;
+use crate::opening::opening_verbs;
 
 /// A server's connection: the opening handshake, then everything that [`Connection`] does.
 ///
@@ -47,17 +45,13 @@ use crate::time::Instant;
 #[doc(alias = "ServerProtocol")]
 pub struct ServerConnection {
     connection: Connection,
-    handshake: Box<Opening>,
-}
-
-/// What only the opening handshake needs.
-#[derive(Debug)]
-struct Opening {
     options: Arc<ServerOptions>,
     scanner: HeadScanner,
     request: Arrival,
     error: Option<HandshakeError>,
 }
+
+opening_verbs!(ServerConnection, "request");
 
 /// The request, on its way to the user.
 #[derive(Debug)]
@@ -67,19 +61,6 @@ enum Arrival {
     Given,
 }
 
-impl Arrival {
-    fn take(&mut self) -> Option<Request> {
-        match core::mem::replace(self, Self::Given) {
-            Self::Ready(request) => Some(request),
-            Self::Given => None,
-            Self::Awaited => {
-                *self = Self::Awaited;
-                None
-            }
-        }
-    }
-}
-
 impl ServerConnection {
     /// Returns a connection that waits for a request.
     #[must_use]
@@ -87,12 +68,10 @@ impl ServerConnection {
         let scanner = HeadScanner::new(config.settings().head_limits);
         Self {
             connection: Connection::connecting(Side::Server, None, config),
-            handshake: Box::new(Opening {
-                options,
-                scanner,
-                request: Arrival::Awaited,
-                error: None,
-            }),
+            options,
+            scanner,
+            request: Arrival::Awaited,
+            error: None,
         }
     }
 
@@ -102,11 +81,33 @@ impl ServerConnection {
     /// It may be edited, or replaced, before it is sent.
     pub fn accept(&mut self, request: &Request) -> Response {
         let extensions = self.connection.extensions();
-        let options = &self.handshake.options;
-        let (response, result) =
-            options.accept_with(request, |offers| extension::answer(offers, extensions));
-        self.handshake.error = result.err();
+        let answer = |offers: &_| extension::answer(offers, extensions);
+        let (response, result) = self.options.accept_with(request, answer);
+        self.error = result.err();
         response
+    }
+
+    /// Checks a request and queues the response to it: as [`accept`](Self::accept) and
+    /// [`send_response`](Self::send_response), for who has nothing to edit in between.
+    ///
+    /// # Errors
+    /// As [`send_response`](Self::send_response).
+    pub fn answer(&mut self, request: &Request) -> Result<(), SendError> {
+        self.check_unanswered()?;
+        let extensions = self.connection.extensions();
+        let answer = |offers: &_| extension::answer(offers, extensions);
+        match self.options.negotiate(request, answer) {
+            Ok(acceptance) => {
+                self.open(Ok(acceptance.negotiated.clone()))?;
+                acceptance.pieces(|piece| self.connection.push(piece));
+                Ok(())
+            }
+            Err(error) => {
+                let response = refuse(&error);
+                self.error = Some(error);
+                self.send_response(&response)
+            }
+        }
     }
 
     /// Returns a response that refuses the request with a text.
@@ -124,83 +125,62 @@ impl ServerConnection {
     /// status 101 where no request was given out, or with a body, or with extensions that the
     /// configuration does not have.
     pub fn send_response(&mut self, response: &Response) -> Result<(), SendError> {
-        if !self.connection.is_connecting() {
-            return Err(SendError::State(self.connection.state()));
-        }
+        self.check_unanswered()?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.open(response)?;
+            if !response.body().is_empty() {
+                return Err(SendError::SwitchingProtocols("the response has a body"));
+            }
+            self.open(agreed(response))?;
             response.pieces(|piece| self.connection.push(piece));
         } else {
             response.pieces(|piece| self.connection.push(piece));
             let error = || HandshakeError::rejected(response.status(), response.reason());
-            self.handshake.error.get_or_insert_with(error);
+            self.error.get_or_insert_with(error);
             self.connection.refuse();
         }
         Ok(())
     }
 
+    fn check_unanswered(&self) -> Result<(), SendError> {
+        match self.connection.is_connecting() {
+            true => Ok(()),
+            false => Err(SendError::State(self.connection.state())),
+        }
+    }
+
     /// Opens the connection as the client will understand the response.
-    fn open(&mut self, response: &Response) -> Result<(), SendError> {
-        if !matches!(self.handshake.request, Arrival::Given) {
+    fn open(&mut self, agreed: Result<Negotiated, HandshakeError>) -> Result<(), SendError> {
+        if !matches!(self.request, Arrival::Given) {
             return Err(SendError::SwitchingProtocols("no request was given out"));
         }
-        if !response.body().is_empty() {
-            return Err(SendError::SwitchingProtocols("the response has a body"));
-        }
-        let opened = agreed(response).and_then(|agreed| self.connection.open(agreed));
+        let opened = agreed.and_then(|agreed| self.connection.open(agreed));
         opened.map_err(|_| {
             SendError::SwitchingProtocols("the response names what cannot be agreed on")
         })?;
-        self.handshake.error = None;
+        self.error = None;
         Ok(())
     }
 
-    /// Takes the end of the client's stream; see [`Connection::receive_eof`].
-    pub fn receive_eof(&mut self, now: Instant) {
-        self.connection.receive_eof(now);
-        self.advance();
+    fn has_first(&self) -> bool {
+        matches!(self.request, Arrival::Ready(_))
     }
 
-    /// Returns the next event; see [`Connection::next_event`]. The first is the request.
-    pub fn next_event(&mut self) -> Option<Event<'_>> {
-        self.advance();
-        match self.handshake.request.take() {
-            Some(request) => Some(Event::Request(request)),
-            None => self.connection.next_event(),
+    fn take_first(&mut self) -> Option<Event<'static>> {
+        if !self.has_first() {
+            return None;
         }
-    }
-
-    /// Parses until an event is ready; see [`Connection::is_event_ready`].
-    pub fn is_event_ready(&mut self) -> bool {
-        self.advance();
-        matches!(self.handshake.request, Arrival::Ready(_)) || self.connection.is_event_ready()
-    }
-
-    /// Returns what is to be sent now; see [`Connection::data_to_send`].
-    pub fn data_to_send(&mut self) -> DataToSend<'_> {
-        self.advance();
-        self.connection.data_to_send()
-    }
-
-    /// Returns why the opening handshake failed, `None` where it succeeded or goes on.
-    #[must_use]
-    #[doc(alias = "handshake_exc")]
-    pub fn handshake_error(&self) -> Option<&HandshakeError> {
-        self.handshake.error.as_ref()
-    }
-
-    /// Drops what only the opening handshake needed.
-    #[must_use]
-    pub fn into_connection(self) -> Connection {
-        self.connection
+        match core::mem::replace(&mut self.request, Arrival::Given) {
+            Arrival::Ready(request) => Some(Event::Request(request)),
+            Arrival::Awaited | Arrival::Given => None,
+        }
     }
 
     /// Reads the request as far as it has arrived.
     fn advance(&mut self) {
-        let awaits = matches!(self.handshake.request, Arrival::Awaited);
+        let awaits = matches!(self.request, Arrival::Awaited);
         if awaits && self.connection.is_connecting() {
             match self.read_request() {
-                Ok(Some(request)) => self.handshake.request = Arrival::Ready(request),
+                Ok(Some(request)) => self.request = Arrival::Ready(request),
                 Ok(None) => {}
                 Err(error) => self.fail(error.into()),
             }
@@ -212,7 +192,7 @@ impl ServerConnection {
 
     fn read_request(&mut self) -> Result<Option<Request>, HeadError> {
         let unread = self.connection.unread();
-        let scanner = &mut self.handshake.scanner;
+        let scanner = &mut self.scanner;
         match scanner.read(unread, Request::parse_front)? {
             Some((request, size)) => {
                 self.connection.consume(size);
@@ -230,21 +210,7 @@ impl ServerConnection {
         if !self.connection.is_eof() {
             refuse(&error).pieces(|piece| self.connection.push(piece));
         }
-        self.handshake.error = Some(error);
+        self.error = Some(error);
         self.connection.refuse();
-    }
-}
-
-impl Deref for ServerConnection {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for ServerConnection {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
     }
 }

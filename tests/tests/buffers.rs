@@ -75,6 +75,19 @@ fn every_block_is_given_back() {
 }
 
 #[test]
+fn a_connection_that_is_dropped_gives_its_blocks_back() {
+    for side in SIDES {
+        let (config, noise) = noisy(Delivery::Messages);
+        let mut end = End::with(side, config);
+        end.receive(&end.peer().text("never read")[..4]);
+        end.send(vec![0; 3000]).unwrap();
+        assert_eq!(noise.0.load(Ordering::Relaxed), 2);
+        drop(end);
+        assert_eq!(noise.0.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
 fn buffers_may_be_released_at_any_time() {
     for side in SIDES {
         let peer = PeerOf(side);

@@ -12,7 +12,7 @@ use sansock_core::handshake::{
 };
 use sansock_core::{
     ClientConnection, Config, Connection, ConnectionError, Deadline, Event, Failure, FixedSeed,
-    Instant, SendError, ServerConnection, State,
+    Instant, Negotiated, SendError, ServerConnection, State,
 };
 
 const NOW: Instant = Instant::START;
@@ -420,6 +420,67 @@ fn one_response_is_sent() {
     assert!(server.next_event().is_none());
     let again = server.send_response(&response);
     assert_eq!(again, Err(SendError::State(State::Connecting)));
+}
+
+/// Has a server answer a request, in the way of `answer`, and returns what came of it.
+fn answered(
+    bytes: &[u8],
+    answer: fn(&mut ServerConnection, &Request) -> Result<(), SendError>,
+) -> (Outcome, Negotiated) {
+    let options = ServerOptions::new().subprotocols(["chat", "superchat"]);
+    let config = Config::new().deflate(Deflate::new());
+    let mut server = ServerConnection::new(Arc::new(options), config);
+    server.receive_data(bytes, NOW);
+    let Some(Event::Request(request)) = server.next_event() else {
+        panic!("no request")
+    };
+    answer(&mut server, &request).unwrap();
+    let again = answer(&mut server, &request);
+    assert_eq!(again, Err(SendError::State(server.state())));
+    let mut outcome = Outcome::default();
+    outcome.drain(server.data_to_send());
+    outcome.state = Some(server.state());
+    outcome.error = server.handshake_error().cloned();
+    (outcome, server.negotiated().clone())
+}
+
+#[test]
+fn to_answer_is_to_accept_and_to_send_the_response() {
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10";
+    let subprotocols = "Sec-WebSocket-Protocol: superchat, other";
+    let both = format!("{deflate}\r\n{subprotocols}");
+    let mut opened = 0;
+    for (replaced, line) in [
+        ("X:", "X: y"),
+        ("X:", deflate),
+        ("X:", subprotocols),
+        ("X:", &both),
+        ("X:", "Origin: http://other"),
+        ("X:", "Sec-WebSocket-Protocol: a b"),
+        ("GET", "POST /chat HTTP/1.1"),
+        ("Sec-WebSocket-Version", "Sec-WebSocket-Version: 12"),
+    ] {
+        let bytes = request(replaced, line);
+        let at_once = answered(&bytes, ServerConnection::answer);
+        let in_steps = answered(&bytes, |server, request| {
+            let response = server.accept(request);
+            server.send_response(&response)
+        });
+        assert_eq!(at_once, in_steps, "{line}");
+        opened += usize::from(at_once.0.state == Some(State::Open));
+    }
+    assert_eq!(opened, 4);
+}
+
+#[test]
+fn a_request_that_was_not_given_out_is_not_answered() {
+    let mut server = server();
+    let request = Request::parse(REQUEST, &HeadLimits::default()).unwrap();
+    server.receive_data(REQUEST, NOW);
+    let early = server.answer(&request);
+    assert!(matches!(early, Err(SendError::SwitchingProtocols(_))));
+    assert_eq!(server.state(), State::Connecting);
+    assert!(server.output().is_empty());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::runtime::Runtime;
 use crate::stream::Stream;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::tls::ClientTls;
+use crate::trace;
 use crate::websocket::WebSocket;
 
 /// How a server is reached.
@@ -134,11 +135,12 @@ impl<R: Runtime> Connect<R> {
     pub(super) async fn open(
         &self,
         uri: &Uri,
-        connection: ClientConnection,
+        mut connection: ClientConnection,
         stream: Stream<R>,
         watch: &mut Watch<R::Timer>,
     ) -> Result<Opened<R>> {
         let target = target(uri.host(), uri.port());
+        trace::peer(&mut connection, || Some(&target));
         let securing = self.secure(uri, stream);
         let stream = watch.within(Phase::Tls, &target, securing).await?;
         let opening = WebSocket::client(stream, self.runtime.timer(), connection);

@@ -24,7 +24,8 @@ use super::socket::{Returned, Seat, Socket};
 use crate::ServerOptions;
 use crate::error::{Error, Result};
 use crate::timer::Timer;
-use crate::upgrade::{Pending, Upgrade};
+use crate::trace;
+use crate::upgrade::Pending;
 use crate::websocket::WebSocket;
 
 /// What all connections of a server share.
@@ -132,12 +133,14 @@ where
         };
         let transport = or(accepted.transport, leaving).await?;
         let timer = ServerTimer::new((self.timer)(), handle.clone());
-        let connection = ServerConnection::new(self.options.clone(), self.config.clone());
-        let upgrade = Upgrade::read_unless(transport, timer, connection, |cx| {
+        let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
+        trace::peer(&mut connection, || Some(handle.peer()));
+        let mut pending = Pending::new(transport, timer, connection);
+        let request = pending.read_unless(|cx| {
             let leaves = handle.poll_order(cx, Order::Leave);
             leaves.map(|()| unavailable(Refused::Closing))
         });
-        let (request, pending) = upgrade.await?.into_parts();
+        let request = request.await?;
         let leaving = async {
             ordered(handle, Order::Leave).await;
             Err(unavailable(Refused::Closing))
@@ -166,7 +169,7 @@ where
     async fn answer(
         &self,
         registration: &Registration,
-        mut pending: Pending<S, ServerTimer<T>>,
+        mut pending: Box<Pending<S, ServerTimer<T>>>,
         verdict: Verdict<S, T>,
     ) -> Opens<S, T> {
         let Verdict {
@@ -187,7 +190,7 @@ where
             }
         }
         Ok(Opened {
-            socket: Box::new(pending.answer(with(response, &headers)).await?),
+            socket: Box::new(pending.answer(&with(response, &headers)).await?),
             request,
             chosen,
         })
@@ -312,7 +315,7 @@ fn answered(error: &Error) -> Option<StatusCode> {
 }
 
 /// Answers as the application wants.
-async fn respond<S, T>(pending: Pending<S, T>, response: Response) -> NotOpened
+async fn respond<S, T>(pending: Box<Pending<S, T>>, response: Response) -> NotOpened
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
@@ -326,13 +329,13 @@ where
 }
 
 /// Refuses a request.
-async fn refuse<S, T>(pending: Pending<S, T>, response: Response) -> Error
+async fn refuse<S, T>(pending: Box<Pending<S, T>>, response: Response) -> Error
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
     let status = response.status();
-    match pending.answer(response).await {
+    match pending.answer(&response).await {
         Ok(_) => HandshakeError::rejected(status, "").into(),
         Err(error) => error,
     }

@@ -28,7 +28,7 @@ where
     /// # Cancel safety
     /// The ping is sent, and its pong ignored.
     pub async fn ping(&mut self) -> Result<Duration> {
-        if !self.connection.set_delivery(Delivery::Messages) {
+        if !self.inner.connection.set_delivery(Delivery::Messages) {
             return Err(Error::InMessage);
         }
         let id = self.queue_ping()?;
@@ -36,10 +36,10 @@ where
     }
 
     pub(crate) fn queue_ping(&mut self) -> Result<PingId> {
-        let Some(driver) = &self.driver else {
+        let Some(driver) = &self.inner.driver else {
             return Err(self.ended_error());
         };
-        match self.connection.ping(driver.now()) {
+        match self.inner.connection.ping(driver.now()) {
             Ok(id) => Ok(id),
             Err(SendError::State(State::Closing | State::Closed)) => Err(self.ended_error()),
             Err(error) => Err(error.into()),
@@ -51,14 +51,14 @@ where
             if let Some(latency) = self.answered(id) {
                 return Poll::Ready(Ok(latency));
             }
-            let Some(driver) = &mut self.driver else {
+            let Some(driver) = &mut self.inner.driver else {
                 return Poll::Ready(Err(self.ended_error()));
             };
-            let over = !ready!(
-                driver.poll_skipping(cx, &mut self.connection, |connection| {
-                    connection.is_ping_answered(id) || connection.is_data_ready()
-                })
-            );
+            let over = !ready!(driver.poll_skipping(
+                cx,
+                &mut self.inner.connection,
+                |connection| { connection.is_ping_answered(id) || connection.is_data_ready() }
+            ));
             if over {
                 self.drop_transport();
             } else if let Some(Event::Message(message)) = self.next_data() {
@@ -70,8 +70,8 @@ where
 
     /// Returns the message, or the part of one, that is ready.
     fn next_data(&mut self) -> Option<Event<'_>> {
-        match self.connection.is_data_ready() {
-            true => self.connection.next_event(),
+        match self.inner.connection.is_data_ready() {
+            true => self.inner.connection.next_event(),
             false => None,
         }
     }
@@ -82,9 +82,9 @@ where
         cx: &mut Context<'_>,
         id: PingId,
     ) -> Poll<Result<Duration>> {
-        if let Some(driver) = &mut self.driver {
+        if let Some(driver) = &mut self.inner.driver {
             ready!(
-                driver.poll_until(cx, &mut self.connection, |connection, _| {
+                driver.poll_until(cx, &mut self.inner.connection, |connection, _| {
                     connection.is_ping_answered(id) || connection.state() == State::Closed
                 })
             );
@@ -94,12 +94,12 @@ where
 
     /// Returns the round trip of a ping that was answered.
     pub(crate) fn answered(&self, id: PingId) -> Option<Duration> {
-        let answered = self.connection.is_ping_answered(id);
+        let answered = self.inner.connection.is_ping_answered(id);
         answered.then(|| self.latency()).flatten()
     }
 
     fn keep_early(&mut self, message: Message) -> Result<()> {
-        let early = self.early.get_or_insert_default();
+        let early = self.inner.early.get_or_insert_default();
         early.push(message);
         match early.size > Early::LIMIT {
             true => Err(Error::Backlog),
@@ -130,7 +130,7 @@ where
 
     /// Queues a Close frame, unless the connection is closing already.
     pub(crate) fn start_close(&mut self, code: CloseCode, reason: ByteString) -> Result<()> {
-        match self.connection.send_close(code, reason) {
+        match self.inner.connection.send_close(code, reason) {
             Ok(()) | Err(SendError::State(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -149,7 +149,7 @@ where
         code: impl Into<CloseCode>,
         reason: impl Into<ByteString>,
     ) -> Result<()> {
-        self.connection.fail(code, reason)?;
+        self.inner.connection.fail(code, reason)?;
         // The failure that this reports is the caller's own.
         let _ = poll_fn(|cx| self.poll_end(cx)).await;
         Ok(())
@@ -157,8 +157,8 @@ where
 
     /// Drives the connection to its end; what arrives is dropped.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Some(driver) = &mut self.driver {
-            ready!(driver.poll_skipping(cx, &mut self.connection, |_| false));
+        if let Some(driver) = &mut self.inner.driver {
+            ready!(driver.poll_skipping(cx, &mut self.inner.connection, |_| false));
             self.drop_transport();
         }
         Poll::Ready(self.outcome())
@@ -166,8 +166,8 @@ where
 
     /// Drives the connection to its end; what arrives is left to whoever receives.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Some(driver) = &mut self.driver {
-            ready!(driver.poll_until(cx, &mut self.connection, |_, _| false));
+        if let Some(driver) = &mut self.inner.driver {
+            ready!(driver.poll_until(cx, &mut self.inner.connection, |_, _| false));
             self.drop_transport();
         }
         Poll::Ready(self.outcome())
@@ -176,6 +176,6 @@ where
     /// Fails the connection, where it has not ended already.
     pub(crate) fn start_fail(&mut self, code: CloseCode, reason: &'static str) {
         // The code and the reason are the driver's own.
-        let _ = self.connection.fail(code, reason);
+        let _ = self.inner.connection.fail(code, reason);
     }
 }

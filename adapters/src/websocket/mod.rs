@@ -37,6 +37,12 @@ pub use writer::MessageWriter;
 /// Its futures are `Send` exactly when `S` and `T` are. Dropping it drops the transport at once; for a
 /// clean end call [`close`](Self::close).
 pub struct WebSocket<S, T> {
+    /// In a block of its own: a WebSocket is passed from function to function, and a future has room for each
+    /// place where it has been.
+    pub(crate) inner: Box<Inner<S, T>>,
+}
+
+pub(crate) struct Inner<S, T> {
     /// Gone once the connection is over: the transport is dropped as soon as it has no use.
     driver: Option<Driver<S, T>>,
     connection: Connection,
@@ -110,33 +116,36 @@ where
     /// [`ping`](Self::ping) was awaited aside: [`recv`](Self::recv) those first.
     #[must_use]
     pub fn into_parts(self) -> Option<(S, T, Connection)> {
-        let (stream, timer) = self.driver?.into_parts();
-        Some((stream, timer, self.connection))
+        let inner = *self.inner;
+        let (stream, timer) = inner.driver?.into_parts();
+        Some((stream, timer, inner.connection))
     }
 
     pub(crate) fn from_parts(driver: Driver<S, T>, connection: Connection) -> Self {
         Self {
-            driver: Some(driver),
-            connection,
-            early: None,
-            io: None,
-            fused: false,
+            inner: Box::new(Inner {
+                driver: Some(driver),
+                connection,
+                early: None,
+                io: None,
+                fused: false,
+            }),
         }
     }
 
     fn drop_transport(&mut self) {
-        self.io = self.io_error().cloned();
-        self.driver = None;
+        self.inner.io = self.io_error().cloned();
+        self.inner.driver = None;
     }
 
     fn io_error(&self) -> Option<&Arc<io::Error>> {
-        let driver = self.driver.as_ref();
-        driver.and_then(Driver::error).or(self.io.as_ref())
+        let driver = self.inner.driver.as_ref();
+        driver.and_then(Driver::error).or(self.inner.io.as_ref())
     }
 
     /// How the connection ended: well, if the closing handshake was done, whatever the transport did.
     fn outcome(&self) -> Result<()> {
-        match self.connection.failure() {
+        match self.inner.connection.failure() {
             Some(failure) => Err(Error::of_failure(failure, self.io_error())),
             None => Ok(()),
         }
@@ -144,10 +153,10 @@ where
 
     /// The error of whoever wants to send when that is not possible any more.
     fn ended_error(&self) -> Error {
-        match (self.outcome(), self.connection.closed()) {
+        match (self.outcome(), self.inner.connection.closed()) {
             (Err(error), _) => error,
             (Ok(()), Some(closed)) => Error::Closed(Box::new(closed.clone())),
-            (Ok(()), None) => Error::Misuse(SendError::State(self.connection.state())),
+            (Ok(()), None) => Error::Misuse(SendError::State(self.inner.connection.state())),
         }
     }
 
@@ -156,57 +165,57 @@ where
     /// Returns the subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.connection.subprotocol()
+        self.inner.connection.subprotocol()
     }
 
     /// Returns what the connection is doing.
     #[must_use]
     pub const fn state(&self) -> State {
-        self.connection.state()
+        self.inner.connection.state()
     }
 
     /// Returns which Close frames were exchanged and whose was first, once no more can follow.
     #[must_use]
     pub fn closed(&self) -> Option<&Closed> {
-        self.connection.closed()
+        self.inner.connection.closed()
     }
 
     /// Returns the round trip of the last ping that was answered, those of the keepalive included.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        self.connection.stats().latency
+        self.inner.connection.stats().latency
     }
 
     /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.connection.stats()
+        self.inner.connection.stats()
     }
 
     /// Returns the connection, for what it tells.
     #[must_use]
     pub const fn connection(&self) -> &Connection {
-        &self.connection
+        &self.inner.connection
     }
 
     /// Returns the transport, `None` once it was dropped.
     #[must_use]
     pub fn get_ref(&self) -> Option<&S> {
-        self.driver.as_ref().map(Driver::stream)
+        self.inner.driver.as_ref().map(Driver::stream)
     }
 
     /// Returns the transport, `None` once it was dropped. To read or write it breaks the connection.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut S> {
-        self.driver.as_mut().map(Driver::stream_mut)
+        self.inner.driver.as_mut().map(Driver::stream_mut)
     }
 }
 
 impl<S, T> fmt::Debug for WebSocket<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
-            .field("side", &self.connection.side())
-            .field("state", &self.connection.state())
+            .field("side", &self.inner.connection.side())
+            .field("state", &self.inner.connection.state())
             .finish_non_exhaustive()
     }
 }

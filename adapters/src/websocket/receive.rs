@@ -37,7 +37,7 @@ where
     /// A message is given out or kept: dropping the future loses nothing.
     pub async fn recv(&mut self) -> Result<Option<Message>> {
         if self.is_at_hand(Delivery::Messages) {
-            if let Ok(Some(message)) = self.connection.next_message() {
+            if let Ok(Some(message)) = self.inner.connection.next_message() {
                 return Ok(Some(message.into_owned()));
             }
         }
@@ -63,7 +63,7 @@ where
         if self.has_early() {
             return Ok(self.lend_early().map(MessageRef::from));
         }
-        let message = self.connection.next_message();
+        let message = self.inner.connection.next_message();
         message.map_err(|failure| Error::of_failure(&failure, None))
     }
 
@@ -85,7 +85,7 @@ where
                 payload: message.as_bytes().into(),
             }));
         }
-        match self.connection.next_event() {
+        match self.inner.connection.next_event() {
             Some(Event::Frame(frame)) => Ok(Some(frame)),
             _ => Ok(None),
         }
@@ -113,7 +113,7 @@ where
                 payload: message.as_bytes(),
             }));
         }
-        match self.connection.next_event() {
+        match self.inner.connection.next_event() {
             Some(Event::Chunk(chunk)) => Ok(Some(chunk)),
             _ => Ok(None),
         }
@@ -129,14 +129,14 @@ where
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Option<Event<'_>> {
         let has_early = self.has_early();
-        poll_fn(|cx| match (&mut self.driver, has_early) {
-            (Some(driver), false) => driver.poll_event(cx, &mut self.connection),
+        poll_fn(|cx| match (&mut self.inner.driver, has_early) {
+            (Some(driver), false) => driver.poll_event(cx, &mut self.inner.connection),
             (Some(_), true) | (None, _) => Poll::Ready(()),
         })
         .await;
         match has_early {
             true => Some(Event::Message(self.lend_early()?.into())),
-            false => self.connection.next_event(),
+            false => self.inner.connection.next_event(),
         }
     }
 
@@ -149,10 +149,10 @@ where
             if !ready!(self.poll_ready(cx, Delivery::Messages))? {
                 return Poll::Ready(Ok(None));
             }
-            if let Some(message) = self.early.as_mut().and_then(|early| early.pop()) {
+            if let Some(message) = self.inner.early.as_mut().and_then(|early| early.pop()) {
                 return Poll::Ready(Ok(Some(message)));
             }
-            if let Ok(Some(message)) = self.connection.next_message() {
+            if let Ok(Some(message)) = self.inner.connection.next_message() {
                 return Poll::Ready(Ok(Some(message.into_owned())));
             }
         }
@@ -179,22 +179,23 @@ where
     /// Whether data has arrived in this delivery, and nothing must be done before it is given out.
     #[inline(always)]
     fn is_at_hand(&mut self, delivery: Delivery) -> bool {
-        self.early.is_none()
-            && self.connection.delivery() == delivery
-            && self.connection.is_event_ready()
-            && self.connection.is_data_ready()
+        let inner = &mut *self.inner;
+        inner.early.is_none()
+            && inner.connection.delivery() == delivery
+            && inner.connection.is_event_ready()
+            && inner.connection.is_data_ready()
     }
 
     /// Drives the connection, after [`is_at_hand`](Self::is_at_hand) has said that nothing is.
     fn poll_next(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
-        let is_parsed = self.early.is_none() && self.connection.delivery() == delivery;
-        match &mut self.driver {
-            Some(driver) if is_parsed && !self.connection.is_event_at_hand() => {
-                ready!(driver.poll_unready(cx, &mut self.connection));
+        let is_parsed = self.inner.early.is_none() && self.inner.connection.delivery() == delivery;
+        match &mut self.inner.driver {
+            Some(driver) if is_parsed && !self.inner.connection.is_event_at_hand() => {
+                ready!(driver.poll_unready(cx, &mut self.inner.connection));
             }
             Some(_) | None => {}
         }
-        match is_parsed && self.connection.is_data_ready() {
+        match is_parsed && self.inner.connection.is_data_ready() {
             true => Poll::Ready(Next::Data),
             false => self.poll_on(cx, delivery),
         }
@@ -205,19 +206,19 @@ where
         if self.has_early() {
             return Poll::Ready(Next::Data);
         }
-        self.early = None;
-        if !self.connection.set_delivery(delivery) {
+        self.inner.early = None;
+        if !self.inner.connection.set_delivery(delivery) {
             return Poll::Ready(Next::InMessage);
         }
-        if let Some(driver) = &mut self.driver {
-            let connection = &mut self.connection;
+        if let Some(driver) = &mut self.inner.driver {
+            let connection = &mut self.inner.connection;
             if ready!(driver.poll_skipping(cx, connection, Connection::is_data_ready)) {
                 return Poll::Ready(Next::Data);
             }
             self.drop_transport();
         }
         // A message may have been left by a sender that has driven the connection to its end.
-        Poll::Ready(match self.connection.is_data_ready() {
+        Poll::Ready(match self.inner.connection.is_data_ready() {
             true => Next::Data,
             false => Next::End,
         })
@@ -230,39 +231,39 @@ where
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
-        let whole = self.connection.delivery() == Delivery::Messages;
-        if self.has_early() || !whole || self.connection.set_delivery(delivery) {
+        let whole = self.inner.connection.delivery() == Delivery::Messages;
+        if self.has_early() || !whole || self.inner.connection.set_delivery(delivery) {
             return self.poll_ready(cx, delivery);
         }
         let Some(message) = ready!(self.poll_recv(cx))? else {
             return Poll::Ready(Ok(false));
         };
-        self.early.get_or_insert_default().push(message);
+        self.inner.early.get_or_insert_default().push(message);
         Poll::Ready(Ok(true))
     }
 
     /// Receives in this delivery from now on, where that is possible already.
     pub(crate) fn prefer_delivery(&mut self, delivery: Delivery) {
-        self.connection.set_delivery(delivery);
+        self.inner.connection.set_delivery(delivery);
     }
 
     /// Drops the event that is ready; a message, or the part of one, only where `messages` says so.
     /// Returns whether there was one.
     pub(crate) fn skip_event(&mut self, messages: bool) -> bool {
         // What is ready has to be known first: what was read last may not have been parsed.
-        let ready = self.connection.is_event_ready();
-        let kept = self.connection.is_data_ready() && !messages;
-        ready && !kept && self.connection.next_event().is_some()
+        let ready = self.inner.connection.is_event_ready();
+        let kept = self.inner.connection.is_data_ready() && !messages;
+        ready && !kept && self.inner.connection.next_event().is_some()
     }
 
     #[inline]
     fn has_early(&self) -> bool {
-        let early = self.early.as_ref();
+        let early = self.inner.early.as_ref();
         early.is_some_and(|early| !early.messages.is_empty())
     }
 
     fn lend_early(&mut self) -> Option<&Message> {
-        let early = self.early.as_mut()?;
+        let early = self.inner.early.as_mut()?;
         early.lent = early.pop();
         early.lent.as_ref()
     }
@@ -273,7 +274,7 @@ where
             let message = self.lend_early()?;
             return Some(use_it(message.kind(), message.as_bytes()));
         }
-        match self.connection.next_event() {
+        match self.inner.connection.next_event() {
             Some(Event::Chunk(chunk)) => Some(use_it(chunk.kind, chunk.payload)),
             _ => None,
         }

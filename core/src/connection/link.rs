@@ -19,6 +19,8 @@ use super::pings::{PingId, Pings};
 use super::send::{Compression, OpenMessage};
 use super::state::Phase;
 use super::stats::Counters;
+#[cfg(feature = "tracing")]
+use super::trace::Shown;
 
 /// How long the extensions of a connection keep what they need for its next message and can have again:
 /// from once to twice this time after the last one.
@@ -53,6 +55,8 @@ pub(super) struct Link {
     /// Where it ends in the output, while it has not been handed to the transport.
     keepalive_ends: Option<u64>,
     now: Instant,
+    #[cfg(feature = "tracing")]
+    pub(super) trace: super::trace::Trace,
 }
 
 impl Link {
@@ -78,6 +82,8 @@ impl Link {
             keepalive: None,
             keepalive_ends: None,
             now: Instant::START,
+            #[cfg(feature = "tracing")]
+            trace: super::trace::Trace::new(),
         }
     }
 
@@ -120,6 +126,8 @@ impl Link {
     /// The opening handshake is complete.
     pub(super) fn open(&mut self) {
         self.phase.opened();
+        #[cfg(feature = "tracing")]
+        self.trace_opened();
         self.deadlines.open = Alarm::OFF;
         self.deadlines.ping = Alarm::DUE;
     }
@@ -127,6 +135,8 @@ impl Link {
     /// The opening handshake failed: nothing but the end of the stream follows.
     pub(super) fn refuse(&mut self) {
         self.phase.refused();
+        #[cfg(feature = "tracing")]
+        self.trace_refused();
         self.push_end();
         self.deadlines.only_close();
     }
@@ -135,6 +145,8 @@ impl Link {
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         self.counters.pings_received = self.counters.pings_received.saturating_add(1);
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        #[cfg(feature = "tracing")]
+        self.trace_queued(Shown::whole(OpCode::Pong, true, false, payload));
         let key = self.masking_key();
         let header = Written::new(OpCode::Pong, true, 0, payload.len(), key);
         let buffers = &self.config.settings().buffers;
@@ -173,6 +185,8 @@ impl Link {
             self.phase.failed(Failure::Lost, None);
         }
         self.push_end();
+        #[cfg(feature = "tracing")]
+        self.trace_ended();
         self.phase.ended();
         self.deadlines.only_close();
     }
@@ -180,6 +194,8 @@ impl Link {
     /// Both sides have said what they had to say. A server ends the stream first; a client waits
     /// (RFC 6455 section 7.1.1).
     fn expect_end(&mut self) {
+        #[cfg(feature = "tracing")]
+        self.trace_closing();
         if self.side == Side::Server {
             self.push_end();
         }
@@ -193,6 +209,8 @@ impl Link {
     pub(super) fn close_sent(&mut self, frame: CloseFrame) {
         self.push_close(&frame);
         self.phase.close_sent(frame);
+        #[cfg(feature = "tracing")]
+        self.trace_closing();
         self.deadlines.close = Alarm::DUE;
     }
 
@@ -225,6 +243,8 @@ impl Link {
     #[inline]
     pub(super) fn push_frame(&mut self, opcode: OpCode, fin: bool, reserved: u8, payload: &[u8]) {
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        #[cfg(feature = "tracing")]
+        self.trace_queued(Shown::whole(opcode, fin, reserved != 0, payload));
         let key = self.masking_key();
         let header = Written::new(opcode, fin, reserved, payload.len(), key);
         let buffers = &self.config.settings().buffers;
@@ -358,6 +378,8 @@ impl Link {
         if !self.phase.discards() {
             self.phase.failed(Failure::TimedOut(deadline), None);
         }
+        #[cfg(feature = "tracing")]
+        self.trace_ended();
         self.phase.ended();
         let buffers = &self.config.settings().buffers;
         self.output.discard(buffers);

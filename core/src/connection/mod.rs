@@ -14,6 +14,8 @@ mod receive;
 mod send;
 mod state;
 mod stats;
+#[cfg(feature = "tracing")]
+mod trace;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -427,6 +429,13 @@ impl Connection {
         self.link.fail_with(CloseFrame::new(code, reason))
     }
 
+    /// Names the peer in the events of `tracing`, for example by its address. Call it first: earlier
+    /// events do not have it.
+    #[cfg(feature = "tracing")]
+    pub fn set_peer(&mut self, peer: impl core::fmt::Display) {
+        self.link.trace.set_peer(peer);
+    }
+
     /// Changes in which portions received data is given out, from the next message on.
     ///
     /// Returns `false`, and changes nothing, inside a message.
@@ -440,6 +449,12 @@ impl Connection {
     #[must_use]
     pub const fn side(&self) -> Side {
         self.link.side
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.link.config
     }
 
     /// Returns what the connection is doing.
@@ -579,8 +594,12 @@ impl Connection {
         self.incoming.eof
     }
 
-    /// Queues bytes of the opening handshake.
+    /// Queues bytes of the opening handshake: an answer in the block in which the request came, unless more
+    /// came with it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.incoming.buffer.is_empty() && self.link.output.is_empty() {
+            core::mem::swap(&mut self.incoming.buffer, &mut self.link.output.buffer);
+        }
         let buffers = &self.link.config.settings().buffers;
         self.link.output.push(bytes, buffers);
     }
@@ -598,7 +617,7 @@ impl Connection {
     /// The opening handshake is complete.
     pub(crate) fn open(&mut self, negotiated: Negotiated) -> Result<(), HandshakeError> {
         self.link.start(&negotiated.extensions)?;
-        let agreed = negotiated != Negotiated::default();
+        let agreed = negotiated.subprotocol.is_some() || !negotiated.extensions.is_empty();
         self.negotiated = agreed.then(|| Box::new(negotiated));
         self.link.open();
         Ok(())
@@ -617,5 +636,14 @@ impl Connection {
     /// The stream ended during the opening handshake.
     pub(crate) fn end(&mut self) {
         self.link.eof();
+    }
+}
+
+/// Gives leased buffers back, whatever is in them.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let buffers = &self.link.config.settings().buffers;
+        self.incoming.buffer.give_back(buffers);
+        self.link.output.buffer.give_back(buffers);
     }
 }

@@ -37,7 +37,7 @@ enum End {
 
 #[derive(Debug)]
 pub(super) struct Output {
-    buffer: Buffer,
+    pub(super) buffer: Buffer,
     /// Absent while there are none.
     #[expect(clippy::box_collection, reason = "an idle connection has none")]
     shared: Option<Box<VecDeque<Shared>>>,

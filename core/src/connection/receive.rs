@@ -23,6 +23,8 @@ use super::assembly::{Assembly, Expectation};
 use super::decode::ENCODED_CHUNK;
 use super::lend::{Place, Ready};
 use super::link::Link;
+#[cfg(feature = "tracing")]
+use super::trace::Shown;
 
 impl From<InvalidUtf8> for ProtocolError {
     fn from(_: InvalidUtf8) -> Self {
@@ -179,6 +181,8 @@ impl Incoming {
             return false;
         }
         mask::apply(whole.payload, whole.masking_key);
+        #[cfg(feature = "tracing")]
+        link.trace_received(Shown::whole(kind.into(), true, false, whole.payload));
         self.buffer.consume(header);
         link.counters.frames_received = link.counters.frames_received.saturating_add(1);
         let place = Place::Read(size);
@@ -347,6 +351,8 @@ impl Incoming {
         }
         let payload = self.buffer.filled_mut().get_mut(..size).unwrap_or_default();
         mask::apply(payload, frame.masking_key);
+        #[cfg(feature = "tracing")]
+        link.trace_received(Shown::whole(frame.opcode, true, false, payload));
         self.frame = None;
         Ok(Step::Event(match frame.opcode {
             OpCode::Ping => {
@@ -381,6 +387,16 @@ impl Incoming {
         let left = frame.left.saturating_sub(size as u64);
         let payload = self.buffer.filled_mut().get_mut(..size).unwrap_or_default();
         let masking_key = mask::apply(payload, frame.masking_key);
+        #[cfg(feature = "tracing")]
+        if frame.untouched {
+            link.trace_received(Shown {
+                opcode: frame.opcode,
+                fin: frame.fin,
+                encoded,
+                payload,
+                length: frame.left,
+            });
+        }
         self.frame = (left > 0).then_some(Frame {
             left,
             masking_key,
@@ -439,7 +455,7 @@ impl Incoming {
         settings: &Settings,
     ) -> Result<Step, ProtocolError> {
         if open.kind == Kind::Text {
-            open.cut.feed(self.part(part.size), |_| {})?;
+            open.cut.feed(self.buffer.front(part.size), |_| {})?;
         }
         let place = if part.whole_frame {
             Place::Read(part.size)
@@ -459,7 +475,7 @@ impl Incoming {
     /// Gives out what has arrived of a message.
     fn give_chunk(&mut self, part: Part, mut open: Open) -> Result<Step, ProtocolError> {
         if open.kind == Kind::Text {
-            open.cut.feed(self.part(part.size), |_| {})?;
+            open.cut.feed(self.buffer.front(part.size), |_| {})?;
         }
         let (kind, first) = (open.kind, open.untouched);
         let last = !self.keep_open(part, open)?;
@@ -501,11 +517,6 @@ impl Incoming {
         assembly.push(payload, cut, expected)?;
         self.buffer.consume(part.size);
         Ok(())
-    }
-
-    #[inline]
-    fn part(&self, size: usize) -> &[u8] {
-        self.buffer.front(size)
     }
 }
 

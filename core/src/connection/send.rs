@@ -13,6 +13,8 @@ use crate::prepared::{Frame, Prepared};
 
 use super::link::Link;
 use super::pings::PingId;
+#[cfg(feature = "tracing")]
+use super::trace::Shown;
 
 /// Borrowed payloads from this length on are copied to a block of their own, which is made once and has their
 /// size, where the output buffer would have to grow for them.
@@ -143,6 +145,13 @@ impl Link {
             return;
         }
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        #[cfg(feature = "tracing")]
+        self.trace_queued(Shown::whole(
+            kind.into(),
+            true,
+            frame.reserved() != 0,
+            frame.payload(),
+        ));
         let buffers = &self.config.settings().buffers;
         self.output.push_prepared(frame.bytes(), buffers);
     }
@@ -279,6 +288,8 @@ impl Link {
         match payload {
             Payload::Shared(bytes) if self.side == Side::Server => {
                 self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+                #[cfg(feature = "tracing")]
+                self.trace_queued(Shown::whole(opcode, fin.is_last(), false, &bytes));
                 let header = Written::new(opcode, fin.is_last(), 0, bytes.len(), None);
                 let buffers = &self.config.settings().buffers;
                 self.output.push_shared_frame(header, bytes, buffers);

@@ -96,7 +96,7 @@ pub(crate) struct Whole<'a> {
 impl<'a> Whole<'a> {
     /// Finds the message at the start of `bytes`, up to 64 KiB long. `None` for whatever else there is, right
     /// or wrong: [`Header::read`] is the judge of that.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(bytes: &'a mut [u8], side: Side) -> Option<Self> {
         let ([first, second], rest) = bytes.split_first_chunk_mut::<2>()?;
         let kind = match *first {

@@ -6,6 +6,9 @@ const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
 /// Names of hosts without percent-encoding (RFC 3986 section 3.2.2).
 const HOST_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=");
 
+/// The digits of base64 (RFC 4648 section 4).
+const BASE64: [bool; 256] = table(b"+/");
+
 /// Returns for every byte whether it is a letter, a digit, or one of these.
 const fn table(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
@@ -34,6 +37,11 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 /// Whether the byte may stand in the name of a host; percent-encoding means nothing there.
 pub(super) fn is_host_name_byte(byte: u8) -> bool {
     HOST_NAME.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// Whether the byte is a digit of base64 (RFC 4648 section 4).
+pub(super) fn is_base64_digit(byte: u8) -> bool {
+    BASE64.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// Whether the bytes are a token.
@@ -80,6 +88,11 @@ const fn controls(word: u64) -> u64 {
 
 const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
+}
+
+/// Compares in any case. Most often the spelling is the same, which takes less to see.
+pub(super) fn is_same_in_any_case(bytes: &[u8], other: &[u8]) -> bool {
+    bytes == other || bytes.eq_ignore_ascii_case(other)
 }
 
 /// Drops optional whitespace at both ends (RFC 9110 section 5.6.3).

@@ -131,7 +131,7 @@ impl ClientHandshake {
     pub fn check(&self, response: &Response) -> Result<Negotiated, HandshakeError> {
         let headers = response.headers();
         check_status(response)?;
-        if !has_token(&headers.lines("Connection"), "upgrade")? {
+        if !has_token(&headers.lines("Connection"), "Upgrade")? {
             return Err(HandshakeError::NoUpgrade { name: "Connection" });
         }
         check_upgrade(headers)?;

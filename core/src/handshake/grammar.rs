@@ -227,18 +227,11 @@ pub(super) fn tokens<'a>(
 
 /// Whether a list of tokens has this one, in any case. The whole list must be well-formed.
 pub(super) fn has_token(lines: &Lines<'_>, wanted: &str) -> Result<bool, HandshakeError> {
-    let mut found = false;
-    for line in lines.iter() {
-        found |= line.eq_ignore_ascii_case(wanted.as_bytes())
-            || line_has_token(line, wanted).map_err(|cause| lines.invalid(cause))?;
-    }
-    Ok(found)
-}
-
-fn line_has_token(line: &[u8], wanted: &str) -> Result<bool, GrammarError> {
-    let mut found = false;
-    for token in Tokens::new(line) {
-        found |= token?.eq_ignore_ascii_case(wanted.as_bytes());
+    let mut found = lines.is(wanted);
+    if !found {
+        for token in tokens(lines) {
+            found |= token?.eq_ignore_ascii_case(wanted);
+        }
     }
     Ok(found)
 }

@@ -12,7 +12,7 @@ use core::{fmt, mem::MaybeUninit};
 use httparse::{Error, Header, Status};
 
 use crate::handshake::{
-    HandshakeError, HeadScanner, ascii::is_token_byte, scanner::check_first_byte,
+    HandshakeError, HeadScanner, Headers, ascii::is_token_byte, scanner::check_first_byte,
 };
 
 /// How much a peer may send before the handshake is over.
@@ -58,6 +58,14 @@ pub(super) fn with_slots<'a, T>(
     ])
 }
 
+/// Returns what was parsed of some bytes, if it is all of them.
+pub(super) fn whole<T>(bytes: &[u8], (head, size): (T, usize)) -> Result<T, HeadError> {
+    match bytes.len().saturating_sub(size) {
+        0 => Ok(head),
+        bytes => Err(HeadError::TrailingBytes { bytes }),
+    }
+}
+
 /// Applies our rules to what httparse made of a head, and returns the length of the head.
 ///
 /// `explain` tells what is wrong with a start line.
@@ -71,11 +79,30 @@ pub(super) fn check(
     let Ok(Status::Complete(size)) = parsed else {
         return Err(defect(bytes, limits, parsed, explain));
     };
-    let fits = size <= limits.line.min(limits.head);
-    if !fits || has_bare_line_feed(bytes.get(..size).unwrap_or_default()) {
+    if size > limits.line.min(limits.head) {
         HeadScanner::new(*limits).scan(bytes)?;
     }
     Ok(size)
+}
+
+/// Returns the header fields of a head from behind its start line, which has so many bytes.
+pub(super) fn headers(
+    head: &[u8],
+    limits: &HeadLimits,
+    start_line: usize,
+    fields: &[Header<'_>],
+) -> Result<Headers, HeadError> {
+    let lines = head.get(start_line..).unwrap_or_default();
+    let lines = lines.strip_prefix(b"\r\n");
+    let headers = lines.and_then(|lines| Headers::parsed(fields, lines));
+    headers.ok_or_else(|| line_defect(head, limits))
+}
+
+/// Returns which line does not end in CRLF.
+#[cold]
+fn line_defect(head: &[u8], limits: &HeadLimits) -> HeadError {
+    let scanned = HeadScanner::new(*limits).scan(head);
+    scanned.err().unwrap_or(HeadError::StartLine)
 }
 
 /// Returns why httparse found no head.
@@ -120,13 +147,6 @@ fn begins_with_name(line: &[u8]) -> bool {
 pub(super) fn start_line(bytes: &[u8]) -> &[u8] {
     let line = bytes.split(|byte| *byte == b'\r').next();
     line.unwrap_or_default()
-}
-
-fn has_bare_line_feed(head: &[u8]) -> bool {
-    let pairs = head.iter().zip(head.iter().skip(1));
-    pairs.fold(false, |found, (before, byte)| {
-        found | (*byte == b'\n' && *before != b'\r')
-    })
 }
 
 /// The version of a message (RFC 9112 section 2.3).
@@ -347,6 +367,29 @@ mod tests {
         assert_eq!(headers.get_all("A").collect::<Vec<_>>(), [b"b", b"c"]);
         assert_eq!(headers.get("E"), Some(&b""[..]));
         assert_eq!(headers.get("F"), Some(&b""[..]));
+    }
+
+    #[test]
+    fn spaces_around_a_value_are_no_part_of_it_wherever_they_stand() {
+        for (before, after) in [
+            ("", ""),
+            ("", " "),
+            (" ", ""),
+            ("\t", ""),
+            (" ", " "),
+            ("  ", ""),
+        ] {
+            for value in ["", "b", "b c"] {
+                let lines = format!("A:{before}{value}{after}\r\nD: e\r\n\r\n");
+                let headers = parse(lines.as_bytes(), DEFAULT).unwrap();
+                assert_eq!(headers.get_str("A"), Some(value), "{lines:?}");
+                assert_eq!(headers.get_str("D"), Some("e"), "{lines:?}");
+                let mut written = Vec::new();
+                headers.pieces(|piece| written.extend_from_slice(piece));
+                let usual = format!("A: {value}\r\nD: e\r\n\r\n");
+                assert_eq!(written, usual.as_bytes(), "{lines:?}");
+            }
+        }
     }
 
     #[test]

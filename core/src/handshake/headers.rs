@@ -13,7 +13,7 @@ use core::{fmt, str};
 
 use crate::handshake::{
     GrammarError, HandshakeError,
-    ascii::{is_text_byte, is_token, is_token_byte, trim},
+    ascii::{is_same_in_any_case, is_text_byte, is_token, is_token_byte, trim},
 };
 
 /// Names whose values `Debug` hides.
@@ -53,13 +53,27 @@ impl Headers {
         }
     }
 
-    /// Returns the fields of a head of so many bytes, which were checked.
-    pub(super) fn parsed(fields: &[httparse::Header<'_>], bytes: usize) -> Self {
-        let mut headers = Self::with_capacity(fields.len(), bytes);
+    /// Returns the fields of a head, which were checked, and whose lines are these. `None` if not all
+    /// of the lines, an empty one behind them included, end in CRLF.
+    pub(super) fn parsed(fields: &[httparse::Header<'_>], lines: &[u8]) -> Option<Self> {
+        let mut headers = Self::with_capacity(fields.len(), lines.len());
+        let mut rest = lines;
         for field in fields {
-            headers.push(field.name.as_bytes(), field.value);
+            let name = field.name.as_bytes();
+            let length = line_length(name, field.value);
+            let usual = rest.split_at_checked(length);
+            rest = match usual.filter(|(line, _)| is_usual(line, name.len())) {
+                Some((line, rest)) => {
+                    headers.push_line(name.len(), line);
+                    rest
+                }
+                None => {
+                    headers.push(name, field.value);
+                    behind_line(rest)?
+                }
+            };
         }
-        headers
+        (rest == LINE_END).then_some(headers)
     }
 
     /// Returns the number of fields, repeated names counted each time.
@@ -149,17 +163,21 @@ impl Headers {
 
     /// Adds a field whose name and value are known to be well-formed.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let around = COLON.len().saturating_add(LINE_END.len());
-        let length = name
-            .len()
-            .saturating_add(value.len())
-            .saturating_add(around);
-        let lengths = [name.len().to_ne_bytes(), length.to_ne_bytes()];
+        self.push_lengths(name.len(), line_length(name, value));
+        for part in [name, COLON, value, LINE_END] {
+            self.block.extend_from_slice(part);
+        }
+    }
+
+    /// Adds a line as this block has them.
+    fn push_line(&mut self, name_length: usize, line: &[u8]) {
+        self.push_lengths(name_length, line.len());
+        self.block.extend_from_slice(line);
+    }
+
+    fn push_lengths(&mut self, name: usize, line: usize) {
+        let lengths = [name.to_ne_bytes(), line.to_ne_bytes()];
         self.block.extend_from_slice(lengths.as_flattened());
-        self.block.extend_from_slice(name);
-        self.block.extend_from_slice(COLON);
-        self.block.extend_from_slice(value);
-        self.block.extend_from_slice(LINE_END);
     }
 
     /// Returns the lines of one header.
@@ -172,16 +190,13 @@ impl Headers {
     pub(super) fn lines_of<const N: usize>(&self, names: [&'static str; N]) -> [Lines<'_>; N] {
         let mut found = names.map(Lines::none);
         let mut fields = self.fields();
-        loop {
-            let from_here = fields.clone();
-            let Some(field) = fields.next() else {
-                return found;
-            };
+        while let (from_here, Some(field)) = (fields.clone(), fields.next()) {
             let index = names.iter().position(|name| field.is_named(name));
             if let Some(lines) = index.and_then(|index| found.get_mut(index)) {
                 lines.add(&field, from_here);
             }
         }
+        found
     }
 
     /// Gives out the fields and the empty line that ends a head, as they go over the wire.
@@ -259,6 +274,12 @@ impl<'a> Lines<'a> {
         self.first.is_none()
     }
 
+    /// Whether there is one line, and this is all of it, in any case.
+    pub(super) fn is(&self, text: &str) -> bool {
+        let value = self.single().ok().flatten();
+        value.is_some_and(|value| is_same_in_any_case(value, text.as_bytes()))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
         let more = self.more.clone();
         let more = more.filter(|field| field.is_named(self.name));
@@ -318,7 +339,7 @@ struct Field<'a> {
 
 impl<'a> Field<'a> {
     fn is_named(&self, name: &str) -> bool {
-        self.name_length == name.len() && self.name().eq_ignore_ascii_case(name.as_bytes())
+        self.name_length == name.len() && is_same_in_any_case(self.name(), name.as_bytes())
     }
 
     fn name(&self) -> &'a [u8] {
@@ -385,6 +406,26 @@ impl fmt::Display for InvalidHeader {
 }
 
 impl core::error::Error for InvalidHeader {}
+
+/// The length of a line with this name and value, as they are sent.
+const fn line_length(name: &[u8], value: &[u8]) -> usize {
+    let around = COLON.len().wrapping_add(LINE_END.len());
+    name.len().wrapping_add(value.len()).wrapping_add(around)
+}
+
+/// Whether a line that was parsed is written as it is sent. One with other spaces is longer than its
+/// name and value tell, and goes on where this one ends.
+fn is_usual(line: &[u8], name_length: usize) -> bool {
+    let behind_name = line.get(name_length..).unwrap_or_default();
+    behind_name.starts_with(COLON) && line.ends_with(LINE_END)
+}
+
+/// Returns what comes after the first line; `None` if that does not end in CRLF.
+fn behind_line(lines: &[u8]) -> Option<&[u8]> {
+    let end = lines.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = lines.split_at_checked(end.saturating_add(1))?;
+    line.ends_with(LINE_END).then_some(rest)
+}
 
 fn check_name(name: &str) -> Result<(), InvalidHeader> {
     if is_token(name.as_bytes()) {

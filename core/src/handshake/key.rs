@@ -5,6 +5,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
+use crate::handshake::ascii::is_base64_digit;
+
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Returns the value of `Sec-WebSocket-Key` for 16 random bytes.
@@ -16,10 +18,14 @@ pub(super) fn encode(nonce: [u8; 16]) -> [u8; 24] {
 }
 
 /// §4.2.1: whether the key is base64 that decodes to 16 bytes. Only its canonical spelling is
-/// valid.
+/// valid: the last digit stands for two bits, and four that are zero.
 pub(super) fn is_valid(key: &[u8]) -> bool {
-    let mut nonce = [0; 18];
-    STANDARD.decode_slice(key, &mut nonce) == Ok(16)
+    match key {
+        [digits @ .., b'A' | b'Q' | b'g' | b'w', b'=', b'='] if digits.len() == 21 => {
+            digits.iter().all(|digit| is_base64_digit(*digit))
+        }
+        _ => false,
+    }
 }
 
 /// Returns the value of `Sec-WebSocket-Accept` that answers this `Sec-WebSocket-Key`.

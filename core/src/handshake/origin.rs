@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use bytestring::ByteString;
 
-use crate::handshake::{HandshakeError, headers::Lines};
+use crate::handshake::{HandshakeError, ascii::is_same_in_any_case, headers::Lines};
 
 /// The origins from which a server accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,7 +123,7 @@ fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
     };
     let host = host.strip_suffix(default_port).unwrap_or(host);
     let origin = origin.strip_suffix(default_port).unwrap_or(origin);
-    host.eq_ignore_ascii_case(origin)
+    is_same_in_any_case(host, origin)
 }
 
 fn printable(origin: &[u8]) -> ByteString {

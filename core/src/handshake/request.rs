@@ -4,19 +4,20 @@
 //! what could be read in two ways is refused: control characters, spaces, `#` and bytes outside
 //! ASCII.
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use core::{fmt, str};
 
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
     ascii::is_token,
-    head::{check, with_slots},
+    head::{check, headers, whole, with_slots},
 };
 
 /// An HTTP request without a body, as the client sends it to open a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     method: Cow<'static, str>,
-    target: String,
+    target: Target,
     version: HttpVersion,
     headers: Headers,
 }
@@ -35,7 +36,7 @@ impl Request {
     pub(super) fn get_known(target: &str, headers: Headers) -> Self {
         Self {
             method: Cow::Borrowed("GET"),
-            target: target.into(),
+            target: Target::new(target),
             version: HttpVersion::Http11,
             headers,
         }
@@ -58,11 +59,7 @@ impl Request {
     ///
     /// The head is malformed or exceeds a limit.
     pub fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadError> {
-        let (request, size) = Self::parse_front(head, limits)?;
-        match head.len().saturating_sub(size) {
-            0 => Ok(request),
-            bytes => Err(HeadError::TrailingBytes { bytes }),
-        }
+        whole(head, Self::parse_front(head, limits)?)
     }
 
     /// Parses the head that bytes begin with, and returns its length as well.
@@ -70,6 +67,8 @@ impl Request {
         bytes: &[u8],
         limits: &HeadLimits,
     ) -> Result<(Self, usize), HeadError> {
+        const REST_OF_LINE: &str = "  HTTP/1.1";
+
         with_slots(bytes, limits, |slots| {
             let mut head = httparse::Request::new(&mut []);
             let parsed = head.parse_with_uninit_headers(bytes, slots);
@@ -78,11 +77,17 @@ impl Request {
             else {
                 return Err(HeadError::StartLine);
             };
+            let line = REST_OF_LINE
+                .len()
+                .saturating_add(method.len())
+                .saturating_add(target.len());
+            let bytes = bytes.get(..size).unwrap_or_default();
+            let headers = headers(bytes, limits, line, head.headers)?;
             check_target(target.as_bytes())?;
             let request = Self {
                 method: known_method(method),
                 version: HttpVersion::of_minor(minor),
-                ..Self::get_known(target, Headers::parsed(head.headers, size))
+                ..Self::get_known(target, headers)
             };
             Ok((request, size))
         })
@@ -97,7 +102,7 @@ impl Request {
     /// Returns the request target as it was received.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.target
+        self.target.as_str()
     }
 
     /// Returns the path of the target, still percent-encoded.
@@ -137,7 +142,7 @@ impl Request {
 
     /// Gives out the request as it goes over the wire.
     pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
-        for part in [&self.method, " ", &self.target, " ", self.version.as_str()] {
+        for part in [&self.method, " ", self.target(), " ", self.version.as_str()] {
             put(part.as_bytes());
         }
         put(b"\r\n");
@@ -146,11 +151,12 @@ impl Request {
 
     /// RFC 9112 section 3.2.2: a target in absolute form has a path after its authority.
     fn origin_form(&self) -> &str {
-        if self.target.starts_with('/') {
-            return &self.target;
+        let target = self.target();
+        if target.starts_with('/') {
+            return target;
         }
-        let Some((_, rest)) = self.target.split_once("://") else {
-            return &self.target;
+        let Some((_, rest)) = target.split_once("://") else {
+            return target;
         };
         let path = rest
             .find(['/', '?'])
@@ -161,6 +167,49 @@ impl Request {
     #[cfg(feature = "http")]
     pub(super) const fn set_version(&mut self, version: HttpVersion) {
         self.version = version;
+    }
+}
+
+/// The target of a request. Most are short, and take no block of their own.
+#[derive(Clone, PartialEq, Eq)]
+enum Target {
+    /// The bytes behind the text are zero.
+    Short {
+        bytes: [u8; Self::SHORT],
+        length: u8,
+    },
+    Long(Box<str>),
+}
+
+impl Target {
+    /// As much as a `String` has room for itself.
+    const SHORT: usize = 22;
+
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; Self::SHORT];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(slot), Ok(length)) => {
+                slot.copy_from_slice(text.as_bytes());
+                Self::Short { bytes, length }
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Short { bytes, length } => {
+                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
+                str::from_utf8(text).unwrap_or_default()
+            }
+            Self::Long(text) => text,
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
     }
 }
 
@@ -224,6 +273,18 @@ mod tests {
             written.escape_ascii().to_string(),
             head.escape_ascii().to_string()
         );
+    }
+
+    #[test]
+    fn targets_of_every_length_are_kept() {
+        for length in 1..64 {
+            let target = "/".repeat(length);
+            let request = Request::get(&target).unwrap();
+            assert_eq!(request.target(), target);
+            assert!(format!("{request:?}").contains(&format!("{target:?}")));
+            assert_ne!(request, Request::get(&format!("{target}/")).unwrap());
+            assert_eq!(request, Request::get(&target).unwrap());
+        }
     }
 
     #[test]

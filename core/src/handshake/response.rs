@@ -11,7 +11,7 @@ use httparse::ParserConfig;
 
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
-    head::{check, start_line, with_slots},
+    head::{check, headers, start_line, whole, with_slots},
 };
 
 /// The status of a response: a number from 100 to 599.
@@ -196,11 +196,7 @@ impl Response {
     ///
     /// The head is malformed or exceeds a limit.
     pub fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadError> {
-        let (response, size) = Self::parse_front(head, limits)?;
-        match head.len().saturating_sub(size) {
-            0 => Ok(response),
-            bytes => Err(HeadError::TrailingBytes { bytes }),
-        }
+        whole(head, Self::parse_front(head, limits)?)
     }
 
     /// Parses the head that bytes begin with, and returns its length as well.
@@ -217,10 +213,13 @@ impl Response {
                 return Err(HeadError::StartLine);
             };
             let status = StatusCode::new(code).ok_or(HeadError::StartLine)?;
+            let line = start_line(bytes);
+            let bytes = bytes.get(..size).unwrap_or_default();
+            let headers = headers(bytes, limits, line.len(), head.headers)?;
             let response = Self {
-                reason: parse_reason(start_line(bytes), status)?,
+                reason: parse_reason(line, status)?,
                 version: HttpVersion::of_minor(minor),
-                ..Self::with_headers(status, Headers::parsed(head.headers, size))
+                ..Self::with_headers(status, headers)
             };
             Ok((response, size))
         })

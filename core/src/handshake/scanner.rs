@@ -66,6 +66,9 @@ impl HeadScanner {
         buffered: &[u8],
         parse: impl Fn(&[u8], &HeadLimits) -> Result<(T, usize), HeadError>,
     ) -> Result<Option<(T, usize)>, HeadError> {
+        if buffered.is_empty() {
+            return Ok(None);
+        }
         // Most heads arrive whole. Those are not worth looking for their end first.
         if self.scanned == 0 {
             if let Ok(head) = parse(buffered, &self.limits) {

@@ -110,16 +110,16 @@ impl ServerOptions {
         answer: impl Fn(&ExtensionList) -> ExtensionList,
     ) -> (Response, Result<Negotiated, HandshakeError>) {
         match self.negotiate(request, answer) {
-            Ok((key, negotiated)) => (switching_protocols(key, &negotiated), Ok(negotiated)),
+            Ok(acceptance) => (acceptance.response(), Ok(acceptance.negotiated)),
             Err(error) => (refuse(&error), Err(error)),
         }
     }
 
-    fn negotiate<'a>(
+    pub(crate) fn negotiate<'a>(
         &self,
         request: &'a Request,
         answer: impl Fn(&ExtensionList) -> ExtensionList,
-    ) -> Result<(&'a [u8], Negotiated), HandshakeError> {
+    ) -> Result<Acceptance<'a>, HandshakeError> {
         let [
             host,
             length,
@@ -131,20 +131,20 @@ impl ServerOptions {
             origin,
             offers,
             names,
-        ] = request.headers().lines_of(NAMES);
+        ] = &request.headers().lines_of(NAMES);
         check_request_line(request)?;
-        let host = check_host(&host)?;
-        check_no_body(&length, &coding)?;
-        check_upgrade(&connection, "upgrade")?;
-        check_upgrade(&upgrade, "websocket")?;
-        let key = check_key(&key)?;
-        check_version(&version)?;
-        self.origins.check(&origin, host)?;
+        let host = check_host(host)?;
+        check_no_body(length, coding)?;
+        check_upgrade(connection, "Upgrade")?;
+        check_upgrade(upgrade, "websocket")?;
+        let key = check_key(key)?;
+        check_version(version)?;
+        self.origins.check(origin, host)?;
         let negotiated = Negotiated {
-            extensions: extensions(&offers, answer)?,
-            subprotocol: self.subprotocol(request, &names)?,
+            extensions: extensions(offers, answer)?,
+            subprotocol: self.subprotocol(request, names)?,
         };
-        Ok((key, negotiated))
+        Ok(Acceptance { key, negotiated })
     }
 
     fn subprotocol(
@@ -152,7 +152,10 @@ impl ServerOptions {
         request: &Request,
         lines: &Lines<'_>,
     ) -> Result<Option<ByteString>, HandshakeError> {
-        let offered: Vec<&str> = tokens(lines).collect::<Result<_, _>>()?;
+        let offered: Vec<&str> = match lines.is_empty() {
+            true => Vec::new(),
+            false => tokens(lines).collect::<Result<_, _>>()?,
+        };
         let Some(select) = &self.select_subprotocol else {
             let mut ours = self.subprotocols.iter();
             return Ok(ours.find(|name| offered.contains(&&***name)).cloned());
@@ -170,11 +173,10 @@ fn extensions(
     lines: &Lines<'_>,
     answer: impl Fn(&ExtensionList) -> ExtensionList,
 ) -> Result<ExtensionList, HandshakeError> {
-    let offers = ExtensionList::from_lines(lines)?;
-    Ok(match offers.is_empty() {
-        true => offers,
-        false => answer(&offers),
-    })
+    match lines.is_empty() {
+        true => Ok(ExtensionList::new()),
+        false => Ok(answer(&ExtensionList::from_lines(lines)?)),
+    }
 }
 
 impl fmt::Debug for ServerOptions {
@@ -229,20 +231,51 @@ fn explanation(error: &HandshakeError) -> String {
     text
 }
 
-/// §4.2.2: the response that opens the connection.
-fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Response {
-    let mut headers = Headers::with_capacity(5, 192);
-    headers.push(b"Upgrade", b"websocket");
-    headers.push(b"Connection", b"Upgrade");
-    headers.push(b"Sec-WebSocket-Accept", &key::accept_value(key));
-    if !negotiated.extensions.is_empty() {
-        let extensions = negotiated.extensions.to_string();
-        headers.push(b"Sec-WebSocket-Extensions", extensions.as_bytes());
+/// §4.2.2: what the response says that opens the connection.
+pub(crate) struct Acceptance<'a> {
+    key: &'a [u8],
+    pub(crate) negotiated: Negotiated,
+}
+
+impl Acceptance<'_> {
+    fn response(&self) -> Response {
+        let mut headers = Headers::with_capacity(5, 192);
+        headers.push(b"Upgrade", b"websocket");
+        headers.push(b"Connection", b"Upgrade");
+        headers.push(b"Sec-WebSocket-Accept", &key::accept_value(self.key));
+        self.agreed(|name, value| headers.push(name, value));
+        Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
     }
-    if let Some(name) = &negotiated.subprotocol {
-        headers.push(b"Sec-WebSocket-Protocol", name.as_bytes());
+
+    /// Gives out the response as it goes over the wire.
+    pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
+        put(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: ",
+        );
+        put(&key::accept_value(self.key));
+        self.agreed(|name, value| {
+            for piece in [b"\r\n", name, b": ", value] {
+                put(piece);
+            }
+        });
+        put(b"\r\n\r\n");
     }
-    Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
+
+    /// Gives out the headers that tell what was agreed on.
+    fn agreed(&self, mut put: impl FnMut(&[u8], &[u8])) {
+        let Negotiated {
+            subprotocol,
+            extensions,
+        } = &self.negotiated;
+        if !extensions.is_empty() {
+            let extensions = extensions.to_string();
+            put(b"Sec-WebSocket-Extensions", extensions.as_bytes());
+        }
+        if let Some(name) = subprotocol {
+            put(b"Sec-WebSocket-Protocol", name.as_bytes());
+        }
+    }
 }
 
 /// Returns what a client and a server agree on with this response, whoever made it.

@@ -132,6 +132,11 @@ impl Monitor {
             length => (0, u64::from(length)),
         };
         assert!(left == 0 || first & 8 == 0, "a long control frame");
+        self.after_byte(first, left, key, length)
+    }
+
+    /// Returns what comes next: the rest of the header, or the payload.
+    fn after_byte(&self, first: u8, left: u8, key: u8, length: u64) -> State {
         match left + key {
             0 => self.payload(length),
             _ => State::Rest {
@@ -148,15 +153,7 @@ impl Monitor {
             0 => (0, key - 1, length),
             left => (left - 1, key, length << 8 | u64::from(byte)),
         };
-        match left + key {
-            0 => self.payload(length),
-            _ => State::Rest {
-                first,
-                left,
-                key,
-                length,
-            },
-        }
+        self.after_byte(first, left, key, length)
     }
 
     const fn payload(&self, left: u64) -> State {

@@ -4,6 +4,7 @@
 //! a buffer that is used again.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sansock::core::{Connection, Instant, Negotiated, ServerConnection, Side};
@@ -158,11 +159,11 @@ fn handshake(cell: &Cell, stream: Mock) -> Option<Run> {
     if cell.side == cell::Side::Client {
         return None;
     }
-    let config = config();
+    let (options, config) = (Arc::default(), config());
     Some(Box::new(move |count| {
         block_on(async {
             for _ in 0..count {
-                let connection = ServerConnection::new(Default::default(), config.clone());
+                let connection = ServerConnection::new(Arc::clone(&options), config.clone());
                 let socket = WebSocket::server(stream.clone(), clock(), connection).await;
                 black_box(socket.expect("accepted"));
             }

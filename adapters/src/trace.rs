@@ -1,0 +1,17 @@
+//! Names the peer in the events of the feature `tracing`, which the core emits.
+
+use std::fmt;
+
+use sansock_core::Connection;
+
+/// Names the peer, where it is known. Without the feature, nobody is asked.
+#[cfg(feature = "tracing")]
+pub(crate) fn peer<P: fmt::Display>(connection: &mut Connection, peer: impl FnOnce() -> Option<P>) {
+    if let Some(peer) = peer() {
+        connection.set_peer(peer);
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+#[inline(always)]
+pub(crate) fn peer<P: fmt::Display>(_: &mut Connection, _: impl FnOnce() -> Option<P>) {}
