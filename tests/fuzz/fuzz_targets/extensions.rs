@@ -1,6 +1,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sansock_tests::properties;
+use sansock_fuzz::{check, properties::EXTENSIONS};
 
-fuzz_target!(|data: &[u8]| properties::extensions(data));
+fuzz_target!(|data: &[u8]| check(&EXTENSIONS, data));

@@ -1,6 +1,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sansock_tests::properties;
+use sansock_fuzz::{check, properties::PAIR};
 
-fuzz_target!(|data: &[u8]| properties::pair(data));
+fuzz_target!(|data: &[u8]| check(&PAIR, data));

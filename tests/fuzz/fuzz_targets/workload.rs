@@ -1,6 +1,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sansock_tests::properties;
+use sansock_fuzz::{check, properties::WORKLOAD};
 
-fuzz_target!(|data: &[u8]| properties::workload(data));
+fuzz_target!(|data: &[u8]| check(&WORKLOAD, data));

@@ -7,7 +7,7 @@ use sansock_core::{Failure, ProtocolError, Side};
 
 use super::input::Input;
 use crate::deflate::{RSV1, TAIL, connection, end_with};
-use crate::end::{End, config};
+use crate::end::{End, SIDES, config};
 use crate::seen::Seen;
 use crate::wire::{BINARY, CONTINUATION, FIN, PeerOf};
 
@@ -15,7 +15,7 @@ const LIMIT: usize = 100_000;
 
 /// Whatever arrives inflates to what the other inflater makes of it, or fails; whatever is compressed
 /// inflates to itself, in both.
-pub fn deflate(data: &[u8]) {
+pub(super) fn deflate(data: &[u8]) {
     let mut input = Input(data);
     match input.flag() {
         true => inflates(input),
@@ -104,9 +104,11 @@ fn compresses(mut input: Input<'_>) {
     let config = config()
         .deflate(Compression::new().threshold(0))
         .max_message_size(1 << 20);
-    let other = crate::driver::peer_of(side);
-    let mut sender = End::of(connection(side, &answer, config.clone()));
-    let mut receiver = End::of(connection(other, &answer, config));
+    let mut ends = SIDES.map(|side| End::of(connection(side, &answer, config.clone())));
+    if side == Side::Server {
+        ends.reverse();
+    }
+    let [sender, receiver] = &mut ends;
     let mut state = InflateState::new(DataFormat::Raw);
     let mut cuts = input.cuts();
     while !input.is_empty() {

@@ -13,7 +13,7 @@ use crate::seen::Seen;
 const LIMIT: usize = 1000;
 
 /// Both give out the same, up to where this one finds fault; what the other refuses, this one refuses.
-pub fn differential(data: &[u8]) {
+pub(super) fn differential(data: &[u8]) {
     let mut input = Input(data);
     let (side, mut cuts) = (input.side(), input.cuts());
     let wire = input.0;

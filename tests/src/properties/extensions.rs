@@ -1,6 +1,8 @@
 //! The header of extensions, against a grammar of its own (RFC 6455 section 9.1), and what a server
 //! answers to it.
 
+use std::sync::LazyLock;
+
 use sansock_core::deflate::Deflate;
 use sansock_core::handshake::{ExtensionList, Request, ServerOptions};
 use sansock_core::{Config, Connection, FixedSeed, Negotiated, ServerConnection, Side};
@@ -10,7 +12,7 @@ type Offer = (String, Vec<Param>);
 
 /// A header is parsed as its grammar says, written as it can be parsed again, and answered with what can
 /// be agreed on.
-pub fn extensions(data: &[u8]) {
+pub(super) fn extensions(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -52,11 +54,12 @@ fn answer(text: &str) {
     if headers.append("Sec-WebSocket-Extensions", text).is_err() {
         return;
     }
-    let config = Config::new()
-        .entropy(FixedSeed([3; 32]))
-        .deflate(Deflate::new());
-    let options = ServerOptions::new();
-    let mut server = ServerConnection::new(options.into(), config.clone());
+    static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+        let config = Config::new().entropy(FixedSeed([3; 32]));
+        config.deflate(Deflate::new())
+    });
+    let config = &*CONFIG;
+    let mut server = ServerConnection::new(ServerOptions::new().into(), config.clone());
     let response = server.accept(&request);
     assert_eq!(
         response.status().number(),

@@ -11,7 +11,7 @@ use crate::wire::sent_by;
 const MOST_EMPTY: u32 = 3;
 
 /// Frames mean what the reference says, however they are cut and given out.
-pub fn frames(data: &[u8]) {
+pub(super) fn frames(data: &[u8]) {
     let mut input = Input(data);
     let (side, delivery) = (input.side(), input.delivery());
     let limit = [0, 200, 1000, 70_000][input.below(4)];

@@ -1,6 +1,8 @@
 //! Requests and responses of the opening handshake: the same however they are cut, and what opens a
 //! connection keeps the rules of RFC 6455 section 4, read strictly.
 
+use std::sync::LazyLock;
+
 use bytes::Buf;
 use sansock_core::deflate::Deflate;
 use sansock_core::handshake::{ClientOptions, Uri, accept_value};
@@ -29,13 +31,16 @@ fn take(mut data: DataToSend<'_>) -> Vec<u8> {
 }
 
 fn config() -> Config {
-    Config::new()
-        .entropy(FixedSeed([3; 32]))
-        .deflate(Deflate::new())
+    static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+        let config = Config::new().entropy(FixedSeed([3; 32]));
+        config.deflate(Deflate::new())
+    });
+    CONFIG.clone()
 }
 
-/// A request is judged the same in any pieces; an accepted one keeps every rule.
-pub fn server_head(data: &[u8]) {
+/// A request is judged the same in any pieces; an accepted one keeps every rule, and one that keeps them
+/// beyond doubt is accepted.
+pub(super) fn server_head(data: &[u8]) {
     let mut input = Input(data);
     let mut cuts = input.cuts();
     let wire = input.0;
@@ -44,7 +49,10 @@ pub fn server_head(data: &[u8]) {
     if whole.state != State::Connecting {
         assert!(whole.sent.starts_with(b"HTTP/1.1 101 "));
         assert!(is_request(wire), "accepted");
-    } else if !whole.sent.is_empty() {
+        return;
+    }
+    assert!(!is_plain_request(wire), "not accepted: {:?}", whole.error);
+    if !whole.sent.is_empty() {
         assert!(whole.sent.starts_with(b"HTTP/1.1 4") || whole.sent.starts_with(b"HTTP/1.1 505 "));
         assert!(whole.error.is_some());
     }
@@ -145,24 +153,65 @@ fn is_request(wire: &[u8]) -> bool {
         && values(&headers, "origin").len() <= 1
 }
 
+/// Headers in which a server has a choice, or may find fault in its own way.
+const OF_CHOICE: [&str; 3] = [
+    "origin",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+];
+
+/// Whether nothing about a request is left to choose or to doubt.
+fn is_plain_request(wire: &[u8]) -> bool {
+    let Some((start, headers)) = lines(wire) else {
+        return false;
+    };
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
+    let host = values(&headers, "host");
+    is_request(wire)
+        && headers.len() <= 64
+        && start.split(' ').nth(1).is_some_and(|target| {
+            let name = target.strip_prefix('/');
+            name.is_some_and(is_name)
+        })
+        && host.iter().all(|host| is_name(host))
+        && values(&headers, "content-length").is_empty()
+        && is_plain_upgrade(&headers)
+}
+
+fn is_plain_upgrade(headers: &[(String, String)]) -> bool {
+    let is_one = |name, value: &str| {
+        let values = values(headers, name);
+        values.len() == 1 && values[0].eq_ignore_ascii_case(value)
+    };
+    is_one("upgrade", "websocket")
+        && is_one("connection", "upgrade")
+        && OF_CHOICE
+            .iter()
+            .all(|name| values(headers, name).is_empty())
+}
+
 /// Stands in an input for the right `Sec-WebSocket-Accept`.
 const ACCEPT: &[u8] = b"ACCEPT";
 
-/// A response is judged the same in any pieces; one that opens keeps every rule.
-pub fn client_response(data: &[u8]) {
+/// A response is judged the same in any pieces; one that opens keeps every rule, and one that keeps them
+/// beyond doubt opens.
+pub(super) fn client_response(data: &[u8]) {
     let mut input = Input(data);
     let (ends, mut cuts) = (input.flag(), input.cuts());
-    let (client, accept) = connecting();
-    drop(client);
-    let wire = replaced(input.0, &accept);
+    let accept = accept();
+    let wire = replaced(input.0, accept);
     let whole = connect(&[&wire], ends);
     assert_eq!(connect(&cuts.pieces(&wire), ends), whole);
     assert_eq!(
         whole.sent, b"",
         "nothing before the connection is open but the request"
     );
-    if whole.state == State::Open && whole.error.is_none() && !whole.events.is_empty() {
-        assert!(is_response(&wire, &accept), "accepted");
+    let is_open = whole.state == State::Open && whole.error.is_none() && !whole.events.is_empty();
+    if is_open {
+        assert!(is_response(&wire, accept), "accepted");
+    } else {
+        let plain = is_plain_response(&wire, accept);
+        assert!(!plain, "not accepted: {:?}", whole.error);
     }
 }
 
@@ -183,21 +232,35 @@ fn replaced(mut bytes: &[u8], accept: &[u8]) -> Vec<u8> {
     replaced
 }
 
-/// A client that has sent its request, and the value that answers it.
-fn connecting() -> (ClientConnection, [u8; 28]) {
-    let uri: Uri = "ws://example.com/".parse().expect("a URI");
-    let options = ClientOptions::new().subprotocols(["chat", "superchat"]);
-    let mut client = ClientConnection::new(&uri, &options, config()).expect("a client");
+/// What the server must answer to the request, the same one every time.
+fn accept() -> &'static [u8; 28] {
+    static ACCEPT: LazyLock<[u8; 28]> = LazyLock::new(|| {
+        let request = client().connect();
+        accept_value(request.headers().get("Sec-WebSocket-Key").expect("a key"))
+    });
+    &ACCEPT
+}
+
+fn client() -> ClientConnection {
+    static TARGET: LazyLock<(Uri, ClientOptions)> = LazyLock::new(|| {
+        let uri = "ws://example.com/".parse().expect("a URI");
+        let options = ClientOptions::new();
+        (uri, options.subprotocols(["chat", "superchat"]))
+    });
+    ClientConnection::new(&TARGET.0, &TARGET.1, config()).expect("a client")
+}
+
+/// A client that has sent its request.
+fn connecting() -> ClientConnection {
+    let mut client = client();
     let request = client.connect();
-    let key = request.headers().get("Sec-WebSocket-Key").expect("a key");
-    let accept = accept_value(key);
     client.send_request(request).expect("the first request");
     take(client.data_to_send());
-    (client, accept)
+    client
 }
 
 fn connect(pieces: &[&[u8]], ends: bool) -> Outcome {
-    let (mut client, _) = connecting();
+    let mut client = connecting();
     let mut events = Vec::new();
     let mut sent = Vec::new();
     let mut note = |client: &mut ClientConnection| {
@@ -253,4 +316,18 @@ fn is_response(mut wire: &[u8], accept: &[u8]) -> bool {
             && values(&headers, "sec-websocket-accept") == [accept]
             && protocols.iter().all(is_offered);
     }
+}
+
+/// Whether nothing about a response is left to doubt.
+fn is_plain_response(wire: &[u8], accept: &[u8]) -> bool {
+    let Some((start, headers)) = lines(wire) else {
+        return false;
+    };
+    let is_phrase = |c: char| c == ' ' || c.is_ascii_alphabetic();
+    start
+        .strip_prefix("HTTP/1.1 101 ")
+        .is_some_and(|phrase| phrase.chars().all(is_phrase))
+        && headers.len() <= 64
+        && is_plain_upgrade(&headers)
+        && is_response(wire, accept)
 }

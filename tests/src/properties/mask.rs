@@ -9,7 +9,7 @@ use crate::wire::{BINARY, FIN};
 
 /// What a client masks a server unmasks, at any cut and with any key; on the wire stands what the RFC
 /// says.
-pub fn mask(data: &[u8]) {
+pub(super) fn mask(data: &[u8]) {
     let mut input = Input(data);
     let key = [0; 4].map(|_: u8| input.byte());
     let mut cuts = input.cuts();

@@ -17,29 +17,97 @@ mod reference;
 mod text;
 mod workload;
 
-pub use deflate::deflate;
-pub use differential::differential;
-pub use extensions::extensions;
-pub use frames::frames;
-pub use handshake::{client_response, server_head};
-pub use mask::mask;
-pub use pair::pair;
-pub use text::text;
-pub use workload::workload;
-
-/// A property, by the name of its fuzz target.
-pub type Property = (&'static str, fn(&[u8]));
+/// A property of whatever receives an input.
+#[derive(Debug, Clone, Copy)]
+pub struct Property {
+    /// The name of its fuzz target, and of the folder of its corpus.
+    pub name: &'static str,
+    /// Panics where it does not hold.
+    pub holds: fn(&[u8]),
+    /// How many bytes may be allocated at once for an input of 4 KiB, what the property itself needs among them.
+    pub most_bytes: u64,
+}
 
 /// All of them.
 pub const ALL: [Property; 10] = [
-    ("server_head", server_head),
-    ("client_response", client_response),
-    ("extensions", extensions),
-    ("frames", frames),
-    ("workload", workload),
-    ("deflate", deflate),
-    ("text", text),
-    ("mask", mask),
-    ("pair", pair),
-    ("differential", differential),
+    SERVER_HEAD,
+    CLIENT_RESPONSE,
+    EXTENSIONS,
+    FRAMES,
+    WORKLOAD,
+    DEFLATE,
+    TEXT,
+    MASK,
+    PAIR,
+    DIFFERENTIAL,
 ];
+
+/// See its module.
+pub const SERVER_HEAD: Property = Property {
+    name: "server_head",
+    holds: handshake::server_head,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const CLIENT_RESPONSE: Property = Property {
+    name: "client_response",
+    holds: handshake::client_response,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const EXTENSIONS: Property = Property {
+    name: "extensions",
+    holds: extensions::extensions,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const FRAMES: Property = Property {
+    name: "frames",
+    holds: frames::frames,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const WORKLOAD: Property = Property {
+    name: "workload",
+    holds: workload::workload,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const DEFLATE: Property = Property {
+    name: "deflate",
+    holds: deflate::deflate,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const TEXT: Property = Property {
+    name: "text",
+    holds: text::text,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const MASK: Property = Property {
+    name: "mask",
+    holds: mask::mask,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const PAIR: Property = Property {
+    name: "pair",
+    holds: pair::pair,
+    most_bytes: 32 << 20,
+};
+
+/// See its module.
+pub const DIFFERENTIAL: Property = Property {
+    name: "differential",
+    holds: differential::differential,
+    most_bytes: 32 << 20,
+};

@@ -13,7 +13,7 @@ use crate::end::{End, SIDES, config};
 use crate::seen::Seen;
 
 /// What either side sends arrives at the other, whole, in order, and once.
-pub fn pair(data: &[u8]) {
+pub(super) fn pair(data: &[u8]) {
     let mut input = Input(data);
     let answer = [
         "",

@@ -12,7 +12,7 @@ use crate::wire::{CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, sent_by};
 
 /// No sequence of steps panics, spins, sends what may not be sent, or says anything after the end; left
 /// alone, the connection ends.
-pub fn workload(data: &[u8]) {
+pub(super) fn workload(data: &[u8]) {
     let mut input = Input(data);
     let config = config()
         .delivery(input.delivery())
