@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use bytes::Buf;
 use sansock_core::deflate::Deflate;
-use sansock_core::handshake::{ClientOptions, Uri, accept_value};
+use sansock_core::handshake::{
+    ClientOptions, HandshakeError, Request, Response, Uri, accept_value,
+};
 use sansock_core::{
     ClientConnection, Config, Connection, DataToSend, Event, FixedSeed, Instant, ServerConnection,
     State,
@@ -17,10 +19,18 @@ use crate::seen::Seen;
 /// What came of a head.
 #[derive(Debug, PartialEq)]
 struct Outcome {
-    events: Vec<String>,
+    events: Vec<Got>,
     sent: Vec<u8>,
     state: State,
-    error: Option<String>,
+    error: Option<HandshakeError>,
+}
+
+/// An event.
+#[derive(Debug, PartialEq)]
+enum Got {
+    Request(Request),
+    Response(Response),
+    Other(Seen),
 }
 
 fn take(mut data: DataToSend<'_>) -> Vec<u8> {
@@ -65,21 +75,20 @@ fn serve(pieces: &[&[u8]]) -> Outcome {
         server.receive_data(piece, Instant::START);
         while let Some(event) = server.next_event() {
             let Event::Request(request) = event else {
-                events.push(format!("{:?}", Seen::from(event)));
+                events.push(Got::Other(event.into()));
                 continue;
             };
-            events.push(format!("{} {:?}", request.target(), request.headers()));
             let response = server.accept(&request);
             server.send_response(&response).expect("the first response");
+            events.push(Got::Request(request));
         }
         sent.extend(take(server.data_to_send()));
     }
-    let error = server.handshake_error().map(|error| format!("{error:?}"));
     Outcome {
         events,
         sent,
         state: state_of(&server),
-        error,
+        error: server.handshake_error().cloned(),
     }
 }
 
@@ -162,6 +171,9 @@ const OF_CHOICE: [&str; 3] = [
 
 /// Whether nothing about a request is left to choose or to doubt.
 fn is_plain_request(wire: &[u8]) -> bool {
+    if !wire.starts_with(b"GET /") {
+        return false;
+    }
     let Some((start, headers)) = lines(wire) else {
         return false;
     };
@@ -169,10 +181,7 @@ fn is_plain_request(wire: &[u8]) -> bool {
     let host = values(&headers, "host");
     is_request(wire)
         && headers.len() <= 64
-        && start.split(' ').nth(1).is_some_and(|target| {
-            let name = target.strip_prefix('/');
-            name.is_some_and(is_name)
-        })
+        && start[5..].split(' ').next().is_some_and(is_name)
         && host.iter().all(|host| is_name(host))
         && values(&headers, "content-length").is_empty()
         && is_plain_upgrade(&headers)
@@ -267,7 +276,7 @@ fn connect(pieces: &[&[u8]], ends: bool) -> Outcome {
         while let Some(event) = client.next_event() {
             // What follows the handshake is another property's.
             if let Event::Response(response) = event {
-                events.push(format!("{response:?}"));
+                events.push(Got::Response(response));
             }
         }
         let output = take(client.data_to_send());
@@ -283,12 +292,11 @@ fn connect(pieces: &[&[u8]], ends: bool) -> Outcome {
         client.receive_eof(Instant::START);
         note(&mut client);
     }
-    let error = client.handshake_error().map(|error| format!("{error:?}"));
     Outcome {
         events,
         sent,
         state: state_of(&client),
-        error,
+        error: client.handshake_error().cloned(),
     }
 }
 
@@ -320,13 +328,14 @@ fn is_response(mut wire: &[u8], accept: &[u8]) -> bool {
 
 /// Whether nothing about a response is left to doubt.
 fn is_plain_response(wire: &[u8], accept: &[u8]) -> bool {
+    if !wire.starts_with(b"HTTP/1.1 101 ") {
+        return false;
+    }
     let Some((start, headers)) = lines(wire) else {
         return false;
     };
     let is_phrase = |c: char| c == ' ' || c.is_ascii_alphabetic();
-    start
-        .strip_prefix("HTTP/1.1 101 ")
-        .is_some_and(|phrase| phrase.chars().all(is_phrase))
+    start[13..].chars().all(is_phrase)
         && headers.len() <= 64
         && is_plain_upgrade(&headers)
         && is_response(wire, accept)
