@@ -42,72 +42,72 @@ pub const ALL: [Property; 10] = [
     DIFFERENTIAL,
 ];
 
-/// See its module.
+/// Requests that a server receives.
 pub const SERVER_HEAD: Property = Property {
     name: "server_head",
     holds: handshake::server_head,
-    most_bytes: 32 << 20,
+    most_bytes: 64 << 10,
 };
 
-/// See its module.
+/// Responses that a client receives.
 pub const CLIENT_RESPONSE: Property = Property {
     name: "client_response",
     holds: handshake::client_response,
-    most_bytes: 32 << 20,
+    most_bytes: 64 << 10,
 };
 
-/// See its module.
+/// The header in which extensions are negotiated.
 pub const EXTENSIONS: Property = Property {
     name: "extensions",
     holds: extensions::extensions,
-    most_bytes: 32 << 20,
+    most_bytes: 128 << 10,
 };
 
-/// See its module.
+/// Frames, in every delivery.
 pub const FRAMES: Property = Property {
     name: "frames",
     holds: frames::frames,
-    most_bytes: 32 << 20,
+    most_bytes: 128 << 10,
 };
 
-/// See its module.
+/// Commands, feeds and times in any order.
 pub const WORKLOAD: Property = Property {
     name: "workload",
     holds: workload::workload,
-    most_bytes: 32 << 20,
+    most_bytes: 64 << 10,
 };
 
-/// See its module.
+/// Compressed messages, both ways.
 pub const DEFLATE: Property = Property {
     name: "deflate",
     holds: deflate::deflate,
-    most_bytes: 32 << 20,
+    most_bytes: 1 << 20,
 };
 
-/// See its module.
+/// Text in fragments.
 pub const TEXT: Property = Property {
     name: "text",
     holds: text::text,
-    most_bytes: 32 << 20,
+    most_bytes: 64 << 10,
 };
 
-/// See its module.
+/// Masking.
 pub const MASK: Property = Property {
     name: "mask",
     holds: mask::mask,
-    most_bytes: 32 << 20,
+    most_bytes: 64 << 10,
 };
 
-/// See its module.
+/// Two connections against each other.
 pub const PAIR: Property = Property {
     name: "pair",
     holds: pair::pair,
-    most_bytes: 32 << 20,
+    most_bytes: 2 << 20,
 };
 
-/// See its module.
+/// Frames, beside another library.
 pub const DIFFERENTIAL: Property = Property {
     name: "differential",
     holds: differential::differential,
-    most_bytes: 32 << 20,
+    most_bytes: 256 << 10,
 };
