@@ -1,11 +1,11 @@
 //! Frames, whole and in pieces, in every delivery, against the reference.
 
-use sansock_core::{Delivery, Side};
+use sansock_core::{Delivery, Kind, Side};
 
 use super::input::Input;
 use super::reference::{Item, Reference};
 use crate::end::{End, config};
-use crate::seen::{Seen, joined};
+use crate::seen::Seen;
 use crate::wire::sent_by;
 
 const MOST_EMPTY: u32 = 3;
@@ -17,7 +17,12 @@ pub(super) fn frames(data: &[u8]) {
     let limit = [0, 200, 1000, 70_000][input.below(4)];
     let mut cuts = input.cuts();
     let wire = input.0;
-    let expected = Reference::new(side, limit as u64, MOST_EMPTY, wire).judge();
+    // What is put together has a limit; chunks are not.
+    let their_limit = match delivery {
+        Delivery::Chunks => u64::MAX,
+        Delivery::Messages | Delivery::Frames => limit as u64,
+    };
+    let expected = Reference::new(side, their_limit, MOST_EMPTY, wire).judge();
     let make = || {
         let config = config().max_message_size(limit);
         End::with(
@@ -25,23 +30,14 @@ pub(super) fn frames(data: &[u8]) {
             config.max_empty_fragments(MOST_EMPTY).delivery(delivery),
         )
     };
-    // Chunks know no limit: what is put together has one.
-    if delivery == Delivery::Chunks && expected.last() == Some(&Item::Error(1009)) {
-        received(make(), &cuts.pieces(wire));
-        return;
-    }
     for pieces in [vec![wire], cuts.pieces(wire)] {
         let (events, sent) = received(make(), &pieces);
-        let seen = match delivery {
-            Delivery::Messages => as_messages(&expected),
-            Delivery::Frames => as_frames(&expected),
-            Delivery::Chunks => as_messages(&expected),
+        let (events, items) = match delivery {
+            Delivery::Frames => (events, expected.clone()),
+            Delivery::Messages => (events, as_messages(&expected)),
+            Delivery::Chunks => (whole_messages(events), as_messages(&expected)),
         };
-        let events = match delivery {
-            Delivery::Chunks => whole_messages(events),
-            Delivery::Messages | Delivery::Frames => events,
-        };
-        assert_eq!(named(side, &events, &sent), seen);
+        assert_eq!(named(side, &events, &sent), items);
     }
 }
 
@@ -83,10 +79,6 @@ fn named(side: Side, events: &[Seen], sent: &[(u8, Vec<u8>)]) -> Vec<Item> {
     items
 }
 
-fn as_frames(items: &[Item]) -> Vec<Item> {
-    items.to_vec()
-}
-
 /// Puts the messages together that are complete.
 fn as_messages(items: &[Item]) -> Vec<Item> {
     let (mut messages, mut kind, mut payload) = (Vec::new(), 0, Vec::new());
@@ -108,8 +100,8 @@ fn as_messages(items: &[Item]) -> Vec<Item> {
 
 /// Puts the chunks of messages together that are complete; the others are dropped.
 fn whole_messages(events: Vec<Seen>) -> Vec<Seen> {
-    let (mut messages, mut payload) = (Vec::new(), Vec::new());
-    for event in joined(events) {
+    let (mut messages, mut open) = (Vec::new(), None);
+    for event in events {
         let Seen::Chunk {
             kind,
             first,
@@ -120,21 +112,20 @@ fn whole_messages(events: Vec<Seen>) -> Vec<Seen> {
             messages.push(event);
             continue;
         };
-        assert_eq!(
-            first,
-            payload.is_empty() && first,
-            "first chunk inside a message"
-        );
+        assert_eq!(first, open.is_none(), "first chunk of a message");
+        let (of_message, payload) = open.get_or_insert_with(|| (kind, Vec::new()));
+        assert_eq!(*of_message, kind, "kind of a message");
         payload.extend(part);
         if last {
-            let whole = std::mem::take(&mut payload);
-            messages.push(match kind {
-                sansock_core::Kind::Text => {
-                    Seen::Text(String::from_utf8(whole).expect("text is UTF-8"))
-                }
-                sansock_core::Kind::Binary => Seen::Binary(whole),
-            });
+            messages.extend(open.take().map(message));
         }
     }
     messages
+}
+
+fn message((kind, payload): (Kind, Vec<u8>)) -> Seen {
+    match kind {
+        Kind::Text => Seen::Text(String::from_utf8(payload).expect("text is UTF-8")),
+        Kind::Binary => Seen::Binary(payload),
+    }
 }

@@ -19,8 +19,10 @@ pub(super) fn pair(data: &[u8]) {
         "",
         "permessage-deflate",
         "permessage-deflate; server_max_window_bits=9",
+        "permessage-deflate; client_max_window_bits=10; client_no_context_takeover",
+        "permessage-deflate; server_no_context_takeover",
     ];
-    let answer = answer[input.below(3)];
+    let answer = answer[input.below(5)];
     let make = |side| {
         let config = config()
             .max_message_size(1 << 20)
