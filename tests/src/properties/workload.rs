@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Buf;
-use sansock_core::{Fin, Side, State};
+use sansock_core::{Fin, Prepared, Side, State};
 
 use super::input::Input;
+use super::reference::{Item, Reference};
 use crate::end::{End, config};
 use crate::seen::Seen;
 use crate::wire::{CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, sent_by};
@@ -43,7 +44,7 @@ impl Run {
         let end = &mut self.end;
         let peer = end.peer();
         let fin = |flag| if flag { Fin::Last } else { Fin::More };
-        match input.below(22) {
+        match input.below(24) {
             0 => drop(end.send(input.bytes())),
             1 => drop(end.send_text("text", fin(input.flag()))),
             2 => drop(end.send_text_part(input.bytes(), fin(input.flag()))),
@@ -78,6 +79,8 @@ impl Run {
                 .end
                 .pass(Duration::from_millis(input.below(30_000) as u64)),
             20 => self.end.release_buffers(),
+            21 => drop(end.send_binary(input.bytes(), fin(input.flag()))),
+            22 => drop(end.send_prepared(&Prepared::new(input.bytes().to_vec()))),
             _ => {
                 let delivery = input.delivery();
                 let _: bool = self.end.set_delivery(delivery);
@@ -107,11 +110,20 @@ impl Run {
         panic!("not closed: {:?}", self.end);
     }
 
-    /// Whole frames, one Close frame, and nothing but pings and pongs behind it.
+    /// Whole frames in which the reference finds no fault, one Close frame, and nothing but pings and pongs
+    /// behind it.
     fn judge_output(&self) {
+        let side = self.end.side();
         // A connection that gave up has dropped what was left, in the middle of a frame or not.
-        let output = whole_frames(&self.output, self.end.side() == Side::Client);
-        let frames = sent_by(self.end.side(), output);
+        let output = whole_frames(&self.output, side == Side::Client);
+        let frames = sent_by(side, output);
+        let other = match side {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        };
+        let items = Reference::new(other, u64::MAX, u32::MAX, output).judge();
+        let fault = items.iter().find(|item| matches!(item, Item::Error(_)));
+        assert_eq!(fault, None, "in {frames:?}");
         let close = frames.iter().position(|frame| frame.first == CLOSE);
         let behind = close.map_or(&[][..], |close| &frames[close + 1..]);
         let is_control = |first| first == PING || first == PONG;
