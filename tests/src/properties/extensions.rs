@@ -25,7 +25,7 @@ pub(super) fn extensions(data: &[u8]) {
     };
     let again: ExtensionList = parsed.to_string().parse().expect("what was written");
     assert_eq!(offers(&again), offers(&parsed));
-    answer(text);
+    answer(text, &offers(&parsed));
 }
 
 fn offers(list: &ExtensionList) -> Vec<Offer> {
@@ -38,8 +38,8 @@ fn offers(list: &ExtensionList) -> Vec<Offer> {
     offers.collect()
 }
 
-/// What is accepted can be agreed on, by both sides alike.
-fn answer(text: &str) {
+/// What can be accepted is; what is accepted fits an offer and can be agreed on, by both sides alike.
+fn answer(text: &str, offers: &[Offer]) {
     let mut request = Request::get("/").expect("a request");
     let headers = request.headers_mut();
     for (name, value) in [
@@ -67,9 +67,19 @@ fn answer(text: &str) {
         "{:?}",
         server.handshake_error()
     );
-    let Some(answer) = response.headers().get_str("Sec-WebSocket-Extensions") else {
+    let fitting: Vec<Terms> = offers.iter().filter_map(terms).collect();
+    let answer = response.headers().get_str("Sec-WebSocket-Extensions");
+    assert_eq!(answer.is_some(), !fitting.is_empty(), "{answer:?}");
+    let Some(answer) = answer else {
         return;
     };
+    let answered = list(answer).expect("a list");
+    let [answered] = &answered[..] else {
+        panic!("accepted twice: {answer}");
+    };
+    let answered = terms(answered).expect("well-formed");
+    let fits = fitting.iter().any(|offer| fits(offer, &answered));
+    assert!(fits, "{answer}");
     for side in [Side::Client, Side::Server] {
         let negotiated = Negotiated {
             extensions: answer.parse().expect("an answer"),
@@ -78,6 +88,46 @@ fn answer(text: &str) {
         let agreed = Connection::new(side, negotiated, config.clone());
         assert!(agreed.is_ok(), "{answer}: {:?}", agreed.err());
     }
+}
+
+/// The parameters of permessage-deflate; the value of the first two is none, that of the last may be.
+const PARAMETERS: [&str; 4] = [
+    "server_no_context_takeover",
+    "client_no_context_takeover",
+    "server_max_window_bits",
+    "client_max_window_bits",
+];
+
+/// Which of them there are, with their numbers; 0 stands for none.
+type Terms = [Option<u8>; 4];
+
+/// The terms of an offer or an answer, `None` where they are malformed (RFC 7692 section 7.1).
+fn terms((name, params): &Offer) -> Option<Terms> {
+    if name != "permessage-deflate" {
+        return None;
+    }
+    let mut terms = Terms::default();
+    for (name, value) in params {
+        let index = PARAMETERS.iter().position(|known| known == name)?;
+        let bits = match value.as_deref() {
+            None => 0,
+            Some(value) => (8..16).find(|bits| bits.to_string() == value)?,
+        };
+        let may_be = [bits == 0, bits == 0, bits > 0, true];
+        if !may_be[index] || terms[index].replace(bits).is_some() {
+            return None;
+        }
+    }
+    Some(terms)
+}
+
+/// Whether a server may answer an offer so (RFC 7692 sections 7.1.1 and 7.1.2).
+fn fits(offer: &Terms, answer: &Terms) -> bool {
+    let grants = offer[0].is_none() || answer[0].is_some();
+    let keeps = |answer: u8, most: u8| answer > 0 && (most == 0 || answer <= most);
+    let server = offer[2].is_none_or(|most| answer[2].is_some_and(|bits| keeps(bits, most)));
+    let client = answer[3].is_none_or(|bits| offer[3].is_some_and(|most| keeps(bits, most)));
+    grants && server && client
 }
 
 fn is_token_character(c: char) -> bool {
