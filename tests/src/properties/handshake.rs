@@ -84,6 +84,10 @@ fn serve(pieces: &[&[u8]]) -> Outcome {
         }
         sent.extend(take(server.data_to_send()));
     }
+    // How many pings are answered behind the response depends on when output is taken (RFC 6455 section 5.5.3).
+    if server.state() != State::Connecting {
+        sent.truncate(end_of_head(&sent).unwrap_or_default());
+    }
     Outcome {
         events,
         sent,
@@ -100,9 +104,15 @@ fn state_of(connection: &Connection) -> State {
     }
 }
 
+/// Where the bytes behind a head begin.
+fn end_of_head(wire: &[u8]) -> Option<usize> {
+    let end = wire.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
 /// The lines of a head.
 fn lines(wire: &[u8]) -> Option<(String, Vec<(String, String)>)> {
-    let end = wire.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let end = end_of_head(wire)? - 4;
     // Bytes from 0x80 are opaque: one character each.
     let head: String = wire[..end].iter().map(|byte| char::from(*byte)).collect();
     let mut lines = head.split("\r\n");
@@ -308,8 +318,7 @@ fn is_response(mut wire: &[u8], accept: &[u8]) -> bool {
         };
         let is_interim = start.starts_with("HTTP/1.") && !start.starts_with("HTTP/1.1 101 ");
         if is_interim && start.as_bytes().get(9) == Some(&b'1') {
-            let end = wire.windows(4).position(|window| window == b"\r\n\r\n");
-            wire = &wire[end.expect("the end of a head") + 4..];
+            wire = &wire[end_of_head(wire).expect("a head")..];
             continue;
         }
         let protocols = values(&headers, "sec-websocket-protocol");
