@@ -4,11 +4,13 @@ pub mod deflate;
 pub mod driver;
 pub mod end;
 pub mod peer;
+pub mod properties;
 pub mod random;
 pub mod receive;
 pub mod seen;
 pub mod simulation;
 pub mod table;
+pub mod transcripts;
 pub mod wire;
 
 /// The code of the README.

@@ -254,6 +254,17 @@ fn a_prepared_message_is_compressed_once_and_fits_between_others() {
 }
 
 #[test]
+fn a_prepared_message_that_is_too_short_to_gain_passes_as_it_is() {
+    let short = Prepared::new("news");
+    let mut pair = Pair::compressed(Deflate::new());
+    for _ in 0..2 {
+        pair.server.send_prepared(&short).unwrap();
+        assert_eq!(pair.reach_client(), 2 + 4);
+        assert_eq!(text(pair.client.next_event()), "news");
+    }
+}
+
+#[test]
 fn without_compression_on_one_side_nothing_is_compressed() {
     let on = Config::new().deflate(Deflate::new());
     for (client, server) in [(on.clone(), Config::new()), (Config::new(), on)] {

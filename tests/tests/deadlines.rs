@@ -32,6 +32,21 @@ fn assert_timed_out(end: &End, deadline: Deadline) {
     assert_eq!(end.next_timeout(), None);
 }
 
+/// The last few nanoseconds of the range stand for something else.
+#[test]
+fn a_deadline_at_the_end_of_time_never_comes() {
+    let ten = 10 * SECOND;
+    for (left, comes) in [(0, false), (1, false), (2, false), (3, true)] {
+        let last = Instant::from_start(Duration::from_nanos(u64::MAX - left));
+        let now = Instant::from_start(last.since_start() - ten);
+        let mut server = ServerConnection::new(Arc::new(ServerOptions::new()), config());
+        server.handle_timeout(now);
+        assert_eq!(server.next_timeout(), comes.then_some(last), "{left}");
+        server.handle_timeout(Instant::from_start(Duration::MAX));
+        assert_eq!(server.failure().is_some(), comes, "{left}");
+    }
+}
+
 #[test]
 fn the_opening_handshake_has_ten_seconds_however_it_dribbles() {
     let uri: Uri = "ws://example.com/".parse().unwrap();

@@ -286,3 +286,22 @@ fn chunks_of_one_message_are_marked_first_and_last_once() {
     assert!(events.len() > 300, "a byte at a time");
     assert_eq!(joined(events).len(), 5);
 }
+
+#[test]
+fn next_message_leaves_every_other_event_where_it_is() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let bytes = [end.peer().ping(b"?"), end.peer().text("hello")].concat();
+        end.receive(&bytes);
+        assert!(end.is_event_ready());
+        assert!(matches!(end.next_message(), Ok(None)));
+        assert_eq!(
+            Seen::from(end.next_event().unwrap()),
+            Seen::Ping(b"?".into())
+        );
+        assert!(end.is_event_ready());
+        let message = end.next_message().unwrap().unwrap();
+        assert_eq!(message.as_text(), Some("hello"));
+        assert!(matches!(end.next_message(), Ok(None)));
+    }
+}

@@ -104,6 +104,69 @@ impl Coding for Sums {
     }
 }
 
+/// Ends each long message with the sum of its bytes, and leaves short ones alone.
+#[derive(Debug)]
+struct OfLong(Checksum);
+
+const LONG: usize = 10;
+
+impl Extension for OfLong {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn offers(&self) -> Vec<ExtensionOffer> {
+        self.0.offers()
+    }
+
+    fn answer(&self, offer: &ExtensionOffer) -> Option<ExtensionOffer> {
+        self.0.answer(offer)
+    }
+
+    fn start(&self, _: Side, _: &ExtensionOffer) -> Result<Box<dyn Coding>, Disagreement> {
+        let bit = self.0.bit;
+        Ok(Box::new(LongSums(Sums {
+            bit,
+            ..Sums::default()
+        })))
+    }
+}
+
+#[derive(Debug)]
+struct LongSums(Sums);
+
+impl Coding for LongSums {
+    fn claims(&self) -> u8 {
+        self.0.claims()
+    }
+
+    fn decode_begin(&mut self, reserved: u8) -> bool {
+        self.0.decode_begin(reserved)
+    }
+
+    fn decode(
+        &mut self,
+        piece: &[u8],
+        limit: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ProtocolError> {
+        self.0.decode(piece, limit, sink)
+    }
+
+    fn decode_end(&mut self, limit: usize, sink: &mut Sink<'_>) -> Result<(), ProtocolError> {
+        self.0.decode_end(limit, sink)
+    }
+
+    fn encode_begin(&mut self, outline: Outline) -> Option<u8> {
+        let is_long = outline.length.is_some_and(|length| length >= LONG);
+        is_long.then(|| self.0.encode_begin(outline)).flatten()
+    }
+
+    fn encode(&mut self, payload: &[u8], fin: Fin, output: &mut Vec<u8>) {
+        self.0.encode(payload, fin, output);
+    }
+}
+
 fn config() -> Config {
     Config::new().entropy(FixedSeed([5; 32]))
 }
@@ -272,4 +335,48 @@ fn a_prepared_message_passes_two_extensions() {
             assert_eq!(events, [Seen::Text("news ".repeat(100))]);
         }
     }
+}
+
+/// RFC 6455 section 9.1: each message passes those that its first frame names.
+#[test]
+fn a_message_passes_one_of_two_extensions_or_both() {
+    let of_long = || {
+        OfLong(Checksum {
+            name: "x-long",
+            bit: 0x10,
+        })
+    };
+    let configurations = [
+        config().extension(CHECKSUM).extension(of_long()),
+        config().extension(of_long()).extension(CHECKSUM),
+    ];
+    for config in configurations {
+        for step in [1, usize::MAX] {
+            let (mut client, mut server) = open(config.clone(), config.clone());
+            let mut pass = |text: &str, bits: u8| {
+                client.send(text).unwrap();
+                let wire = taken(client.data_to_send());
+                assert_eq!(wire[0] & 0x70, bits, "{text:?}");
+                assert_eq!(arrived(&mut server, &wire, step), [Seen::Text(text.into())]);
+            };
+            pass("short", 0x20);
+            pass("long enough", 0x30);
+            pass("short", 0x20);
+        }
+    }
+}
+
+#[test]
+fn eight_extensions_are_agreed_on_and_no_more() {
+    const NAMES: [&str; 9] = [
+        "x-1", "x-2", "x-3", "x-4", "x-5", "x-6", "x-7", "x-8", "x-9",
+    ];
+    let config = NAMES.into_iter().fold(config(), |config, name| {
+        config.extension(Checksum { name, bit: 0 })
+    });
+    let (client, _) = open(config.clone(), config);
+    assert_eq!(
+        client.negotiated().extensions.to_string(),
+        NAMES[..8].join(", ")
+    );
 }

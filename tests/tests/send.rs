@@ -246,3 +246,10 @@ fn without_a_limit_the_queue_takes_everything() {
         assert_eq!(end.sent().len(), 200);
     }
 }
+
+/// RFC 6455 section 5.2: the bit FIN is set where the message ends.
+#[test]
+fn the_bit_fin_says_whether_a_frame_is_the_last() {
+    assert_eq!([true, false].map(Fin::from), [Fin::Last, Fin::More]);
+    assert_eq!([Fin::Last, Fin::More].map(Fin::is_last), [true, false]);
+}

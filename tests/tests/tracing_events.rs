@@ -8,6 +8,7 @@ use futures_lite::future::zip;
 use sansock::core::deflate::Deflate;
 use sansock::core::{CloseCode, Fin, Prepared, Side};
 use sansock::serve::Origins;
+use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, end as compressed};
 use sansock_tests::end::{End, at};
 use sansock_tests::wire::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
 use tracing::field::{Field, Visit};
@@ -208,6 +209,20 @@ fn text_that_is_none_is_told_as_bytes() {
     assert_eq!(told[0], "< TEXT 61 ff [2 bytes]");
 }
 
+/// What is compressed may look like text by chance.
+#[test]
+fn compressed_text_is_told_as_bytes() {
+    let told = frames(|| {
+        let mut end = compressed(Side::Server, TWELVE_BITS);
+        let stored = Blocks::new().fixed().literals(b"a").end().message();
+        end.events_of(&end.peer().frame(FIN | RSV1 | TEXT, &stored));
+        end.send("a".repeat(100)).unwrap();
+    });
+    assert!(told[0].starts_with("< TEXT 4a 04 00"), "{told:?}");
+    assert!(told[1].starts_with("> TEXT "), "{told:?}");
+    assert!(!told.concat().contains('"'), "{told:?}");
+}
+
 #[test]
 fn the_closing_handshake_is_told_by_both_its_sides() {
     let told = changes(|| {
@@ -239,6 +254,41 @@ fn a_failure_is_told_with_its_cause() {
         told[1].starts_with("closing: the peer broke the protocol; sent 1002 (protocol error)"),
         "{told:?}"
     );
+}
+
+/// Whoever listens for warnings hears nothing of what a peer does, and nothing that a peer sends breaks a line or
+/// steers a terminal. Who listens for more is told no more of a frame than fits in a line.
+#[test]
+fn a_peer_can_fill_no_log() {
+    let hostile = "\u{1b}[2J\r\nERROR forged\0\u{85}".repeat(5);
+    for side in [Side::Client, Side::Server] {
+        let told = Collector::listen(|| {
+            let peer = End::open(side).peer();
+            let endings = [
+                peer.close(4000, &hostile),
+                peer.frame(FIN | 0x3, hostile.as_bytes()),
+                peer.frame(FIN | TEXT, b"\xff\x1b\n"),
+                hostile.clone().into_bytes(),
+            ];
+            for end in endings {
+                let frames = [
+                    peer.text(&hostile.repeat(100)),
+                    peer.binary(hostile.as_bytes()),
+                    peer.ping(hostile.as_bytes()),
+                    peer.pong(b"\r\n"),
+                    end,
+                ];
+                End::open(side).events_of(&frames.concat());
+            }
+        });
+        assert!(told.len() > 4 * 5, "{}", told.len());
+        for event in told {
+            // The collector refuses other levels than debug and trace.
+            assert_eq!(event.target, "sansock");
+            assert!(event.message.len() < 2000, "{}", event.message);
+            assert!(!event.message.contains(char::is_control), "{event:?}");
+        }
+    }
 }
 
 #[test]

@@ -159,3 +159,73 @@ impl fmt::Display for CloseFrame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// Section 7.4.1 and the registry of section 11.7.
+    #[test]
+    fn a_code_says_what_it_means() {
+        let cases = [
+            (999, "unknown"),
+            (1000, "OK"),
+            (1001, "going away"),
+            (1002, "protocol error"),
+            (1003, "unsupported data"),
+            (1004, "unknown"),
+            (1005, "no status received [internal]"),
+            (1006, "abnormal closure [internal]"),
+            (1007, "invalid frame payload data"),
+            (1008, "policy violation"),
+            (1009, "message too big"),
+            (1010, "mandatory extension"),
+            (1011, "internal error"),
+            (1012, "service restart"),
+            (1013, "try again later"),
+            (1014, "bad gateway"),
+            (1015, "TLS handshake failure [internal]"),
+            (1016, "unknown"),
+            (2999, "unknown"),
+            (3000, "registered"),
+            (3999, "registered"),
+            (4000, "private use"),
+            (4999, "private use"),
+            (5000, "unknown"),
+        ];
+        for (number, words) in cases {
+            let code = CloseCode::from(number);
+            assert_eq!(u16::from(code), number);
+            assert_eq!(code.to_string(), format!("{number} ({words})"));
+            assert_eq!(format!("{code:?}"), format!("CloseCode({number})"));
+        }
+    }
+
+    #[test]
+    fn what_may_stand_in_a_close_frame() {
+        let limits = [1000, 1003, 1007, 1014, 3000, 4999];
+        assert!(
+            limits
+                .into_iter()
+                .all(|code| CloseCode::new(code).is_sendable())
+        );
+        let beyond = [0, 999, 1004, 1006, 1015, 2999, 5000, u16::MAX];
+        assert!(
+            !beyond
+                .into_iter()
+                .any(|code| CloseCode::new(code).is_sendable())
+        );
+    }
+
+    #[test]
+    fn a_frame_is_its_code_and_its_reason_if_it_has_one() {
+        let frame = CloseFrame::new(1001, "back soon");
+        assert_eq!(frame.to_string(), "1001 (going away) back soon");
+        let empty = CloseFrame::empty();
+        assert_eq!((empty.code.number(), &*empty.reason), (1005, ""));
+        assert_eq!(empty.to_string(), "1005 (no status received [internal])");
+    }
+}

@@ -42,10 +42,8 @@ impl Request {
         }
     }
 
+    /// Returns a request for a method that is known to be a token.
     pub(super) fn new(method: &str, target: &str) -> Result<Self, HeadError> {
-        if !is_token(method.as_bytes()) {
-            return Err(HeadError::StartLine);
-        }
         check_target(target.as_bytes())?;
         Ok(Self {
             method: known_method(method),
