@@ -1,4 +1,4 @@
-"""What the runners share: where things are built, and the life of a peer's server process."""
+"""What the runners share: where things are built, what is recorded, and the life of a peer's server process."""
 
 import os
 import queue
@@ -31,8 +31,13 @@ def install_debian(*packages):
     subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], **quiet)
 
 
-class Server:
-    """A running server: it has printed `PORT n`, and ends when its standard input closes."""
+def record(what, amount, result):
+    """Writes a row of the ledger."""
+    subprocess.run([ROOT / "tests" / "record", what, amount, result], stdin=subprocess.DEVNULL, check=True)
+
+
+class Process:
+    """A running peer, which prints lines, and ends when its standard input closes."""
 
     def __init__(self, command, log, env=None):
         self.log = Path(log)
@@ -43,11 +48,6 @@ class Server:
             )
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        try:
-            self.port = int(self.line("PORT", seconds=20))
-        except (PeerError, ValueError):
-            self.stop()
-            raise
 
     def _read(self):
         for line in self.process.stdout:
@@ -59,12 +59,12 @@ class Server:
         try:
             line = self.lines.get(timeout=seconds)
         except queue.Empty:
-            raise PeerError(f"server printed no {word} line in {seconds} s") from None
+            raise PeerError(f"the peer printed no {word} line in {seconds} s") from None
         if line is None:
-            raise PeerError(f"server ended: {self.last_words()}")
+            raise PeerError(f"the peer ended: {self.last_words()}")
         first, _, rest = line.partition(" ")
         if first != word:
-            raise PeerError(f"server printed {line!r} where a {word} line was due")
+            raise PeerError(f"the peer printed {line!r} where a {word} line was due")
         return rest
 
     def forget_lines(self):
@@ -79,7 +79,7 @@ class Server:
         return lines[-1] if lines else f"nothing on standard error, exit status {self.process.poll()}"
 
     def stop(self):
-        """Ends the server; true if it went by itself, with exit status 0."""
+        """Ends the process; true if it went by itself, with exit status 0."""
         self.process.stdin.close()
         try:
             return self.process.wait(timeout=3) == 0
@@ -87,3 +87,15 @@ class Server:
             self.process.kill()
             self.process.wait()
             return False
+
+
+class Server(Process):
+    """A running server: it has printed `PORT n`."""
+
+    def __init__(self, command, log, env=None):
+        super().__init__(command, log, env)
+        try:
+            self.port = int(self.line("PORT", seconds=20))
+        except (PeerError, ValueError):
+            self.stop()
+            raise

@@ -207,6 +207,8 @@ where
                 return Poll::Ready(false);
             }
         }
+        // The next poll begins with what is ready, or else by reading more.
+        connection.is_event_ready();
         self.yield_now(cx)
     }
 

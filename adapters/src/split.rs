@@ -441,6 +441,10 @@ where
     pub fn stats(&self) -> Stats {
         self.half.socket().stats()
     }
+
+    pub(crate) fn write_failed(&self) -> bool {
+        self.half.socket().write_failed()
+    }
 }
 
 impl<S, T> Drop for Receiver<S, T> {

@@ -21,6 +21,14 @@ pub trait BufferPool: fmt::Debug + Send + Sync {
     /// Takes back a block. It may have another length than the one taken.
     fn give(&self, block: Vec<u8>);
 
+    /// Returns a kept block of at least `size` initialised bytes, for a large message that arrives in parts. The
+    /// block of such a message is [given](Self::give) when the message is dropped, on whatever thread, wherever it
+    /// came from. By default none is kept.
+    fn take_large(&self, size: usize) -> Option<Vec<u8>> {
+        let _ = size;
+        None
+    }
+
     /// Whether there are blocks enough that a connection which has just received, and may go on to, keeps
     /// its own. By default it gives it back.
     fn abounds(&self) -> bool {

@@ -73,6 +73,7 @@ mod error;
 mod event;
 pub mod extension;
 mod frame;
+mod gathered;
 pub mod handshake;
 mod message;
 mod opening;

@@ -1,13 +1,16 @@
 //! Messages, owned and lent.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::buffer::BufferPool;
 use crate::frame::{Kind, Payload, TextPayload};
+use crate::gathered::Gathered;
 
 /// A message: what one side sent, whole (RFC 6455 section 5.6).
 ///
@@ -245,7 +248,8 @@ impl MessageRef<'_> {
     }
 
     /// Returns a message of its own: one allocation and copy of a message that arrived in one read,
-    /// none of a larger one.
+    /// none of a larger one. A large binary one takes its block along, and gives it back to the
+    /// [pool](crate::BufferPool::take_large) when its last clone is dropped.
     #[must_use]
     pub fn into_owned(self) -> Message {
         match self {
@@ -279,7 +283,7 @@ pub struct LentText<'a>(Lent<&'a str, &'a mut String>);
 
 /// Bytes lent from a connection; dereferences to a slice.
 #[derive(Debug)]
-pub struct LentBytes<'a>(Lent<&'a [u8], &'a mut Vec<u8>>);
+pub struct LentBytes<'a>(Lent<&'a [u8], (&'a mut Gathered, &'a Arc<dyn BufferPool>)>);
 
 /// Where a lent payload lies: in the read buffer, or in a block of its own that may be taken.
 #[derive(Debug)]
@@ -323,8 +327,8 @@ impl<'a> LentBytes<'a> {
         Self(Lent::Read(bytes))
     }
 
-    pub(crate) const fn assembled(bytes: &'a mut Vec<u8>) -> Self {
-        Self(Lent::Assembled(bytes))
+    pub(crate) const fn assembled(bytes: &'a mut Gathered, pool: &'a Arc<dyn BufferPool>) -> Self {
+        Self(Lent::Assembled((bytes, pool)))
     }
 
     /// Returns bytes of its own; see [`MessageRef::into_owned`] for its cost.
@@ -332,7 +336,7 @@ impl<'a> LentBytes<'a> {
     pub fn into_owned(self) -> Bytes {
         match self.0 {
             Lent::Read(bytes) => Bytes::copy_from_slice(bytes),
-            Lent::Assembled(bytes) => core::mem::take(bytes).into(),
+            Lent::Assembled((bytes, pool)) => bytes.take(pool),
         }
     }
 }
@@ -349,7 +353,7 @@ impl core::ops::Deref for LentBytes<'_> {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Lent::Read(bytes) => bytes,
-            Lent::Assembled(bytes) => bytes,
+            Lent::Assembled((bytes, _)) => bytes.as_slice(),
         }
     }
 }

@@ -11,6 +11,8 @@ const { WebSocket, WebSocketServer } = createRequire(import.meta.url)("ws");
 
 const LONG_REASON = "é".repeat(61) + "!"; // 123 bytes, the longest there can be
 
+const SUBPROTOCOL = "interop.two";
+
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -86,6 +88,7 @@ function server() {
     port: 0,
     maxPayload,
     perMessageDeflate: deflateOptions({}),
+    handleProtocols: (offered) => offered.has(SUBPROTOCOL) && SUBPROTOCOL,
     verifyClient: ({ req }, answer) => {
       const { pathname } = new URL(req.url, "ws://localhost");
       if (pathname === "/refuse") answer(false, 403, "no entry");
@@ -106,9 +109,9 @@ function server() {
 // Client
 
 class Client {
-  constructor(url) {
+  constructor(url, protocols) {
     // An absent clientMaxWindowBits would be offered all the same; false is not.
-    this.ws = new WebSocket(url, { maxPayload, perMessageDeflate: deflateOptions({ clientMaxWindowBits: false }) });
+    this.ws = new WebSocket(url, protocols, { maxPayload, perMessageDeflate: deflateOptions({ clientMaxWindowBits: false }) });
     this.ws.on("upgrade", (response) =>
       console.log(`EXTENSIONS ${response.headers["sec-websocket-extensions"] ?? ""}`));
     this.messages = [];
@@ -211,6 +214,11 @@ const scenarios = {
 
   "16-mib": ["/echo", (c) => c.exchange(randomBytes(16 << 20), "0123456789abcdef".repeat(1 << 20))],
 
+  subprotocol: ["/echo", async (c) => {
+    assert.equal(c.ws.protocol, SUBPROTOCOL);
+    await c.exchange("spoken");
+  }, ["unknown.one", SUBPROTOCOL]],
+
   // Messages that are small more often than large, and mostly have something in common with others.
   random: [`/random?seed=${options.seed}`, async (c) => {
     const below = numbers(Number(options.seed));
@@ -266,8 +274,8 @@ async function refused(base) {
 
 async function client(base, scenario) {
   if (scenario === "refused") return refused(base);
-  const [path, run] = scenarios[scenario];
-  const c = new Client(base + path);
+  const [path, run, protocols = []] = scenarios[scenario];
+  const c = new Client(base + path, protocols);
   await c.open();
   await run(c);
   if (c.ws.readyState === WebSocket.OPEN) assert.equal((await c.close(1000)).code, 1000);

@@ -16,6 +16,7 @@ from websockets.extensions.permessage_deflate import (
     ServerPerMessageDeflateFactory,
 )
 
+SUBPROTOCOL = "interop.two"
 LONG_REASON = "é" * 61 + "!"  # 123 bytes, the longest there can be
 
 
@@ -53,7 +54,7 @@ async def server(arguments):
     stop = asyncio.Event()
     watch_stdin(stop)
     listener = serve(
-        converse, "127.0.0.1", 0, process_request=refuse, extensions=extensions, compression=None,
+        converse, "127.0.0.1", 0, process_request=refuse, subprotocols=[SUBPROTOCOL], extensions=extensions, compression=None,
         max_size=arguments.max_message, ping_interval=None, close_timeout=5,
     )
     async with listener as listening:
@@ -155,6 +156,7 @@ async def client(base, scenario, arguments):
     opening = connect(
         base + path, extensions=extensions, compression=None, proxy=None, open_timeout=10, close_timeout=5,
         ping_interval=None, max_size=arguments.max_message,
+        subprotocols=["unknown.one", SUBPROTOCOL] if scenario == "subprotocol" else None,
     )
     if scenario == "refused":
         await run(opening)
@@ -264,6 +266,11 @@ async def mib_16(ws):
     await exchange(ws, random.randbytes(16 << 20), "0123456789abcdef" * (1 << 20))
 
 
+async def subprotocol(ws):
+    same(ws.subprotocol, SUBPROTOCOL, "subprotocol")
+    await exchange(ws, "spoken")
+
+
 async def at_random(ws, seed):
     """Messages that are small more often than large, and mostly have something in common with others."""
     numbers = random.Random(seed)
@@ -348,6 +355,7 @@ SCENARIOS = {
     "pong": ("/ping", pong),
     "1-mib": ("/echo", mib_1),
     "16-mib": ("/echo", mib_16),
+    "subprotocol": ("/echo", subprotocol),
     "random": ("/random", at_random),
     "close-by-client": ("/echo", close_by_client),
     "close-by-server": ("/close?code=1001&reason=bye", close_by_server),

@@ -10,6 +10,7 @@ pub mod receive;
 pub mod seen;
 pub mod simulation;
 pub mod table;
+pub mod transcripts;
 pub mod wire;
 
 /// The code of the README.

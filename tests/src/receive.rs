@@ -1,5 +1,8 @@
 //! The one way in which received bytes are tested: however they are cut, they must mean the same.
 
+use std::env;
+use std::sync::LazyLock;
+
 use sansock_core::{Closed, Config, Failure, Side, State};
 
 use crate::end::End;
@@ -38,6 +41,9 @@ pub fn received_with(side: Side, config: &Config, bytes: &[u8]) -> Outcome {
 /// Receives whole frames in one piece, byte by byte, in two pieces cut everywhere, with bytes behind
 /// them, and with the events taken late; checks that all this is the same, also after the end of the
 /// stream, and returns it.
+///
+/// In three pieces as well, cut everywhere, where there are few bytes; with `EVERY_CUT_OF_TWO` in the environment
+/// always.
 #[track_caller]
 pub fn received_by(make: impl Fn() -> End, bytes: &[u8]) -> Outcome {
     let whole = run(make(), [bytes], Taking::AtOnce);
@@ -50,6 +56,7 @@ pub fn received_by(make: impl Fn() -> End, bytes: &[u8]) -> Outcome {
         let in_two = run(make(), [start, rest], Taking::AtOnce);
         assert_eq!(in_two, whole, "cut at {cut} of {}", bytes.len());
     }
+    in_three(&make, bytes, &whole);
     // The start of a ping, which may follow any frame and does nothing yet.
     let followed = [bytes, &[0x89]].concat();
     let with_more = run(make(), [&followed[..]], Taking::AtOnce);
@@ -62,9 +69,56 @@ pub fn received_by(make: impl Fn() -> End, bytes: &[u8]) -> Outcome {
     whole.0
 }
 
+/// As [`received_by`], and in three pieces however many bytes there are.
+#[track_caller]
+pub fn received_in_three(make: impl Fn() -> End, bytes: &[u8]) -> Outcome {
+    let outcome = received_by(&make, bytes);
+    let whole = run(make(), [bytes], Taking::AtOnce);
+    at_two_places(&make, bytes, &whole);
+    outcome
+}
+
+/// Receives bytes in three pieces, where there are few, or that is wanted.
+#[track_caller]
+fn in_three(make: &impl Fn() -> End, bytes: &[u8], whole: &(Outcome, Outcome)) {
+    /// Bytes that are always cut at two places.
+    const FEW: usize = 24;
+    static EVERY: LazyLock<bool> = LazyLock::new(|| env::var_os("EVERY_CUT_OF_TWO").is_some());
+    if bytes.len() <= FEW || *EVERY {
+        let pairs = at_two_places(make, bytes, whole);
+        if *EVERY {
+            let all = if bytes.len() <= ALL { "all" } else { "some" };
+            println!("cuts: {all} {pairs}");
+        }
+    }
+}
+
+/// Receives bytes in three pieces, none of them empty. Returns in how many ways.
+#[track_caller]
+fn at_two_places(make: &impl Fn() -> End, bytes: &[u8], whole: &(Outcome, Outcome)) -> usize {
+    let cuts: Vec<_> = cuts(bytes.len()).collect();
+    let cuts = &cuts[1..cuts.len().max(2) - 1];
+    for (index, &first) in cuts.iter().enumerate() {
+        for &second in &cuts[index + 1..] {
+            let (start, rest) = bytes.split_at(first);
+            let (middle, end) = rest.split_at(second - first);
+            let in_three = run(make(), [start, middle, end], Taking::AtOnce);
+            assert_eq!(
+                &in_three,
+                whole,
+                "cut at {first} and {second} of {}",
+                bytes.len()
+            );
+        }
+    }
+    cuts.len() * cuts.len().saturating_sub(1) / 2
+}
+
+/// Up to how many bytes every place is one to cut at.
+const ALL: usize = 300;
+
 /// Every cut of a short input; of a long one those near its ends, and some between.
 fn cuts(length: usize) -> impl Iterator<Item = usize> {
-    const ALL: usize = 300;
     let step = (length / 64).max(1);
     (0..=length)
         .filter(move |&cut| length <= ALL || cut < 32 || length - cut < 32 || cut % step == 0)

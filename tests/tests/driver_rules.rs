@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_lite::StreamExt;
 use sansock::clock::VirtualClock;
 use sansock::{Error, Message, Prepared, ThreadBuffers};
-use sansock_core::{BufferPool, Deadline, Side};
+use sansock_core::{BufferPool, Deadline, Event, Side};
 use sansock_tests::driver::{
     Call, FlushOnly, Manner, OneSlice, Scripted, Task, both, close_frame, config, echo, frame,
     open_client, open_server, opened, opened_with, parse_frames, pipe, pipe_with, run, settle,
@@ -215,6 +216,46 @@ fn a_flood_of_pings_from_a_peer_that_does_not_read_takes_no_memory_and_does_not_
         sent.extend(peer.take_all());
     }
     assert!(parse_frames(&sent).len() <= 2);
+}
+
+/// One read may hold more pings than are dealt with in one poll. What is behind them is given out though nothing
+/// more arrives.
+#[test]
+fn a_message_behind_many_pings_is_given_out_in_every_way_of_receiving() {
+    for pings in [63, 64, 65, 200] {
+        for (way, name) in [
+            "recv",
+            "recv_ref",
+            "recv_frame",
+            "recv_chunk",
+            "recv_event",
+            "next",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let clock = VirtualClock::new();
+            let (near, mut peer) = pipe(100_000);
+            let mut ws = opened(Side::Client, near, &clock);
+            let mut bytes = frame(Side::Server, PING, b"?").repeat(pings);
+            bytes.extend(frame(Side::Server, TEXT, b"behind them"));
+            peer.put(&bytes);
+            let mut receive = Task::new(async {
+                match way {
+                    0 => assert!(ws.recv().await?.is_some()),
+                    1 => assert!(ws.recv_ref().await?.is_some()),
+                    2 => assert!(ws.recv_frame().await?.is_some()),
+                    3 => assert!(ws.recv_chunk().await?.is_some()),
+                    4 => while let Some(Event::Ping(_)) = ws.recv_event().await {},
+                    _ => assert!(ws.next().await.transpose()?.is_some()),
+                }
+                Ok::<_, Error>(())
+            });
+            settle(&mut [&mut receive]);
+            assert!(receive.is_done(), "{name} waits behind {pings} pings");
+            receive.output().unwrap();
+        }
+    }
 }
 
 #[test]

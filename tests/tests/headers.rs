@@ -1,9 +1,12 @@
-//! All two-byte headers, on both sides, inside and outside of a message, open and closing, against
-//! RFC 6455 sections 5.2, 5.4 and 5.5 alone. An error shows as soon as the byte is there that decides.
+//! All two-byte headers, on both sides, inside and outside of a message, open and closing, without compression and
+//! with it, against RFC 6455 sections 5.2, 5.4 and 5.5 and RFC 7692 section 6 alone. An error shows as soon as the
+//! byte is there that decides.
 
 use std::sync::LazyLock;
 
+use sansock_core::deflate::Deflate;
 use sansock_core::{CloseCode, Config, Delivery, Event, Failure, Fin, ProtocolError, Side, State};
+use sansock_tests::deflate::end_with;
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::wire::{CLOSE, TEXT};
 
@@ -16,11 +19,25 @@ enum Verdict {
     Refused,
 }
 
-/// Section 5.2 for reserved bits and opcodes, 5.4 for the order of fragments, 5.5 for FIN.
-fn first_byte(byte: u8, in_message: bool) -> Verdict {
+/// Where a header comes.
+#[derive(Debug, Clone, Copy)]
+struct Circumstances {
+    side: Side,
+    in_message: bool,
+    /// Whether this side has sent a Close frame.
+    closing: bool,
+    /// Whether permessage-deflate was agreed on.
+    deflate: bool,
+}
+
+/// Section 5.2 for reserved bits and opcodes, 5.4 for the order of fragments, 5.5 for FIN; RFC 7692 section 6 for the
+/// first reserved bit: that of the first frame of a message.
+fn first_byte(byte: u8, at: Circumstances) -> Verdict {
+    let in_message = at.in_message;
     let fin = byte >> 7 == 1;
     let reserved = byte >> 4 & 0b111;
     let legal = match byte & 0xF {
+        1 | 2 if at.deflate && reserved == 0b100 => !in_message,
         _ if reserved != 0 => false,
         0 => in_message,
         1 | 2 => !in_message,
@@ -34,26 +51,31 @@ fn first_byte(byte: u8, in_message: bool) -> Verdict {
     }
 }
 
-/// Section 5.1 for the mask, 5.5 for the length of control frames.
+/// Section 5.1 for the mask, 5.5 for the length of control frames. A compressed message has at least one byte (RFC 7692
+/// section 7.2.3.6), and whatever a server sends without a payload is complete.
 fn second_byte(first: u8, byte: u8, side: Side) -> Verdict {
     let is_masked = byte >> 7 == 1;
     let is_control = first >> 3 & 1 == 1;
-    if is_masked != (side == Side::Server) || (is_control && byte & 0x7F > 125) {
+    let is_nothing = side == Side::Client && first & 0xC0 == 0xC0 && byte == 0;
+    if is_masked != (side == Side::Server) || (is_control && byte & 0x7F > 125) || is_nothing {
         Verdict::Refused
     } else {
         Verdict::Fine
     }
 }
 
-/// An end that is in a message or not, and has sent a Close frame or not.
-fn end_that_is(side: Side, in_message: bool, closing: bool) -> End {
+fn end_that_is(at: Circumstances) -> End {
     static FRAMES: LazyLock<Config> = LazyLock::new(|| config().delivery(Delivery::Frames));
-    let mut end = End::with(side, FRAMES.clone());
-    if in_message {
+    static DEFLATE: LazyLock<Config> = LazyLock::new(|| FRAMES.clone().deflate(Deflate::new()));
+    let mut end = match at.deflate {
+        true => end_with(at.side, "permessage-deflate", DEFLATE.clone()),
+        false => End::with(at.side, FRAMES.clone()),
+    };
+    if at.in_message {
         let start = end.peer().frame(TEXT, b"");
         assert_eq!(end.events_of(&start).len(), 1);
     }
-    if closing {
+    if at.closing {
         end.send_close(CloseCode::NORMAL, "").expect("an open end");
         end.output();
     }
@@ -74,37 +96,29 @@ fn judge(end: &mut End) -> Verdict {
 
 #[test]
 fn every_header_is_judged_as_the_rfc_says_at_the_byte_that_decides() {
-    for (side, in_message, closing) in circumstances() {
+    for at in circumstances() {
         for first in 0..=255 {
-            let mut end = end_that_is(side, in_message, closing);
+            let mut end = end_that_is(at);
             end.receive(&[first]);
-            let expected = first_byte(first, in_message);
-            assert_eq!(
-                judge(&mut end),
-                expected,
-                "{side:?} {first:#04x} {in_message} {closing}"
-            );
+            let expected = first_byte(first, at);
+            assert_eq!(judge(&mut end), expected, "{at:?} {first:#04x}");
             if expected == Verdict::Refused {
-                assert_said(&mut end, closing);
+                assert_said(&mut end, at.closing);
                 // Whatever follows changes nothing: that covers the other 256 headers.
                 assert_eq!(end.events_of(&[0; 16]), []);
                 assert_eq!(end.output(), b"");
                 continue;
             }
             for second in 0..=255 {
-                let mut end = end_that_is(side, in_message, closing);
+                let mut end = end_that_is(at);
                 end.receive(&[first]);
                 assert_eq!(judge(&mut end), Verdict::Fine);
                 end.receive(&[second]);
                 let verdict = judge(&mut end);
-                let header = [first, second];
-                assert_eq!(
-                    verdict,
-                    second_byte(first, second, side),
-                    "{side:?} {header:x?} {in_message} {closing}"
-                );
+                let expected = second_byte(first, second, at.side);
+                assert_eq!(verdict, expected, "{at:?} {first:#04x} {second:#04x}");
                 if verdict == Verdict::Refused {
-                    assert_said(&mut end, closing);
+                    assert_said(&mut end, at.closing);
                 }
             }
         }
@@ -113,29 +127,31 @@ fn every_header_is_judged_as_the_rfc_says_at_the_byte_that_decides() {
 
 #[test]
 fn two_bytes_at_once_are_judged_as_one_by_one() {
-    for (side, in_message, closing) in circumstances().filter(|(_, _, closing)| !closing) {
+    for at in circumstances() {
         for header in 0..=u16::MAX {
             let [first, second] = header.to_be_bytes();
-            let expected = match first_byte(first, in_message) {
-                Verdict::Fine => second_byte(first, second, side),
+            let expected = match first_byte(first, at) {
+                Verdict::Fine => second_byte(first, second, at.side),
                 Verdict::Refused => Verdict::Refused,
             };
-            let mut end = end_that_is(side, in_message, closing);
+            let mut end = end_that_is(at);
             end.receive(&[first, second]);
             assert_eq!(
                 judge(&mut end),
                 expected,
-                "{side:?} {first:#04x} {second:#04x}"
+                "{at:?} {first:#04x} {second:#04x}"
             );
         }
     }
 }
 
-fn circumstances() -> impl Iterator<Item = (Side, bool, bool)> {
-    let flags = [(false, false), (false, true), (true, false), (true, true)];
-    SIDES
-        .into_iter()
-        .flat_map(move |side| flags.map(|(in_message, closing)| (side, in_message, closing)))
+fn circumstances() -> impl Iterator<Item = Circumstances> {
+    (0..16).map(|number| Circumstances {
+        side: SIDES[number & 1],
+        in_message: number & 2 != 0,
+        closing: number & 4 != 0,
+        deflate: number & 8 != 0,
+    })
 }
 
 /// The failure was said to the peer with 1002, once, and not behind our own Close frame.

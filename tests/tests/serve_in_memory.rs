@@ -719,6 +719,31 @@ fn an_end_that_a_handler_reports_is_no_failure_of_it() {
 }
 
 #[test]
+fn a_client_that_is_gone_when_the_handler_sends_is_no_failure_of_it() {
+    for splits in [true, false] {
+        let handler = move |ws: Ws| async move {
+            if splits {
+                let (mut receiver, mut sender) = ws.split();
+                while let Some(message) = receiver.recv().await? {
+                    sender.send(message).await?;
+                }
+                return Ok(());
+            }
+            echo(ws).await
+        };
+        let world = World::new(handler);
+        let mut client = world.open();
+        client.send("hello");
+        drop(client);
+        world.settle();
+        let snapshot = world.server.snapshot();
+        assert_eq!(snapshot.handler_failures, 0);
+        // The Close frame of the server came no further than its queue.
+        assert_eq!(Vec::from_iter(snapshot.closed), [(1006, 1)]);
+    }
+}
+
+#[test]
 fn an_error_of_another_connection_is_a_failure() {
     let handler = async |_ws: Ws| Err::<(), _>(Error::Lost(None));
     assert_eq!(ends_with(handler, 1), 1011);

@@ -162,6 +162,37 @@ fn neither_key_nor_certificate_is_shown() {
     );
 }
 
+/// Returns the name in a ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+fn server_name(hello: &[u8]) -> Option<String> {
+    let skip = |bytes: &mut &[u8], count: usize| *bytes = &bytes[count..];
+    let number = |bytes: &mut &[u8], size: usize| {
+        let (front, rest) = bytes.split_at(size);
+        *bytes = rest;
+        front
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    let mut rest = hello;
+    assert_eq!(number(&mut rest, 1), 1, "a ClientHello");
+    // Length, version, random; then the session, the cipher suites and the compression methods.
+    skip(&mut rest, 3 + 2 + 32);
+    for size in [1, 2, 1] {
+        let length = number(&mut rest, size);
+        skip(&mut rest, length);
+    }
+    let mut extensions = &rest[2..];
+    while !extensions.is_empty() {
+        let (kind, length) = (number(&mut extensions, 2), number(&mut extensions, 2));
+        let (extension, others) = extensions.split_at(length);
+        if kind == 0 {
+            // A list of one host name.
+            return Some(String::from_utf8(extension[5..].to_vec()).unwrap());
+        }
+        extensions = others;
+    }
+    None
+}
+
 /// The tests over the shim `$shim`, with the sockets and `block_on` of its runtime.
 macro_rules! over_loopback {
     ($runtime:ident, $shim:ident, $net:path, $unix:path, $block_on:path) => {
@@ -596,6 +627,35 @@ macro_rules! over_loopback {
                     let tls = tls_error(&error);
                     assert_eq!(tls.kind(), TlsErrorKind::NotTls, "{tls:?}");
                     assert_eq!(tls.to_string(), "the client does not speak TLS");
+                }
+            }
+
+            /// Server Name Indication (RFC 6066 section 3) is for names: an address is not sent.
+            #[test]
+            fn the_server_is_told_the_name_that_is_connected_to() {
+                for (client, _) in backends() {
+                    for (host, expected) in [("localhost", Some("localhost")), ("127.0.0.1", None)]
+                    {
+                        let tls = ClientTls::with_backend(client);
+                        let tls = tls.danger_accept_invalid_certificates();
+                        let hello = block_on(async {
+                            let (url, listener) = listen().await;
+                            let url = url.replace("localhost", host);
+                            let client = connect(&url).tls(tls).into_future();
+                            let server = async {
+                                let (mut stream, _) = listener.accept().await.unwrap();
+                                let mut header = [0; 5];
+                                stream.read_exact(&mut header).await.unwrap();
+                                let length = u16::from_be_bytes([header[3], header[4]]);
+                                let mut hello = vec![0; length.into()];
+                                stream.read_exact(&mut hello).await.unwrap();
+                                hello
+                            };
+                            zip(client, server).await.1
+                        });
+                        let named = super::server_name(&hello);
+                        assert_eq!(named.as_deref(), expected, "{client:?}");
+                    }
                 }
             }
 

@@ -241,6 +241,41 @@ fn a_failure_is_told_with_its_cause() {
     );
 }
 
+/// Whoever listens for warnings hears nothing of what a peer does, and nothing that a peer sends breaks a line or
+/// steers a terminal. Who listens for more is told no more of a frame than fits in a line.
+#[test]
+fn a_peer_can_fill_no_log() {
+    let hostile = "\u{1b}[2J\r\nERROR forged\0\u{85}".repeat(5);
+    for side in [Side::Client, Side::Server] {
+        let told = Collector::listen(|| {
+            let peer = End::open(side).peer();
+            let endings = [
+                peer.close(4000, &hostile),
+                peer.frame(FIN | 0x3, hostile.as_bytes()),
+                peer.frame(FIN | TEXT, b"\xff\x1b\n"),
+                hostile.clone().into_bytes(),
+            ];
+            for end in endings {
+                let frames = [
+                    peer.text(&hostile.repeat(100)),
+                    peer.binary(hostile.as_bytes()),
+                    peer.ping(hostile.as_bytes()),
+                    peer.pong(b"\r\n"),
+                    end,
+                ];
+                End::open(side).events_of(&frames.concat());
+            }
+        });
+        assert!(told.len() > 4 * 5, "{}", told.len());
+        for event in told {
+            // The collector refuses other levels than debug and trace.
+            assert_eq!(event.target, "sansock");
+            assert!(event.message.len() < 2000, "{}", event.message);
+            assert!(!event.message.contains(char::is_control), "{event:?}");
+        }
+    }
+}
+
 #[test]
 fn a_lost_connection_is_told() {
     let told = changes(|| End::open(Side::Server).end_of_stream());

@@ -13,7 +13,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use futures_lite::future::{or, poll_once};
 use sansock_core::handshake::{HandshakeError, HeadError, Headers, Request, Response, StatusCode};
-use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
+use sansock_core::{CloseCode, CloseFrame, Closed, Config, Deadline, ServerConnection};
 
 use super::control::{Handle, Order, ServerTimer, Waiting};
 use super::listener::{Accepted, Boxed, Peer};
@@ -265,14 +265,26 @@ where
     // How it ends is noted, whether well or not.
     match seat.take() {
         Some(Returned::Whole(mut socket)) => {
+            let is_mute = socket.write_failed();
             let _ = socket.close(code, "").await;
-            handle.note(&socket.stats(), socket.closed());
+            let closed = socket.closed().cloned();
+            handle.note(&socket.stats(), closed.map(|it| said(it, is_mute)).as_ref());
         }
         Some(Returned::Half(mut sender)) => {
+            let is_mute = sender.write_failed();
             let _ = sender.close(code, "").await;
-            handle.note(&sender.stats(), sender.closed().as_ref());
+            let closed = sender.closed();
+            handle.note(&sender.stats(), closed.map(|it| said(it, is_mute)).as_ref());
         }
         None => {}
+    }
+}
+
+/// How a connection has ended: where nothing could be written any more, our Close frame was not sent.
+fn said(closed: Closed, is_mute: bool) -> Closed {
+    match is_mute && matches!(closed, Closed::Sent(_)) {
+        true => Closed::Abnormal,
+        false => closed,
     }
 }
 

@@ -54,15 +54,16 @@ impl<S, T> Seat<S, T> {
         drop(old);
     }
 
-    /// Whether the connection is over, as far as can be told here.
+    /// Whether the connection is over, as far as can be told here: whoever cannot write any more has been
+    /// told so, even where the end of the stream is still to be read.
     pub(super) fn is_over(&self) -> bool
     where
         S: AsyncRead + AsyncWrite + Unpin,
         T: Timer,
     {
         match &*self.returned() {
-            Some(Returned::Whole(socket)) => socket.closed().is_some(),
-            Some(Returned::Half(sender)) => sender.closed().is_some(),
+            Some(Returned::Whole(socket)) => socket.closed().is_some() || socket.write_failed(),
+            Some(Returned::Half(sender)) => sender.closed().is_some() || sender.write_failed(),
             None => false,
         }
     }

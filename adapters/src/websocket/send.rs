@@ -9,6 +9,7 @@ use sansock_core::{
 };
 
 use super::{MessageWriter, WebSocket};
+use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::timer::Timer;
 
@@ -215,6 +216,12 @@ where
         let inner = &*self.inner;
         let driver = inner.driver.as_ref();
         inner.connection.failure().is_none() && driver.is_some_and(|driver| !driver.write_failed())
+    }
+
+    /// Whether the transport has failed to write: nothing that is queued will leave.
+    pub(crate) fn write_failed(&self) -> bool {
+        let driver = self.inner.driver.as_ref();
+        driver.is_some_and(Driver::write_failed)
     }
 
     /// Says how writing has ended, after everything was offered to the transport.

@@ -7,10 +7,11 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 
+use crate::buffer::BufferPool;
 use crate::frame::Kind;
 use crate::frame::utf8::{CutCharacter, InvalidUtf8};
+use crate::gathered::Gathered;
 
 /// What has arrived.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Assembly {
 /// Bytes or text in one piece.
 #[derive(Debug)]
 pub(super) enum Block {
-    Binary(Vec<u8>),
+    Binary(Gathered),
     Text(String),
 }
 
@@ -57,15 +58,10 @@ impl Expectation {
 impl Assembly {
     /// Returns the assembly in this place, made anew where it holds the other kind.
     pub(super) fn of(kind: Kind, place: &mut Option<Box<Self>>) -> &mut Self {
-        if place
-            .as_deref()
-            .is_some_and(|held| held.first.kind() != kind)
-        {
-            *place = None;
-        }
+        place.take_if(|held| held.first.kind() != kind);
         place.get_or_insert_with(|| {
             Box::new(Self {
-                first: Block::with_capacity(kind, 0),
+                first: Block::of(kind),
                 rest: None,
             })
         })
@@ -91,36 +87,74 @@ impl Assembly {
         bytes: &[u8],
         cut: &mut CutCharacter,
         expected: Expectation,
+        pool: &dyn BufferPool,
     ) -> Result<(), InvalidUtf8> {
+        let more = cut.len().saturating_add(bytes.len());
+        self.last_with_room(more, expected, pool).push(bytes, cut)
+    }
+
+    /// Returns room at the end to read announced bytes into, of a binary message; at least one.
+    pub(super) fn room(&mut self, expected: Expectation, pool: &dyn BufferPool) -> &mut [u8] {
+        let more = expected.announced.min(Expectation::AHEAD);
+        let room = match self.last_with_room(more, expected, pool) {
+            Block::Binary(bytes) => bytes.room(),
+            Block::Text(_) => &mut [],
+        };
+        let size = room.len().min(expected.announced);
+        room.get_mut(..size).unwrap_or_default()
+    }
+
+    /// Says that `count` bytes of the room were filled, and returns them.
+    pub(super) fn commit(&mut self, count: usize) -> &mut [u8] {
+        match self.rest.as_mut().unwrap_or(&mut self.first) {
+            Block::Binary(bytes) => bytes.commit(count),
+            Block::Text(_) => &mut [],
+        }
+    }
+
+    /// Returns the block at the end, with room for `more` bytes.
+    fn last_with_room(
+        &mut self,
+        more: usize,
+        expected: Expectation,
+        pool: &dyn BufferPool,
+    ) -> &mut Block {
         let first = &mut self.first;
         if self.rest.is_none() {
             let (length, held) = (first.len(), first.capacity());
-            let needed = length.saturating_add(cut.len()).saturating_add(bytes.len());
-            let capacity = expected.capacity_for(needed, held);
+            let capacity = expected.capacity_for(length.saturating_add(more), held);
             if capacity == held || held.saturating_add(capacity) <= expected.both {
-                first.reserve_to(capacity);
+                first.reserve_to(capacity, pool);
             } else {
-                let left = expected.most.saturating_sub(length);
-                self.rest = Some(Block::with_capacity(first.kind(), left));
+                let mut rest = Block::of(first.kind());
+                rest.reserve_to(expected.most.saturating_sub(length), pool);
+                self.rest = Some(rest);
             }
         }
-        self.rest.as_mut().unwrap_or(first).push(bytes, cut)
+        self.rest.as_mut().unwrap_or(first)
     }
 
     /// Returns the whole, in one piece.
-    pub(super) fn whole(&mut self) -> &mut Block {
+    pub(super) fn whole(&mut self, pool: &dyn BufferPool) -> &mut Block {
         if let Some(rest) = self.rest.take() {
-            self.first.append(&rest);
+            self.first.append(&rest, pool);
         }
         &mut self.first
+    }
+
+    /// Gives a large block to the pool.
+    pub(super) fn release(mut self, pool: &dyn BufferPool) {
+        if let Block::Binary(bytes) = &mut self.first {
+            bytes.release(pool);
+        }
     }
 }
 
 impl Block {
-    fn with_capacity(kind: Kind, capacity: usize) -> Self {
+    fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Binary => Self::Binary(Vec::with_capacity(capacity)),
-            Kind::Text => Self::Text(String::with_capacity(capacity)),
+            Kind::Binary => Self::Binary(Gathered::default()),
+            Kind::Text => Self::Text(String::new()),
         }
     }
 
@@ -144,33 +178,32 @@ impl Block {
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Binary(bytes) => bytes,
+            Self::Binary(bytes) => bytes.as_slice(),
             Self::Text(text) => text.as_bytes(),
         }
     }
 
-    fn reserve_to(&mut self, capacity: usize) {
-        let more = capacity.saturating_sub(self.len());
+    fn reserve_to(&mut self, capacity: usize, pool: &dyn BufferPool) {
         match self {
-            Self::Binary(bytes) => bytes.reserve_exact(more),
-            Self::Text(text) => text.reserve_exact(more),
+            Self::Binary(bytes) => bytes.reserve_to(capacity, pool),
+            Self::Text(text) => text.reserve_exact(capacity.saturating_sub(text.len())),
         }
     }
 
     fn push(&mut self, bytes: &[u8], cut: &mut CutCharacter) -> Result<(), InvalidUtf8> {
         match self {
             Self::Binary(held) => {
-                held.extend_from_slice(bytes);
+                held.push(bytes);
                 Ok(())
             }
             Self::Text(held) => cut.feed(bytes, |text| held.push_str(text)),
         }
     }
 
-    fn append(&mut self, rest: &Self) {
-        self.reserve_to(self.len().saturating_add(rest.len()));
+    fn append(&mut self, rest: &Self, pool: &dyn BufferPool) {
+        self.reserve_to(self.len().saturating_add(rest.len()), pool);
         match (self, rest) {
-            (Self::Binary(bytes), rest) => bytes.extend_from_slice(rest.as_bytes()),
+            (Self::Binary(bytes), rest) => bytes.push(rest.as_bytes()),
             (Self::Text(text), Self::Text(rest)) => text.push_str(rest),
             (Self::Text(_), Self::Binary(_)) => {}
         }

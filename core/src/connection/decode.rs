@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 
+use crate::buffer::BufferPool;
 use crate::config::Delivery;
 use crate::error::ProtocolError;
 use crate::extension::Codings;
@@ -35,6 +36,7 @@ impl Incoming {
             delivery: self.delivery,
             limit: settings.message_limit(self.delivery),
             assembly: &mut self.assembly,
+            pool: &*settings.buffers,
         };
         decoder.run(piece, part.ends_message(), &mut open, &mut link.codings)?;
         self.buffer.consume(part.size);
@@ -67,6 +69,7 @@ struct Decoder<'a> {
     /// The most that the message may decode to.
     limit: usize,
     assembly: &'a mut Option<Box<Assembly>>,
+    pool: &'a dyn BufferPool,
 }
 
 impl Decoder<'_> {
@@ -91,6 +94,7 @@ impl Decoder<'_> {
             both: self.limit,
         };
         let (limit, before, passes) = (self.limit, open.decoded, open.passes);
+        let pool = self.pool;
         let mut sink = |decoded: &[u8]| {
             open.decoded = open.decoded.saturating_add(decoded.len());
             if open.decoded > limit {
@@ -99,7 +103,7 @@ impl Decoder<'_> {
             if only_checked {
                 open.cut.feed(decoded, |_| {})?;
             }
-            Ok(assembly.push(decoded, &mut open.cut, expected)?)
+            Ok(assembly.push(decoded, &mut open.cut, expected, pool)?)
         };
         let left = limit.saturating_sub(before);
         let decoded = codings.decode(passes, piece, ends, left, &mut sink);

@@ -3,13 +3,16 @@
 //! A payload in one piece lies at the start of the read buffer and is lent from there; what was put
 //! together is lent from the assembly. Both are taken back when the connection is used again.
 
+use alloc::sync::Arc;
+
+use crate::buffer::BufferPool;
 use crate::error::{Failure, ProtocolError};
 use crate::event::{Chunk, Event, FrameRef};
 use crate::frame::utf8::{self, InvalidUtf8};
 use crate::frame::{Kind, OpCode};
 use crate::message::{LentBytes, LentText, MessageRef};
 
-use super::assembly::{Assembly, Block};
+use super::assembly::Block;
 use super::link::Link;
 use super::receive::Incoming;
 
@@ -64,7 +67,7 @@ impl Ready {
 impl Incoming {
     /// Gives out the event that is ready. Text in one piece is checked here, once, as it is lent.
     #[inline]
-    pub(super) fn take_event<'a>(&'a mut self, link: &mut Link) -> Option<Event<'a>> {
+    pub(super) fn take_event<'a>(&'a mut self, link: &'a mut Link) -> Option<Event<'a>> {
         Some(match self.ready.take()? {
             Ready::Message { kind, place } => match self.lend_message(kind, place, link) {
                 Ok(message) => Event::Message(message),
@@ -73,7 +76,7 @@ impl Incoming {
             Ready::Frame { opcode, fin, place } => Event::Frame(FrameRef {
                 opcode,
                 fin,
-                payload: self.lend_bytes(place),
+                payload: self.lend_bytes(place, link),
             }),
             Ready::Chunk {
                 kind,
@@ -84,7 +87,7 @@ impl Incoming {
                 kind,
                 first,
                 last,
-                payload: self.lend_slice(place),
+                payload: self.lend_slice(place, link),
             }),
             Ready::Ping { size } => Event::Ping(self.lend(size)),
             Ready::Pong { size, matched } => Event::Pong {
@@ -106,7 +109,7 @@ impl Incoming {
     #[inline]
     pub(super) fn take_message<'a>(
         &'a mut self,
-        link: &mut Link,
+        link: &'a mut Link,
     ) -> Result<Option<MessageRef<'a>>, Failure> {
         let Some(Ready::Message { kind, place }) = self.ready else {
             return Ok(None);
@@ -120,14 +123,14 @@ impl Incoming {
         &'a mut self,
         kind: Kind,
         place: Place,
-        link: &mut Link,
+        link: &'a mut Link,
     ) -> Result<MessageRef<'a>, Failure> {
         match (place, kind) {
             (Place::Read(size), Kind::Binary) => {
                 Ok(MessageRef::Binary(LentBytes::read(self.lend(size))))
             }
             (Place::Read(size), Kind::Text) => self.lend_text(size, link),
-            (Place::Assembly, _) => Ok(self.lend_assembled()),
+            (Place::Assembly, _) => Ok(self.lend_assembled(link)),
         }
     }
 
@@ -148,33 +151,39 @@ impl Incoming {
         }
     }
 
-    fn lend_assembled(&mut self) -> MessageRef<'_> {
-        match self.lend_assembly() {
+    fn lend_assembled<'a>(&'a mut self, link: &'a Link) -> MessageRef<'a> {
+        let pool = &link.settings().buffers;
+        match self.lend_assembly(pool) {
             Some(Block::Text(text)) => MessageRef::Text(LentText::assembled(text)),
-            Some(Block::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes)),
+            Some(Block::Binary(bytes)) => MessageRef::Binary(LentBytes::assembled(bytes, pool)),
             None => MessageRef::Binary(LentBytes::read(&[])),
         }
     }
 
-    fn lend_bytes(&mut self, place: Place) -> LentBytes<'_> {
+    fn lend_bytes<'a>(&'a mut self, place: Place, link: &'a Link) -> LentBytes<'a> {
+        let pool = &link.settings().buffers;
         match place {
             Place::Read(size) => LentBytes::read(self.lend(size)),
-            Place::Assembly => match self.lend_assembly() {
-                Some(Block::Binary(bytes)) => LentBytes::assembled(bytes),
+            Place::Assembly => match self.lend_assembly(pool) {
+                Some(Block::Binary(bytes)) => LentBytes::assembled(bytes, pool),
                 Some(Block::Text(_)) | None => LentBytes::read(&[]),
             },
         }
     }
 
-    fn lend_slice(&mut self, place: Place) -> &[u8] {
+    fn lend_slice(&mut self, place: Place, link: &Link) -> &[u8] {
         match place {
             Place::Read(size) => self.lend(size),
-            Place::Assembly => self.lend_assembly().map_or(&[], |whole| whole.as_bytes()),
+            Place::Assembly => {
+                let whole = self.lend_assembly(&link.settings().buffers);
+                whole.map_or(&[], |whole| whole.as_bytes())
+            }
         }
     }
 
-    fn lend_assembly(&mut self) -> Option<&mut Block> {
+    fn lend_assembly(&mut self, pool: &Arc<dyn BufferPool>) -> Option<&mut Block> {
         self.lent = Some(Place::Assembly);
-        self.assembly.as_deref_mut().map(Assembly::whole)
+        let assembly = self.assembly.as_deref_mut()?;
+        Some(assembly.whole(&**pool))
     }
 }

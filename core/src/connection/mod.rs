@@ -140,8 +140,7 @@ impl Connection {
     /// Say with [`received`](Self::received) how many of them were filled.
     #[inline]
     pub fn read_buffer(&mut self) -> &mut [u8] {
-        let buffers = &self.link.config.settings().buffers;
-        self.incoming.room(buffers)
+        self.incoming.room(self.link.config.settings())
     }
 
     /// Takes `count` bytes that were read into [`read_buffer`](Self::read_buffer); more than it had

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec;
 
 use bytes::{Buf, Bytes};
 
@@ -48,26 +49,14 @@ pub(super) struct Output {
     /// Bytes handed over since the start.
     taken: u64,
     end: End,
-    /// A pong that waits for an earlier one to be handed over.
-    pong: Option<Box<Pong>>,
+    /// The frame of a pong that waits for an earlier one to be handed over.
+    pong: Option<Box<[u8]>>,
     /// Where in the stream the pong ends that was queued last.
     pong_ends: u64,
     /// Whether a reply to the peer is among what is queued.
     reply: bool,
     /// Whether payloads are copied whatever their size.
     copies: bool,
-}
-
-/// A pong as it will be sent.
-#[derive(Debug)]
-struct Pong {
-    frame: [u8; Self::MAX],
-    len: u8,
-}
-
-impl Pong {
-    /// Header, masking key and payload of the largest control frame.
-    const MAX: usize = 2 + 4 + 125;
 }
 
 impl Output {
@@ -203,24 +192,19 @@ impl Output {
             self.pong_ends = self.position();
             return;
         }
-        let pong = self.pong.get_or_insert_with(|| {
-            Box::new(Pong {
-                frame: [0; Pong::MAX],
-                len: 0,
-            })
-        });
-        if let Some(slot) = pong.frame.get_mut(..header.frame_size()) {
-            pong.len = u8::try_from(slot.len()).unwrap_or(0);
-            header.write_frame(payload, slot);
-        }
+        let size = header.frame_size();
+        let frame = match &mut self.pong {
+            Some(frame) if frame.len() == size => frame,
+            pong => pong.insert(vec![0; size].into_boxed_slice()),
+        };
+        header.write_frame(payload, frame);
     }
 
     /// Moves the pong that waits into the queue, for a frame that must come after it.
     #[inline(never)]
     pub(super) fn settle_pong(&mut self, pool: &Arc<dyn BufferPool>) {
-        if let Some(pong) = self.pong.take() {
-            let frame = pong.frame.get(..usize::from(pong.len)).unwrap_or_default();
-            self.push(frame, pool);
+        if let Some(frame) = self.pong.take() {
+            self.push(&frame, pool);
             self.pong_ends = self.position();
         }
     }

@@ -7,7 +7,8 @@
 //!
 //! Parsing is lazy: it stops as soon as an event is ready, and what was not parsed stays in the read
 //! buffer. A payload is unmasked where it lies, and its text checked, as it arrives. What must wait
-//! for more grows with what has arrived, never with what a header declares.
+//! for more grows with what has arrived, never with what a header declares. What is missing of a large binary
+//! frame is read to its place in the assembly (`apart`), without a stop in the read buffer.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -44,6 +45,9 @@ struct Frame {
     /// Whether no byte of the payload was given out.
     untouched: bool,
 }
+
+/// From so many bytes on that are missing of a binary frame, they are read to their place.
+const APART: u64 = 32 << 10;
 
 /// A data message that has begun.
 #[derive(Debug, Clone, Copy)]
@@ -131,12 +135,69 @@ impl Incoming {
     }
 
     /// Returns room to read into.
-    #[inline]
-    pub(super) fn room(&mut self, pool: &Arc<dyn BufferPool>) -> &mut [u8] {
+    #[inline(always)]
+    pub(super) fn room(&mut self, settings: &Settings) -> &mut [u8] {
         if self.ready.is_none() {
             self.reclaim();
         }
-        self.buffer.room(pool)
+        match self.frame.is_some() && self.is_apart() {
+            true => self.room_apart(settings),
+            false => self.buffer.room(&settings.buffers),
+        }
+    }
+
+    /// Whether the rest of a frame is read to its place, as nothing else can come before that.
+    #[cold]
+    fn is_apart(&self) -> bool {
+        let plain = |open: Open| open.kind == Kind::Binary && open.passes.none();
+        let large = |frame: Frame| frame.left >= APART && !frame.untouched;
+        self.buffer.is_empty()
+            && self.delivery == Delivery::Messages
+            && self.assembly.is_some()
+            && self.frame.is_some_and(large)
+            && self.open.is_some_and(plain)
+    }
+
+    #[cold]
+    fn room_apart(&mut self, settings: &Settings) -> &mut [u8] {
+        let (Some(frame), Some(assembly)) = (&self.frame, &mut self.assembly) else {
+            return &mut [];
+        };
+        self.buffer.release(&settings.buffers);
+        let part = Part {
+            size: 0,
+            left: frame.left,
+            fin: frame.fin,
+            whole_frame: false,
+        };
+        let limit = settings.message_limit(Delivery::Messages);
+        let expected = part.expectation(assembly.len(), limit);
+        assembly.room(expected, &*settings.buffers)
+    }
+
+    /// Takes what was read to its place. Returns how many bytes that were.
+    #[cold]
+    fn received_apart(&mut self, count: usize) -> usize {
+        let (Some(frame), Some(assembly)) = (&mut self.frame, &mut self.assembly) else {
+            return 0;
+        };
+        let left = usize::try_from(frame.left).unwrap_or(usize::MAX);
+        let payload = assembly.commit(count.min(left));
+        let added = payload.len();
+        frame.masking_key = mask::apply(payload, frame.masking_key);
+        frame.left = frame.left.saturating_sub(added as u64);
+        if frame.left > 0 {
+            return added;
+        }
+        if frame.fin {
+            self.open = None;
+            self.ready = Some(Ready::Message {
+                kind: Kind::Binary,
+                place: Place::Assembly,
+            });
+        }
+        self.frame = None;
+        added
     }
 
     /// Takes what was read. Where nothing is read any more, it is dropped.
@@ -145,8 +206,12 @@ impl Incoming {
         if self.eof {
             return;
         }
-        let added = self.buffer.commit(count) as u64;
-        link.counters.bytes_received = link.counters.bytes_received.saturating_add(added);
+        let added = match self.frame.is_some() && self.is_apart() && !link.phase.discards() {
+            true => self.received_apart(count),
+            false => self.buffer.commit(count),
+        };
+        let counted = &mut link.counters.bytes_received;
+        *counted = counted.saturating_add(added as u64);
         if link.phase.discards() && self.ready.is_none() {
             self.buffer.clear();
         }
@@ -213,7 +278,9 @@ impl Incoming {
         self.reclaim();
         self.buffer.release(pool);
         if self.open.is_none() && self.ready.is_none() {
-            self.assembly = None;
+            if let Some(assembly) = self.assembly.take() {
+                assembly.release(&**pool);
+            }
         }
     }
 
@@ -510,11 +577,12 @@ impl Incoming {
         settings: &Settings,
     ) -> Result<(), ProtocolError> {
         let limit = settings.message_limit(Delivery::Messages);
+        let pool = &*settings.buffers;
         let payload = self.buffer.front(part.size);
         let assembly = Assembly::of(kind, &mut self.assembly);
         let length = assembly.len().saturating_add(cut.len());
         let expected = part.expectation(length, limit);
-        assembly.push(payload, cut, expected)?;
+        assembly.push(payload, cut, expected, pool)?;
         self.buffer.consume(part.size);
         Ok(())
     }

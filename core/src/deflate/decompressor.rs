@@ -133,9 +133,13 @@ impl Decompressor {
         Ok(())
     }
 
+    /// Gives the borrowed decompressor back. Nothing refers to what it has inflated any more.
     fn fail(&mut self) {
         self.state = State::Failed;
-        self.release();
+        self.history = History::new(0);
+        if let Some(inflater) = self.inflater.take() {
+            give_inflater(&*self.pool, inflater);
+        }
     }
 
     /// Gives the borrowed decompressor back and keeps the history; the next message borrows again.

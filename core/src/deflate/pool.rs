@@ -39,7 +39,7 @@ enum Kind {
 
 /// A compressor or decompressor that connections borrow while they are busy.
 ///
-/// With the default settings a compressor takes 165 to 325 KiB, a decompressor 24 to 72 KiB, by window.
+/// With the default settings a compressor takes 165 to 325 KiB, a decompressor 24 to 56 KiB, by window.
 pub struct Codec(Inner);
 
 enum Inner {

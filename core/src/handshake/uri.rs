@@ -108,11 +108,12 @@ impl Uri {
     /// As for [`parse`](Self::parse).
     pub fn resolve(&self, location: &str) -> Result<Self, UriError> {
         let (location, _fragment) = split_before(location, &['#']);
-        let mut target = match location.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
-                Self::parse(&alloc::format!("{}://{rest}", webized(scheme)))?
+        let mut target = match split_scheme(location) {
+            Some((scheme, rest)) if rest.starts_with("//") => {
+                Self::parse(&alloc::format!("{}:{rest}", webized(scheme)))?
             }
-            _ => self.resolve_relative(location)?,
+            Some((scheme, _)) => return Err(UriError::Scheme(scheme.into())),
+            None => self.resolve_relative(location)?,
         };
         let is_same = self.is_same_origin(&target);
         target.credentials = self.credentials.clone().filter(|_| is_same);
@@ -271,6 +272,15 @@ fn parse_scheme(scheme: &str) -> Result<bool, UriError> {
         _ if scheme.eq_ignore_ascii_case("wss") => Ok(true),
         _ => Err(UriError::Scheme(scheme.into())),
     }
+}
+
+/// Splits off the scheme that a reference starts with, and what follows its colon (RFC 3986 sections 3.1 and 4.2).
+fn split_scheme(reference: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = reference.split_once(':')?;
+    let may_stand = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let is_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(may_stand);
+    is_scheme.then_some((scheme, rest))
 }
 
 /// The scheme of a WebSocket that is told by the scheme of a web page.
@@ -587,6 +597,9 @@ mod tests {
             ("#fragment", "ws://h:1/a/b?c=d/e"),
             ("/x?to=http://y", "ws://h:1/x?to=http://y"),
             ("x?to=http://y", "ws://h:1/a/x?to=http://y"),
+            ("./x:y", "ws://h:1/a/x:y"),
+            ("/x:y", "ws://h:1/x:y"),
+            ("1:y", "ws://h:1/a/1:y"),
         ];
         let base = parse("ws://h:1/a/b?c=d/e");
         for (location, target) in cases {
@@ -594,8 +607,18 @@ mod tests {
             assert_eq!(resolved.as_deref(), Ok(target), "{location:?}");
         }
         assert_eq!(parse("ws://h").resolve("x"), Ok(parse("ws://h/x")));
-        let mail = base.resolve("mailto://a");
-        assert_eq!(mail, Err(UriError::Scheme("mailto".into())));
+        for (location, scheme) in [
+            ("mailto://a", "mailto"),
+            ("mailto:a", "mailto"),
+            ("javascript:alert(1)", "javascript"),
+            ("data:text/html,x", "data"),
+            ("view-source+x.1:y", "view-source+x.1"),
+            ("h:1/x", "h"),
+            ("ws:/x", "ws"),
+        ] {
+            let error = Err(UriError::Scheme(scheme.into()));
+            assert_eq!(base.resolve(location), error, "{location}");
+        }
         assert!(base.resolve("/\r\nA: b").is_err());
     }
 

@@ -31,6 +31,8 @@ pub enum Fault {
     Hesitate,
     /// Any call is interrupted by a signal.
     Interrupted,
+    /// Any call fails as one that would block does, which no transport may do that is asked by polling.
+    WouldBlock,
     /// A read or a write moves one byte.
     One,
     /// A write moves nothing.
@@ -45,11 +47,12 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::End,
         Self::Reset,
         Self::Hesitate,
         Self::Interrupted,
+        Self::WouldBlock,
         Self::One,
         Self::Zero,
         Self::Lie,
@@ -68,7 +71,7 @@ impl Fault {
     pub const fn applies(self, call: Call) -> bool {
         match self {
             Self::End => matches!(call, Call::Read),
-            Self::Reset | Self::Hesitate | Self::Interrupted => true,
+            Self::Reset | Self::Hesitate | Self::Interrupted | Self::WouldBlock => true,
             Self::One | Self::Lie => matches!(call, Call::Read | Call::Write),
             Self::Zero => matches!(call, Call::Write),
             Self::FlushError => matches!(call, Call::Flush),
@@ -192,6 +195,7 @@ fn fail<T>(fault: Option<Fault>, cx: &Context<'_>) -> Option<Poll<io::Result<T>>
         }
         Fault::Reset => io::ErrorKind::ConnectionReset.into(),
         Fault::Interrupted => io::ErrorKind::Interrupted.into(),
+        Fault::WouldBlock => io::ErrorKind::WouldBlock.into(),
         Fault::FlushError | Fault::CloseError => io::Error::other("scripted"),
         Fault::End | Fault::One | Fault::Zero | Fault::Lie => return None,
     };

@@ -1,6 +1,6 @@
 //! The peers that foreign libraries, the Autobahn suite and foreign proxies are tested against:
-//! `interop-peer`, `autobahn-peer` and `proxy-peer`. Their command lines and what they do are described
-//! in tests/README.md.
+//! `interop-peer`, `autobahn-peer` and `proxy-peer`; and `soak-peer`, which is tested against itself. Their
+//! command lines and what they do are described in tests/README.md.
 
 mod arguments;
 mod autobahn;
@@ -9,6 +9,7 @@ mod deflate;
 mod interop;
 mod proxied;
 mod runtime;
+mod soak;
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -53,6 +54,12 @@ pub fn autobahn() -> ExitCode {
 #[must_use]
 pub fn proxied() -> ExitCode {
     exit_code(Arguments::of_process().and_then(|arguments| proxied::run(&arguments)))
+}
+
+/// Runs `soak-peer`, whose allocator says how many bytes are allocated.
+#[must_use]
+pub fn soak(heap: fn() -> usize) -> ExitCode {
+    exit_code(Arguments::of_process().and_then(|arguments| soak::run(&arguments, heap)))
 }
 
 /// Says in one line on standard error why it failed.

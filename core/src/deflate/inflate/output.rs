@@ -20,7 +20,9 @@ const MAX_MATCH: usize = 258;
 /// Copies are made in steps of this size, and may write as much beyond their end.
 const STEP: usize = 16;
 
-const MIN_FRESH: usize = 16 * 1024;
+/// What is inflated before it is delivered. The more, the less often the window is moved; but a peer decides
+/// how many windows there are at a time.
+const FRESH: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -33,7 +35,7 @@ pub(super) struct Output {
 impl Output {
     /// Starts over with a window of this size in bytes, holding the end of `history`.
     pub(super) fn start(&mut self, window: usize, history: &[u8]) {
-        let length = window + window.max(MIN_FRESH);
+        let length = window + FRESH;
         if self.buffer.len() < length {
             self.buffer = alloc::vec![0; length];
         }

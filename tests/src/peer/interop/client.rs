@@ -11,7 +11,7 @@ use crate::peer::by_hand::ByHand;
 use crate::peer::check;
 use crate::peer::runtime::{Runtime, Stream};
 
-use super::{Outcome, Socket, random, received};
+use super::{Outcome, SUBPROTOCOL, Socket, random, received};
 
 /// The path on which a scenario is run.
 fn path(scenario: &str, seed: u64) -> String {
@@ -32,7 +32,11 @@ pub(crate) async fn run<R: Runtime>(
     config: Config,
 ) -> Outcome {
     let url = format!("{url}{}", path(scenario, seed));
-    let opened = R::connect(&url, &ClientOptions::new(), config).await;
+    let options = match scenario {
+        "subprotocol" => ClientOptions::new().subprotocols(["unknown.one", SUBPROTOCOL]),
+        _ => ClientOptions::new(),
+    };
+    let opened = R::connect(&url, &options, config).await;
     if scenario == "refused" {
         return refused(opened.map(|_| ()));
     }
@@ -50,6 +54,7 @@ pub(crate) async fn run<R: Runtime>(
         "pong" => pong(&mut socket).await?,
         "1-mib" => mib_1(&mut socket).await?,
         "16-mib" => mib_16(&mut socket).await?,
+        "subprotocol" => subprotocol(&mut socket).await?,
         "random" => random::exchange(&mut socket, seed).await?,
         "burst" => return burst(socket).await,
         "ping" => return ping(socket).await,
@@ -247,6 +252,14 @@ async fn mib_1(socket: &mut Socket<impl Stream>) -> Outcome {
 async fn mib_16(socket: &mut Socket<impl Stream>) -> Outcome {
     let text = Message::text("0123456789abcdef".repeat(1 << 20));
     exchange(socket, [noise(16 << 20).into(), text]).await
+}
+
+async fn subprotocol(socket: &mut Socket<impl Stream>) -> Outcome {
+    let agreed = socket.subprotocol();
+    check(agreed == Some(SUBPROTOCOL), || {
+        format!("the subprotocol is {agreed:?}")
+    })?;
+    exchange(socket, ["spoken".into()]).await
 }
 
 async fn close_by_client(socket: &mut Socket<impl Stream>) -> Outcome {

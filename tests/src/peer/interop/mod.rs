@@ -11,6 +11,9 @@ use sansock::core::Closed;
 use super::runtime::{self, Runtime};
 use super::{Arguments, Outcome, Socket, deflate};
 
+/// The one that servers support.
+const SUBPROTOCOL: &str = "interop.two";
+
 pub(crate) fn run<R: Runtime>(arguments: &Arguments) -> Outcome {
     arguments.allow(&["--runtime", "--max-message", "--deflate", "--seed"])?;
     let limit = match arguments.option("--max-message") {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use sansock::Config;
-use sansock::core::handshake::{Request, ServerOptions, StatusCode};
+use sansock::core::handshake::{Origins, Request, ServerOptions, StatusCode};
 use sansock::core::{Event, State};
 
 use crate::peer::by_hand::ByHand;
 use crate::peer::runtime::{Runtime, Stream};
 
-use super::{Outcome, Socket, random, received};
+use super::{Outcome, SUBPROTOCOL, Socket, random, received};
 
 pub(crate) async fn serve<R: Runtime>(stream: R::Tcp, config: Config) {
     match converse::<R>(stream, config).await {
@@ -21,8 +21,10 @@ pub(crate) async fn serve<R: Runtime>(stream: R::Tcp, config: Config) {
 
 /// Returns what the client's Close frame said, `None` where there was no WebSocket.
 async fn converse<R: Runtime>(stream: R::Tcp, config: Config) -> Outcome<Option<String>> {
-    let options = Arc::new(ServerOptions::new());
-    let upgrade = R::upgrade(stream, options, config).await?;
+    // A browser's page may come from anywhere.
+    let options = ServerOptions::new().origins(Origins::Any);
+    let options = options.subprotocols([SUBPROTOCOL]);
+    let upgrade = R::upgrade(stream, Arc::new(options), config).await?;
     let request = upgrade.request().clone();
     match request.path() {
         "/echo" | "/fragments" | "/close" | "/random" => {
