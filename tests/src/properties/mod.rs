@@ -46,14 +46,16 @@ pub const ALL: [Property; 10] = [
 pub const SERVER_HEAD: Property = Property {
     name: "server_head",
     holds: handshake::server_head,
-    most_bytes: 64 << 10,
+    // With a decompressor, where messages follow.
+    most_bytes: 160 << 10,
 };
 
 /// Responses that a client receives.
 pub const CLIENT_RESPONSE: Property = Property {
     name: "client_response",
     holds: handshake::client_response,
-    most_bytes: 64 << 10,
+    // With a decompressor, where messages follow.
+    most_bytes: 160 << 10,
 };
 
 /// The header in which extensions are negotiated.
