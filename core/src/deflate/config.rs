@@ -42,7 +42,8 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// Returns the defaults that the setters state.
+    /// Returns the defaults that the setters state, with a [pool](Self::pool) of its own: make it once, and clone it, or the
+    /// configuration that has it, for each connection.
     #[must_use]
     pub fn new() -> Self {
         Self {
