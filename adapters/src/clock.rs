@@ -11,12 +11,13 @@
 //! assert_eq!(timer.now().since_start(), Duration::from_secs(20));
 //! ```
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sansock_core::Instant;
 
+use crate::sync::{Mutex, MutexGuard};
 use crate::timer::Timer;
 
 /// A clock that stands still until it is [advanced](Self::advance). Clones show the same time.

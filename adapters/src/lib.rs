@@ -64,6 +64,7 @@ mod shim;
 pub mod smol;
 mod split;
 mod stream;
+mod sync;
 mod system;
 #[cfg(feature = "smol")]
 mod tcp;

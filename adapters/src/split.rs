@@ -7,8 +7,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{CloseCode, Closed, Message, Outgoing, PingId, Prepared, State, Stats};
 
 use crate::error::Result;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::timer::Timer;
 use crate::websocket::WebSocket;
 

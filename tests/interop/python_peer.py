@@ -54,7 +54,8 @@ async def server(arguments):
     stop = asyncio.Event()
     watch_stdin(stop)
     listener = serve(
-        converse, "127.0.0.1", 0, process_request=refuse, subprotocols=[SUBPROTOCOL], extensions=extensions, compression=None,
+        converse, "127.0.0.1", 0, process_request=refuse, select_subprotocol=select,
+        extensions=extensions, compression=None,
         max_size=arguments.max_message, ping_interval=None, close_timeout=5,
     )
     async with listener as listening:
@@ -70,6 +71,10 @@ def watch_stdin(stop):
         loop.call_soon_threadsafe(stop.set)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def select(_, offered):
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
 def refuse(connection, request):

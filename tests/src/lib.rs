@@ -4,6 +4,7 @@ pub mod deflate;
 pub mod driver;
 pub mod end;
 pub mod peer;
+pub mod properties;
 pub mod random;
 pub mod receive;
 pub mod seen;

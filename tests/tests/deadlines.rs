@@ -239,6 +239,26 @@ fn the_end_of_the_stream_has_five_seconds_from_our_close_on() {
 }
 
 #[test]
+fn a_pong_that_is_missed_while_closing_gives_the_end_no_more_time() {
+    for side in SIDES {
+        let mut end = started(side, config().ping_interval(seconds(1)));
+        end.pass(seconds(1));
+        end.output();
+        end.mind_the_time();
+        // The pong has until 21 s, the end of the stream until 21.05 s.
+        end.pass(Duration::from_millis(15_050));
+        end.send_close(1000, "").unwrap();
+        end.output();
+        end.mind_the_time();
+        end.pass_to_timeout();
+        assert_eq!(end.failure(), Some(&Failure::TimedOut(Deadline::Pong)));
+        assert_eq!(end.next_timeout(), Some(at(21_050)));
+        end.pass_to_timeout();
+        assert_timed_out(&end, Deadline::Pong);
+    }
+}
+
+#[test]
 fn a_peer_that_does_not_answer_our_close_ends_it_abnormally() {
     for side in SIDES {
         let mut end = started(side, config());

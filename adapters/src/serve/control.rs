@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::{fmt, mem, ptr};
 
@@ -18,6 +17,8 @@ use sansock_core::{
 
 use super::listener::Peer;
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::timer::Timer;
 
 /// A connection of a server, in the hands of everybody but its handler: to send to it without waiting,

@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
@@ -15,6 +14,8 @@ use sansock_core::handshake::StatusCode;
 
 use super::control::{Handle, Order, Totals, Waiting};
 use super::listener::Peer;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Numbers of a server, as they were at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

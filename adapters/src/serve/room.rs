@@ -1,12 +1,13 @@
 //! A set of connections that hear the same messages.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sansock_core::Prepared;
 
 use super::broadcast::{Broadcast, broadcast};
 use super::control::{Handle, Lagging};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Connections that hear the same messages. A clone is the same room.
 ///

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::Request;
@@ -13,6 +13,7 @@ use sansock_core::handshake::Request;
 use super::control::{Handle, ServerTimer};
 use super::listener::Peer;
 use crate::split::{Receiver, Sender};
+use crate::sync::{Mutex, MutexGuard};
 use crate::timer::Timer;
 use crate::websocket::WebSocket;
 

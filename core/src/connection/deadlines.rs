@@ -66,6 +66,12 @@ impl Alarm {
         }
     }
 
+    /// Has the alarm ring at this time, where it would not have done so before.
+    pub(super) fn hasten(&mut self, at: Option<Instant>) {
+        let at = at.map_or(Self::NEVER, Self::at);
+        self.0 = self.0.min(at.0);
+    }
+
     /// Returns whether the alarm rings, and turns it off if so.
     #[inline]
     pub(super) fn rings(&mut self, now: Instant) -> bool {

@@ -350,10 +350,8 @@ impl Link {
         }
         if !input_waits && self.deadlines.pong.rings(self.now) {
             self.fail(Failure::TimedOut(Deadline::Pong));
-            self.deadlines.close = self
-                .now
-                .checked_add(LAST_WORD)
-                .map_or(Alarm::OFF, Alarm::at);
+            let last_word = self.now.checked_add(LAST_WORD);
+            self.deadlines.close.hasten(last_word);
         }
         if self.deadlines.ping.rings(self.now) {
             self.keep_alive();

@@ -617,7 +617,6 @@ mod tests {
             assert_eq!(resolved.as_deref(), Ok(target), "{location:?}");
         }
         assert_eq!(parse("ws://h").resolve("x"), Ok(parse("ws://h/x")));
-        assert_eq!(parse("wss://h").resolve("//i/x"), Ok(parse("wss://i/x")));
         for (location, scheme) in [
             ("mailto://a", "mailto"),
             ("mailto:a", "mailto"),
@@ -630,6 +629,7 @@ mod tests {
             let error = Err(UriError::Scheme(scheme.into()));
             assert_eq!(base.resolve(location), error, "{location}");
         }
+        assert_eq!(parse("wss://h").resolve("//i/x"), Ok(parse("wss://i/x")));
         assert!(base.resolve("/\r\nA: b").is_err());
     }
 

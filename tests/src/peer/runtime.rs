@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{Read, stdin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_executor::LocalExecutor;
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -13,6 +14,9 @@ use sansock::{Config, Result, Upgrade};
 use super::{Outcome, Socket, exit_code};
 
 pub(crate) use async_io::Timer;
+
+/// A bound for a busy machine: a suite that writes its reports meanwhile answers late.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A transport.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -78,6 +82,7 @@ macro_rules! runtimes {
                 config: Config,
             ) -> Result<Socket<Self::Stream>> {
                 let connect = sansock::$shim::connect(url);
+                let connect = connect.open_timeout(OPEN_TIMEOUT);
                 connect.options(options.clone()).config(config).await
             }
         }
