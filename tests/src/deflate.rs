@@ -165,3 +165,15 @@ impl Blocks {
         self.bytes
     }
 }
+
+/// The payload of a message that inflates to so many zeros.
+#[must_use]
+pub fn bomb(size: usize) -> Vec<u8> {
+    let mut blocks = Blocks::new().fixed().symbol(0);
+    let mut left = size - 1;
+    while left >= 258 {
+        blocks = blocks.far_back(1);
+        left -= 258;
+    }
+    blocks.literals(&vec![0; left]).end().message()
+}

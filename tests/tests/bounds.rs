@@ -21,7 +21,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock::{ThreadBuffers, Timer, WebSocket};
 use sansock_core::deflate::{Deflate, NoPool};
 use sansock_core::{BufferPool, Config, Connection, Event, Instant, Negotiated, Side};
-use sansock_tests::deflate::{Blocks, RSV1};
+use sansock_tests::deflate::{Blocks, RSV1, bomb};
 use sansock_tests::driver::waker_fn;
 use sansock_tests::end::SIDES;
 use sansock_tests::wire::{BINARY, CONTINUATION, FIN, PeerOf, TEXT};
@@ -606,17 +606,6 @@ fn a_flood_of_pings_takes_two_pongs_though_the_peer_never_reads() {
         let figure = held(case, &pings.map(|pings| (pings, 5)), false);
         report("ping flood of all sizes", case, figure, idle(case) + pongs);
     }
-}
-
-/// The payload of a message that inflates to so many zeros.
-fn bomb(size: usize) -> Vec<u8> {
-    let mut blocks = Blocks::new().fixed().symbol(0);
-    let mut left = size - 1;
-    while left >= 258 {
-        blocks = blocks.far_back(1);
-        left -= 258;
-    }
-    blocks.literals(&vec![0; left]).end().message()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use sansock_core::deflate::{BoundedPool, Deflate, NoPool};
 use sansock_core::{Config, Delivery, Event, Failure, Fin, ProtocolError, Side};
-use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, end_with};
+use sansock_tests::deflate::{RSV1, TWELVE_BITS, bomb, end_with};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::random::Random;
 use sansock_tests::wire::{BINARY, CONTINUATION, FIN, PeerOf};
@@ -169,17 +169,6 @@ fn a_direction_holds_nothing_before_its_first_compressed_message() {
         });
         assert!(sent.bytes_current <= 2 << 10, "{side:?}: {sent:?}");
     }
-}
-
-/// The payload of a message that inflates to so many zeros.
-fn bomb(size: usize) -> Vec<u8> {
-    let mut blocks = Blocks::new().fixed().symbol(0);
-    let mut left = size - 1;
-    while left >= 258 {
-        blocks = blocks.far_back(1);
-        left -= 258;
-    }
-    blocks.literals(&vec![0; left]).end().message()
 }
 
 /// The ways in which a payload may come: whole, in fragments, and each of these byte by byte.
