@@ -174,6 +174,22 @@ fn of_several_offers_the_first_that_is_acceptable_is_answered() {
     assert_eq!(answer.matches("permessage-deflate").count(), 1);
 }
 
+/// Where HTTP is done elsewhere, the configuration answers in place of the connection.
+#[test]
+fn a_configuration_answers_as_a_server_does() {
+    let offers =
+        "x-unknown, permessage-deflate; window=1, permessage-deflate; server_max_window_bits=9";
+    let config = Config::new().deflate(Deflate::new());
+    let answer = config.answer_extensions(&offers.parse().unwrap());
+    assert_eq!(
+        answer.to_string(),
+        "permessage-deflate; server_max_window_bits=9"
+    );
+    assert_eq!(answer_to(config, offers), Ok(Some(answer.to_string())));
+    let none = Config::new().answer_extensions(&offers.parse().unwrap());
+    assert_eq!(none.to_string(), "");
+}
+
 /// What the server wants, what it is offered, and what it answers.
 #[test]
 fn a_server_answers_with_the_stricter_of_both() {

@@ -856,6 +856,32 @@ fn an_endless_refusal_is_cut_and_not_waited_for() {
 }
 
 #[test]
+fn of_a_refusal_as_much_is_kept_as_was_asked_for() {
+    let uri: Uri = "ws://example.com/chat".parse().unwrap();
+    for (limit, body) in [
+        (0, ""),
+        (9, "123456789"),
+        (10, "1234567890"),
+        (11, "1234567890"),
+    ] {
+        let config = Config::new()
+            .entropy(FixedSeed([7; 32]))
+            .max_refusal_body(limit);
+        let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
+        client.send_request(client.connect()).unwrap();
+        client.receive_data(
+            b"HTTP/1.1 403 X\r\nContent-Length: 10\r\n\r\n1234567890",
+            NOW,
+        );
+        let Some(Event::Response(response)) = client.next_event() else {
+            panic!("no response with a limit of {limit}")
+        };
+        assert_eq!(response.body(), body.as_bytes());
+        assert_eq!(response.is_body_truncated(), limit < 10);
+    }
+}
+
+#[test]
 fn a_request_is_sent_once_and_nothing_else_before_the_101() {
     let mut client = client();
     let request = client.connect();

@@ -217,12 +217,17 @@ fn a_frame_over_its_own_limit_is_refused() {
             &[binary(&[1; 20])],
             &[],
         );
-        let outcome = received_with(side, &config, &peer.header(BINARY, 11));
-        let error = ProtocolError::TooBig {
-            length: Some(11),
-            limit: 10,
-        };
-        assert_failed(side, &outcome, &[], error);
+        let message = config.clone().max_message_size(12);
+        let fitting = [peer.frame(BINARY, &[1; 5]), peer.header(FIN, 10)].concat();
+        // What is told is what was exceeded: the limit of a frame, or that of a message.
+        for (config, frames, length, limit) in [
+            (&config, &peer.header(BINARY, 11), 11, 10),
+            (&message, &fitting, 15, 12),
+        ] {
+            let length = Some(length);
+            let error = ProtocolError::TooBig { length, limit };
+            assert_failed(side, &received_with(side, config, frames), &[], error);
+        }
     }
 }
 
