@@ -144,3 +144,104 @@ impl Deadlines {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn second(count: u64) -> Instant {
+        Instant::from_start(Duration::from_secs(count))
+    }
+
+    #[test]
+    fn each_has_a_name_for_errors() {
+        let names = [
+            (Deadline::Open, "opening handshake"),
+            (Deadline::Close, "closing handshake"),
+            (Deadline::Ping, "ping interval"),
+            (Deadline::Pong, "keepalive ping"),
+            (Deadline::Write, "write"),
+        ];
+        for (deadline, name) in names {
+            assert_eq!(format!("{deadline}"), name);
+        }
+    }
+
+    #[test]
+    fn an_alarm_is_armed_once_and_rings_once() {
+        let mut alarm = Alarm::DUE;
+        alarm.arm(second(1), Some(Duration::from_secs(2)));
+        alarm.arm(second(2), Some(Duration::from_secs(2)));
+        assert_eq!(alarm, Alarm::at(second(3)));
+        assert!(!alarm.rings(Instant::from_nanos(2_999_999_999)));
+        assert!(alarm.rings(second(3)));
+        assert_eq!(alarm, Alarm::OFF);
+        assert!(!alarm.rings(second(3)));
+    }
+
+    #[test]
+    fn an_alarm_is_only_ever_hastened() {
+        for (before, at, after) in [
+            (Alarm::OFF, Some(second(2)), Alarm::at(second(2))),
+            (Alarm::at(second(3)), Some(second(2)), Alarm::at(second(2))),
+            (Alarm::at(second(1)), Some(second(2)), Alarm::at(second(1))),
+            (Alarm::at(second(1)), None, Alarm::at(second(1))),
+            (Alarm::OFF, None, Alarm::NEVER),
+        ] {
+            let mut alarm = before;
+            alarm.hasten(at);
+            assert_eq!(alarm, after, "{before:?}, {at:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_limit_and_beyond_the_end_of_time_is_never() {
+        for (now, after) in [
+            (Instant::START, None),
+            (second(1), Some(Duration::MAX)),
+            (
+                Instant::from_nanos(u64::MAX - 5),
+                Some(Duration::from_nanos(3)),
+            ),
+        ] {
+            let mut alarm = Alarm::DUE;
+            alarm.arm(now, after);
+            assert_eq!(alarm, Alarm::NEVER, "{now:?}, {after:?}");
+        }
+        let end = Instant::from_nanos(u64::MAX);
+        for mut alarm in [Alarm::DUE, Alarm::NEVER, Alarm::OFF] {
+            assert!(!alarm.rings(end), "{alarm:?}");
+        }
+        let last = Instant::from_nanos(Alarm::DUE.0 - 1);
+        assert!(Alarm::at(last).rings(end));
+    }
+
+    #[test]
+    fn the_first_alarm_is_next() {
+        let deadlines = Deadlines {
+            open: Alarm::at(second(3)),
+            close: Alarm::NEVER,
+            pong: Alarm::at(second(2)),
+            ..Deadlines::default()
+        };
+        assert_eq!(deadlines.next(second(1), false), Some(second(2)));
+        assert_eq!(deadlines.next(second(1), true), Some(second(3)));
+        assert_eq!(Deadlines::default().next(second(1), false), None);
+        let due = Deadlines {
+            write: Alarm::DUE,
+            ..Deadlines::default()
+        };
+        assert_eq!(due.next(second(1), false), Some(second(1)));
+        // An alarm that is set so late will not ring.
+        let late = Instant::from_nanos(Alarm::DUE.0);
+        assert_eq!(due.next(late, false), None);
+    }
+
+    #[test]
+    fn debug_tells_what_a_number_means() {
+        let alarms = [Alarm::OFF, Alarm::NEVER, Alarm::DUE, Alarm::at(second(2))];
+        assert_eq!(format!("{alarms:?}"), "[Off, Never, Due, At(2s)]");
+    }
+}
