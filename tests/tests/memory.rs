@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use allocation_counter::{AllocationInfo, measure};
+use sansock_core::handshake::{HeadLimits, Request};
 use sansock_core::{Config, Delivery, Event, Failure, ProtocolError, Side, State};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::seen::Seen;
@@ -240,6 +241,25 @@ fn what_follows_the_end_is_dropped_as_it_arrives() {
         });
         assert!(info.bytes_max <= BLOCK, "{info:?}");
     }
+}
+
+/// However many headers are allowed, room is made for those that can be there.
+#[test]
+fn a_head_takes_memory_in_proportion_to_its_length() {
+    let limits = HeadLimits {
+        headers: usize::MAX,
+        ..HeadLimits::default()
+    };
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(1000)
+    );
+    let info = measure(|| {
+        black_box(Request::parse(head.as_bytes(), &limits)).expect("a request");
+    });
+    // A field has four bytes at least, and its slot four words.
+    let most = head.len() * (1 + 4 * size_of::<usize>() / 4);
+    assert!(info.bytes_max <= most as u64 + BLOCK, "{info:?}");
 }
 
 /// What is left when the buffers were given back.

@@ -222,11 +222,38 @@ mod tests {
             ("user", "secre"),
             ("user", "secrets"),
             ("User", "secret"),
+            // Two differences that are alike do not make up for each other.
+            ("vser", "secqeu"),
+            ("resu", "secret"),
+            ("user", "terces"),
             ("", ""),
         ] {
             assert_ne!(ours, credentials(user, password));
         }
         assert_eq!(ours, ours.clone());
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong() {
+        for (error, text) in [
+            (
+                InvalidCredentials::Scheme,
+                "authentication scheme is not Basic",
+            ),
+            (InvalidCredentials::Base64, "credentials are not base64"),
+            (InvalidCredentials::Utf8, "credentials are not UTF-8"),
+            (
+                InvalidCredentials::MissingColon,
+                "credentials have no colon between user and password",
+            ),
+            (InvalidCredentials::ColonInUser, "user name has a colon"),
+            (
+                InvalidCredentials::ControlCharacter,
+                "credentials have a control character",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 
     #[test]

@@ -394,6 +394,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_chunk_may_have_so_many_bytes() {
+        let head = response(404, &[CHUNKED]);
+        // Its CR is counted, its LF is not.
+        for (more, is_allowed) in [(MAX_LINE - 3, true), (MAX_LINE - 2, false)] {
+            let body = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(more));
+            let expected = match is_allowed {
+                true => Ok(("a".to_owned(), false, true)),
+                false => Err(BodyError::Chunk),
+            };
+            assert_eq!(read(&head, body.as_bytes(), 100), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong() {
+        for (error, text) in [
+            (BodyError::ContentLength, "Content-Length is not one number"),
+            (
+                BodyError::TransferEncoding,
+                "Transfer-Encoding is not chunked",
+            ),
+            (BodyError::Chunk, "chunked coding is malformed"),
+            (BodyError::Incomplete, "body breaks off"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
     fn malformed_chunks_are_refused() {
         let long_line = "1;".to_owned() + &"x".repeat(MAX_LINE);
         let bodies = [

@@ -536,7 +536,23 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_should_have_stood_where() {
+        let error = extensions("a, b;").unwrap_err();
+        assert_eq!((error.expected(), error.offset()), ("a token", 5));
+        assert_eq!(error.to_string(), "expected a token at offset 5");
+    }
+
+    #[test]
+    fn extensions_are_added_behind_the_others() {
+        let mut list: ExtensionList = "a; x=1".parse().unwrap();
+        list.push(ExtensionOffer::new("b").with_param("y", Some(2)));
+        assert_eq!(list.to_string(), "a; x=1, b; y=2");
+    }
+
+    #[test]
     fn parsing_is_linear_in_hostile_input() {
+        // Five looks at what there is, and one behind each.
+        assert!(work("a;b=c,d") >= 7, "the work is counted");
         for unit in [
             " ",
             ",",

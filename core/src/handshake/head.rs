@@ -303,7 +303,7 @@ impl From<HeadError> for HandshakeError {
 mod tests {
     use super::*;
 
-    use alloc::{format, vec::Vec};
+    use alloc::{format, string::ToString, vec::Vec};
 
     use crate::handshake::{Headers, Request, Response};
 
@@ -425,6 +425,85 @@ mod tests {
             let result = parse(&[b"A", &[byte][..], b"c: d\r\n\r\n"].concat(), DEFAULT);
             let expected = is_token_byte(byte) || byte == b':';
             assert_eq!(result.is_ok(), expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn versions_are_told_from_garbage() {
+        for (text, version) in [
+            ("HTTP/1.1", Ok(HttpVersion::Http11)),
+            ("HTTP/1.0", Ok(HttpVersion::Http10)),
+            ("HTTP/2.0", Err(HeadError::HttpVersion)),
+            ("HTTP/0.9", Err(HeadError::HttpVersion)),
+            ("HTTP/1.", Err(HeadError::StartLine)),
+            ("http/1.1", Err(HeadError::StartLine)),
+            ("HTTP/1.10", Err(HeadError::StartLine)),
+            ("HTTP/1-1", Err(HeadError::StartLine)),
+        ] {
+            assert_eq!(HttpVersion::parse(text.as_bytes()), version, "{text}");
+            if let Ok(version) = version {
+                assert_eq!(version.to_string(), text);
+            }
+        }
+        assert_eq!(HttpVersion::of_minor(0), HttpVersion::Http10);
+        assert_eq!(HttpVersion::of_minor(1), HttpVersion::Http11);
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_where() {
+        for (error, text) in [
+            (
+                HeadError::Incomplete { bytes: 0 },
+                "the peer ended without a word",
+            ),
+            (
+                HeadError::Incomplete { bytes: 7 },
+                "head breaks off after 7 bytes",
+            ),
+            (
+                HeadError::TrailingBytes { bytes: 2 },
+                "2 bytes follow the head",
+            ),
+            (
+                HeadError::StartLineTooLong { limit: 9 },
+                "first line exceeds the limit of 9 bytes",
+            ),
+            (
+                HeadError::HeadTooLarge { limit: 9 },
+                "head exceeds the limit of 9 bytes",
+            ),
+            (
+                HeadError::TooManyHeaders { limit: 9 },
+                "more than 9 header lines",
+            ),
+            (
+                HeadError::LooksLikeTls,
+                "the peer's first byte looks like TLS: use wss://",
+            ),
+            (HeadError::StartLine, "first line is malformed"),
+            (HeadError::HttpVersion, "HTTP version is not 1.1"),
+            (
+                HeadError::Target { offset: 3 },
+                "request target has a forbidden character at offset 3",
+            ),
+            (
+                HeadError::BareLineFeed { line: 2 },
+                "line 2 ends in LF without CR",
+            ),
+            (
+                HeadError::FoldedLine { line: 2 },
+                "line 2 begins with whitespace",
+            ),
+            (
+                HeadError::HeaderName { line: 2 },
+                "line 2 does not begin with a header name and a colon",
+            ),
+            (
+                HeadError::ControlCharacter { line: 2 },
+                "line 2 holds a control character",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
         }
     }
 

@@ -471,6 +471,71 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_is_wrong_with_which_header() {
+        let name = || String::from("X");
+        for (error, text) in [
+            (
+                InvalidHeader::Name { name: "a b".into() },
+                "header name \"a b\" is not a token",
+            ),
+            (
+                InvalidHeader::Value {
+                    name: name(),
+                    byte: 10,
+                    offset: 3,
+                },
+                "value of header X has byte 0x0a at offset 3",
+            ),
+            (
+                InvalidHeader::Empty { name: name() },
+                "an element of header X is empty",
+            ),
+            (
+                InvalidHeader::Repeated { name: name() },
+                "an element of header X is repeated",
+            ),
+            (
+                InvalidHeader::Reserved { name: name() },
+                "header X is set by the handshake itself",
+            ),
+        ] {
+            assert_eq!(alloc::format!("{error}"), text);
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_allocated_once() {
+        let mut headers = Headers::with_capacity(2, "A: b\r\nCd: \r\n".len());
+        let block = headers.block.as_ptr();
+        headers.push(b"A", b"b");
+        headers.push(b"Cd", b"");
+        assert_eq!(headers.block.as_ptr(), block);
+        assert_eq!(headers.block.len(), headers.block.capacity());
+    }
+
+    #[test]
+    fn there_are_fields_or_none() {
+        assert!(Headers::new().is_empty() && !sample().is_empty());
+        assert!(sample().contains("HOST") && !sample().contains("X"));
+    }
+
+    #[test]
+    fn text_within_a_value_is_a_token() {
+        let name = || String::from("X");
+        assert_eq!(check_token("X", "a-1"), Ok(()));
+        assert_eq!(
+            check_token("X", ""),
+            Err(InvalidHeader::Empty { name: name() })
+        );
+        let error = InvalidHeader::Value {
+            name: name(),
+            byte: b',',
+            offset: 1,
+        };
+        assert_eq!(check_token("X", "a,b"), Err(error));
+    }
+
+    #[test]
     fn lookup_ignores_case_and_keeps_order_and_spelling() {
         let headers = sample();
         assert_eq!(headers.get("HOST"), Some(&b"example.com"[..]));

@@ -136,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn versions_survive_the_way_there_and_back() {
+        for (version, there) in [
+            (HttpVersion::Http10, http::Version::HTTP_10),
+            (HttpVersion::Http11, http::Version::HTTP_11),
+        ] {
+            assert_eq!(http::Version::from(version), there);
+            assert_eq!(HttpVersion::try_from(there), Ok(version));
+        }
+    }
+
+    #[test]
     fn other_versions_are_refused() {
         let request = http::Request::get("/").version(http::Version::HTTP_2);
         let request = request.body(()).unwrap();

@@ -76,6 +76,9 @@ mod tests {
             "dGhlIHNhbXBsZSBub25j ZQ==",
             "dGhlIHNhbXBsZSBub25j!Q==",
             "__hlIHNhbXBsZSBub25jZQ==",
+            "ZQ==",
+            "dGhlIHNhbXBsZSBub24w==",
+            "dGhlIHNhbXBsZSBub25jZSEhIQ==",
             &"dGhl".repeat(2000),
         ];
         for key in keys {

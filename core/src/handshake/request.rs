@@ -258,6 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn method_and_version_are_those_of_the_line() {
+        let request = parse_line("PUT /a HTTP/1.0").unwrap();
+        assert_eq!(
+            (request.method(), request.version()),
+            ("PUT", HttpVersion::Http10)
+        );
+    }
+
+    #[test]
     fn what_was_parsed_is_written_unchanged() {
         let head = b"GET /chat?a=b HTTP/1.1\r\nHost: a\r\nx-ODD: \xff\r\n\r\n";
         let request = parse(head).unwrap();

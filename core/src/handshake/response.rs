@@ -408,6 +408,53 @@ mod tests {
         assert_eq!(response.headers().get_str("Content-Length"), Some("5"));
     }
 
+    /// The phrases of RFC 9110 section 15, RFC 6585 and RFC 7725; 418 is that of RFC 2324.
+    #[test]
+    fn the_phrases_are_those_of_their_rfc() {
+        let phrases = [
+            (100, "Continue"),
+            (101, "Switching Protocols"),
+            (200, "OK"),
+            (204, "No Content"),
+            (301, "Moved Permanently"),
+            (302, "Found"),
+            (303, "See Other"),
+            (304, "Not Modified"),
+            (307, "Temporary Redirect"),
+            (308, "Permanent Redirect"),
+            (400, "Bad Request"),
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (404, "Not Found"),
+            (405, "Method Not Allowed"),
+            (407, "Proxy Authentication Required"),
+            (408, "Request Timeout"),
+            (409, "Conflict"),
+            (410, "Gone"),
+            (413, "Content Too Large"),
+            (414, "URI Too Long"),
+            (418, "I'm a teapot"),
+            (421, "Misdirected Request"),
+            (426, "Upgrade Required"),
+            (429, "Too Many Requests"),
+            (431, "Request Header Fields Too Large"),
+            (451, "Unavailable For Legal Reasons"),
+            (500, "Internal Server Error"),
+            (501, "Not Implemented"),
+            (502, "Bad Gateway"),
+            (503, "Service Unavailable"),
+            (504, "Gateway Timeout"),
+            (505, "HTTP Version Not Supported"),
+            (511, "Network Authentication Required"),
+        ];
+        for number in 100..=599 {
+            let known = phrases.iter().find(|(known, _)| *known == number);
+            let phrase = known.map_or("", |(_, phrase)| phrase);
+            let status = StatusCode::new(number).unwrap();
+            assert_eq!(status.reason_phrase(), phrase, "{number}");
+        }
+    }
+
     #[test]
     fn every_status_has_three_digits() {
         for number in 100..=599 {
@@ -417,6 +464,10 @@ mod tests {
             assert_eq!(parse(&line).unwrap().status(), status);
             let interim = number < 200 && number != 101;
             assert_eq!(status.is_interim(), interim);
+            assert_eq!(status.number(), number);
+            assert_eq!(format!("{status:?}"), format!("StatusCode({number})"));
+            let redirect = [301, 302, 303, 307, 308].contains(&number);
+            assert_eq!(status.is_redirect(), redirect);
         }
         assert_eq!(StatusCode::new(99), None);
         assert_eq!(StatusCode::new(600), None);

@@ -418,6 +418,39 @@ mod tests {
     }
 
     #[test]
+    fn options_are_heeded_and_shown() {
+        let elsewhere = request("Origin", &["https://example.org"]);
+        let (response, _) = ServerOptions::new().accept(&elsewhere);
+        assert_eq!(response.status(), Status::FORBIDDEN);
+        let options = ServerOptions::new()
+            .origins(Origins::list(["https://example.org"]))
+            .subprotocols(["chat"]);
+        assert!(options.accept(&elsewhere).1.is_ok());
+        let shown = format!("{options:?}");
+        assert!(
+            shown.contains("example.org") && shown.contains("chat"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_was_agreed_on_stands_in_the_response() {
+        let mut response = Response::new(Status::SWITCHING_PROTOCOLS);
+        assert_eq!(agreed(&response), Ok(Negotiated::default()));
+        response.headers_mut().append(EXTENSIONS, "x; y=1").unwrap();
+        response.headers_mut().append(PROTOCOL, "chat").unwrap();
+        let negotiated = agreed(&response).unwrap();
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("chat"));
+        assert_eq!(negotiated.extensions.to_string(), "x; y=1");
+        response.headers_mut().remove(PROTOCOL);
+        response.headers_mut().append(PROTOCOL, "a, b").unwrap();
+        assert!(matches!(
+            agreed(&response),
+            Err(HandshakeError::InvalidHeader { .. })
+        ));
+    }
+
+    #[test]
     fn every_header_is_checked() {
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
         let cases: [(&str, &[&str], u16); 52] = [

@@ -517,6 +517,39 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_is_wrong() {
+        let credentials = UriError::Credentials(InvalidCredentials::ColonInUser);
+        for (error, text) in [
+            (UriError::NoScheme, "URL must begin with ws:// or wss://"),
+            (
+                UriError::Scheme("http".into()),
+                "URL scheme must be ws or wss; got \"http\"",
+            ),
+            (
+                UriError::Fragment,
+                "URL has a fragment (#), which WebSocket does not allow",
+            ),
+            (
+                UriError::Character { offset: 7 },
+                "URL has a space or control character at offset 7",
+            ),
+            (UriError::Host, "URL has no valid host"),
+            (UriError::Port, "port must be a number from 0 to 65535"),
+            (
+                UriError::MissingPassword,
+                "URL has a user but no password; write user:@host if it is empty",
+            ),
+            (
+                UriError::PercentEncoding,
+                "user information is not percent-encoded UTF-8",
+            ),
+            (credentials, "user information cannot be sent"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
     fn malformed_uris_are_refused() {
         let control = UriError::Credentials(InvalidCredentials::ControlCharacter);
         let colon = UriError::Credentials(InvalidCredentials::ColonInUser);
