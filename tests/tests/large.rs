@@ -215,6 +215,36 @@ fn owned(end: &mut End, mut bytes: &[u8]) -> Message {
     }
 }
 
+/// Gives less than it was asked for.
+#[derive(Debug)]
+struct Miser;
+
+impl BufferPool for Miser {
+    fn take(&self) -> Vec<u8> {
+        vec![0xAA; 4096]
+    }
+
+    fn give(&self, _: Vec<u8>) {}
+
+    fn take_large(&self, size: usize) -> Option<Vec<u8>> {
+        Some(vec![0xAA; size / 50])
+    }
+}
+
+#[test]
+fn a_large_block_that_is_too_small_is_made_do_without() {
+    for side in SIDES {
+        let (bytes, events) = stream(PeerOf(side));
+        for most in [1000, 32_767, usize::MAX] {
+            let mut end = End::with(side, config().buffers(Miser));
+            assert!(
+                read(&mut end, &bytes, || most) == events,
+                "{side:?}: {most}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_large_block_comes_back_with_the_last_clone_of_its_message() {
     for side in SIDES {
