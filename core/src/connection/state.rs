@@ -245,3 +245,56 @@ impl Phase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn what_was_exchanged_is_told_in_its_order() {
+        let (ours, theirs) = (CloseFrame::new(1000, "bye"), CloseFrame::new(1001, ""));
+        let (sent, received) = (ours.clone(), theirs.clone());
+        let (our, their) = (Some(&ours), Some(&theirs));
+        for (closed, sent, received, text) in [
+            (
+                Closed::Abnormal,
+                None,
+                None,
+                "no close frame received or sent",
+            ),
+            (
+                Closed::Received(theirs.clone()),
+                None,
+                their,
+                "received 1001 (going away); no close frame sent",
+            ),
+            (
+                Closed::Sent(ours.clone()),
+                our,
+                None,
+                "sent 1000 (OK) bye; no close frame received",
+            ),
+            (
+                Closed::ReceivedThenSent {
+                    received: received.clone(),
+                    sent: sent.clone(),
+                },
+                our,
+                their,
+                "received 1001 (going away); then sent 1000 (OK) bye",
+            ),
+            (
+                Closed::SentThenReceived { sent, received },
+                our,
+                their,
+                "sent 1000 (OK) bye; then received 1001 (going away)",
+            ),
+        ] {
+            assert_eq!((closed.sent(), closed.received()), (sent, received));
+            assert_eq!(closed.is_clean(), sent.is_some() && received.is_some());
+            assert_eq!(closed.to_string(), text);
+        }
+    }
+}
