@@ -8,7 +8,8 @@ use sansock_core::deflate::Deflate;
 use sansock_core::{CloseCode, Config, Delivery, Event, Failure, Fin, ProtocolError, Side, State};
 use sansock_tests::deflate::end_with;
 use sansock_tests::end::{End, SIDES, config};
-use sansock_tests::wire::{CLOSE, TEXT};
+use sansock_tests::seen::Seen;
+use sansock_tests::wire::{CLOSE, PeerOf, TEXT};
 
 /// What the RFC makes of a header so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,6 +142,63 @@ fn two_bytes_at_once_are_judged_as_one_by_one() {
                 expected,
                 "{at:?} {first:#04x} {second:#04x}"
             );
+        }
+    }
+}
+
+/// Messages that have arrived whole, with something behind them, take a shorter way.
+#[test]
+fn headers_of_what_has_arrived_whole_are_judged_alike() {
+    for side in SIDES {
+        let at = Circumstances {
+            side,
+            in_message: false,
+            closing: false,
+            deflate: false,
+        };
+        let behind = PeerOf(side).ping(b"behind");
+        for header in 0..=u16::MAX {
+            let [first, second] = header.to_be_bytes();
+            if first & 0xF == 8 {
+                // What stands in a Close frame is judged as well.
+                continue;
+            }
+            let mut bytes = vec![first, second];
+            let length = match second & 0x7F {
+                short @ 0..126 => usize::from(short),
+                126 => {
+                    bytes.extend([1; 2]);
+                    0x0101
+                }
+                _ => {
+                    bytes.extend([1; 8]);
+                    0
+                }
+            };
+            let is_masked = second & 0x80 != 0;
+            bytes.extend([1; 4].iter().take(if is_masked { 4 } else { 0 }));
+            bytes.resize(bytes.len() + length, 1);
+            bytes.extend(&behind);
+
+            let refused = first_byte(first, at) == Verdict::Refused
+                || second_byte(first, second, side) == Verdict::Refused
+                || second & 0x7F == 127;
+            let mut end = End::open(side);
+            let events = end.events_of(&bytes);
+            let payload = vec![u8::from(!is_masked); length];
+            let ping = Seen::Ping(b"behind".to_vec());
+            match (refused, first) {
+                (true, _) => {
+                    let failed = matches!(events[..], [Seen::Failed(_)]);
+                    assert!(failed, "{side:?} {header:#06x} {events:?}");
+                }
+                (_, 0x81) => {
+                    let text = String::from_utf8(payload).expect("NUL or SOH");
+                    assert_eq!(events, [Seen::Text(text), ping]);
+                }
+                (_, 0x82) => assert_eq!(events, [Seen::Binary(payload), ping]),
+                _ => assert_eq!(events.last(), Some(&ping), "{side:?} {header:#06x}"),
+            }
         }
     }
 }
