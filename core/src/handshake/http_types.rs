@@ -143,6 +143,11 @@ mod tests {
         ] {
             assert_eq!(http::Version::from(version), there);
             assert_eq!(HttpVersion::try_from(there), Ok(version));
+            let request = http::Request::get("/").version(there).body(()).unwrap();
+            assert_eq!(Request::try_from(&request).unwrap().version(), version);
+            let response = http::Response::builder().version(there);
+            let response = response.body(Bytes::new()).unwrap();
+            assert_eq!(Response::try_from(response).unwrap().version(), version);
         }
     }
 

@@ -343,6 +343,8 @@ mod tests {
             "GET / HTTP/1.1 ",
             "GET / a HTTP/1.1",
             "G(T / HTTP/1.1",
+            "G(T / HTTP/2.0",
+            "G(T /#a HTTP/1.1",
             " / HTTP/1.1",
             "GET / http/1.1",
             "GET / HTTP/11",

@@ -434,6 +434,14 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_upgrade_is_told_by_its_header() {
+        for name in ["Upgrade", "Connection"] {
+            let (_, result) = ServerOptions::new().accept(&request(name, &["h2c"]));
+            assert_eq!(result, Err(HandshakeError::NoUpgrade { name }));
+        }
+    }
+
+    #[test]
     fn what_was_agreed_on_stands_in_the_response() {
         let mut response = Response::new(Status::SWITCHING_PROTOCOLS);
         assert_eq!(agreed(&response), Ok(Negotiated::default()));
