@@ -493,6 +493,8 @@ impl AsyncWrite for Wire {
         }
         self.never_closes |= self.strikes(Fault::CloseWaits, 4);
         if self.never_closes {
+            // Until the connection is reset.
+            self.outgoing.borrow_mut().writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         if let result @ (Poll::Pending | Poll::Ready(Err(_))) = self.poll_send(cx) {
