@@ -4,12 +4,13 @@ use bytes::Buf;
 use sansock_core::deflate::Deflate;
 use sansock_core::handshake::{ClientOptions, Uri};
 use sansock_core::{
-    ClientConnection, Compression, Config, Delivery, Event, Fin, FixedSeed, Instant, Kind,
-    Prepared, ServerConnection, State,
+    ClientConnection, Compression, Config, Delivery, Event, Failure, Fin, FixedSeed, Instant, Kind,
+    Prepared, ProtocolError, ServerConnection, State,
 };
 use sansock_tests::deflate::{RSV1, TAIL, TWELVE_BITS, end, end_with};
 use sansock_tests::end::{SIDES, config};
 use sansock_tests::random::Random;
+use sansock_tests::seen::Seen;
 use sansock_tests::wire::{CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
 
 const NOW: Instant = Instant::START;
@@ -206,6 +207,25 @@ fn the_limit_is_that_of_what_comes_out() {
                 assert_eq!(failure.close_code().number(), 1009);
             }
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What cannot be compressed grows: by an eighth and 64 bytes at most, and only where it says that it is compressed.
+#[test]
+fn a_frame_that_could_not_come_below_the_limit_is_refused_at_its_header() {
+    let config = config().deflate(Deflate::new()).max_message_size(800);
+    for side in SIDES {
+        for (first, most) in [(FIN | RSV1 | TEXT, 800 + 100 + 64), (FIN | TEXT, 800)] {
+            let mut end = end_with(side, "permessage-deflate", config.clone());
+            let header = end.peer().header(first, most);
+            assert_eq!(end.events_of(&header), []);
+            let mut end = end_with(side, "permessage-deflate", config.clone());
+            let header = end.peer().header(first, most + 1);
+            let length = Some(most + 1);
+            let error = ProtocolError::TooBig { length, limit: 800 };
+            let failed = Seen::Failed(Failure::Protocol(error));
+            assert_eq!(end.events_of(&header), [failed], "{side:?} {first:#04x}");
         }
     }
 }
