@@ -262,6 +262,23 @@ where
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
+        written: bool,
+        done: impl Fn(&Connection, bool) -> bool,
+    ) -> Poll<()> {
+        let before = (connection.is_event_ready(), connection.connection().state());
+        let polled = self.poll_writing(cx, connection, written, done);
+        if before != (connection.is_event_ready(), connection.connection().state()) {
+            // The same task may have asked for a message before, and been told to wait.
+            cx.waker().wake_by_ref();
+        }
+        polled
+    }
+
+    /// Writes until `done`, and reads meanwhile.
+    fn poll_writing(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut impl Drives,
         mut written: bool,
         done: impl Fn(&Connection, bool) -> bool,
     ) -> Poll<()> {

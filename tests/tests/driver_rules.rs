@@ -1,11 +1,16 @@
 //! What the driver promises while all is well, and while the peer does not read.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::StreamExt;
+use futures_sink::Sink;
 use sansock::clock::VirtualClock;
 use sansock::{Error, Message, Prepared, ThreadBuffers};
 use sansock_core::{BufferPool, Deadline, Event, Side};
@@ -55,6 +60,88 @@ fn a_blocked_write_does_not_block_reading() {
         peer.put(&frame(Side::Server, TEXT, text.as_bytes()));
         assert_eq!(run(ws.recv()).unwrap(), Some(Message::text(text)));
     }
+}
+
+/// Has nothing to read and no room to write when it is asked first; then a message, and room. It wakes nobody: what was
+/// read before the system said so is told by nobody but who has read it.
+struct Meanwhile {
+    message: Vec<u8>,
+    reads: usize,
+    writes: usize,
+}
+
+impl AsyncRead for Meanwhile {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.reads += 1;
+        if self.reads != 2 {
+            return Poll::Pending;
+        }
+        buf[..self.message.len()].copy_from_slice(&self.message);
+        Poll::Ready(Ok(self.message.len()))
+    }
+}
+
+impl AsyncWrite for Meanwhile {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes += 1;
+        match self.writes {
+            1 => Poll::Pending,
+            _ => Poll::Ready(Ok(buf.len())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[derive(Default)]
+struct Bell(AtomicIsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_message_that_arrives_while_this_side_writes_wakes_who_waits_for_it() {
+    let clock = VirtualClock::new();
+    let transport = Meanwhile {
+        message: frame(Side::Server, TEXT, b"meanwhile"),
+        reads: 0,
+        writes: 0,
+    };
+    let mut ws = opened(Side::Client, transport, &clock);
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    let mut cx = Context::from_waker(&waker);
+    assert!(ws.poll_recv(&mut cx).is_pending());
+    assert!(run(ws.feed("reply")).is_ok());
+    assert!(Pin::new(&mut ws).poll_flush(&mut cx).is_ready());
+    assert_eq!(
+        bell.0.load(Ordering::Relaxed),
+        1,
+        "the task goes on to wait"
+    );
+    let message = Message::text("meanwhile");
+    assert!(
+        matches!(ws.poll_recv(&mut cx), Poll::Ready(Ok(Some(received))) if received == message)
+    );
+    assert!(ws.poll_recv(&mut cx).is_pending());
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1);
 }
 
 /// Which deadline passes, at which second, while `wait` waits over a transport that takes nothing.
