@@ -122,3 +122,37 @@ impl From<Kind> for OpCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// RFC 6455 section 11.8.
+    #[test]
+    fn the_registered_opcodes_are_known_and_no_others() {
+        let registered = [
+            (0x0, OpCode::Continuation, "continuation", None),
+            (0x1, OpCode::Text, "text", Some(Kind::Text)),
+            (0x2, OpCode::Binary, "binary", Some(Kind::Binary)),
+            (0x8, OpCode::Close, "close", None),
+            (0x9, OpCode::Ping, "ping", None),
+            (0xA, OpCode::Pong, "pong", None),
+        ];
+        for number in 0..=u8::MAX {
+            let expected = registered.iter().find(|(known, ..)| *known == number);
+            let opcode = OpCode::from_number(number);
+            assert_eq!(
+                opcode,
+                expected.map(|(_, opcode, ..)| *opcode),
+                "{number:#x}"
+            );
+        }
+        for (number, opcode, name, kind) in registered {
+            assert_eq!((opcode.number(), opcode.kind()), (number, kind));
+            assert_eq!(opcode.is_control(), number >= 8, "{opcode}");
+            assert_eq!(opcode.to_string(), name);
+        }
+    }
+}
