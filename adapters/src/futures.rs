@@ -13,6 +13,9 @@ use crate::timer::Timer;
 use crate::websocket::WebSocket;
 
 /// The messages, then the error where there was one, then `None`.
+///
+/// Stream and sink are for one task, which may poll both. Two tasks need the halves of [`WebSocket::split`]: those of
+/// the futures crate have one waker between them, that of the task which polled last.
 impl<S, T> Stream for WebSocket<S, T>
 where
     S: AsyncRead + AsyncWrite + Unpin,
