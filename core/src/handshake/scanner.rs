@@ -292,6 +292,25 @@ mod tests {
 
     /// What was looked at is replaced by bytes that would be refused if they were looked at again.
     #[test]
+    fn a_head_in_pieces_is_parsed_at_its_start_and_its_end_alone() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let parsed = core::cell::Cell::new(0);
+        let parse = |bytes: &[u8], limits: &HeadLimits| {
+            parsed.set(parsed.get() + 1);
+            crate::handshake::Request::parse_front(bytes, limits)
+        };
+        let mut scanner = HeadScanner::new(HeadLimits::default());
+        for end in 1..head.len() {
+            assert!(
+                matches!(scanner.read(&head[..end], parse), Ok(None)),
+                "{end}"
+            );
+        }
+        assert!(matches!(scanner.read(head, parse), Ok(Some((_, size))) if size == head.len()));
+        assert_eq!(parsed.get(), 2);
+    }
+
+    #[test]
     fn no_byte_is_looked_at_twice() {
         let mut scanner = HeadScanner::new(HeadLimits::default());
         let mut seen = vec![b'G'];
