@@ -581,8 +581,12 @@ fn a_101_that_cannot_open_changes_nothing() {
 }
 
 fn client() -> ClientConnection {
+    client_with(Config::new())
+}
+
+fn client_with(config: Config) -> ClientConnection {
     let uri: Uri = "ws://example.com/chat".parse().unwrap();
-    let config = Config::new().entropy(FixedSeed([7; 32]));
+    let config = config.entropy(FixedSeed([7; 32]));
     ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap()
 }
 
@@ -857,17 +861,13 @@ fn an_endless_refusal_is_cut_and_not_waited_for() {
 
 #[test]
 fn of_a_refusal_as_much_is_kept_as_was_asked_for() {
-    let uri: Uri = "ws://example.com/chat".parse().unwrap();
     for (limit, body) in [
         (0, ""),
         (9, "123456789"),
         (10, "1234567890"),
         (11, "1234567890"),
     ] {
-        let config = Config::new()
-            .entropy(FixedSeed([7; 32]))
-            .max_refusal_body(limit);
-        let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
+        let mut client = client_with(Config::new().max_refusal_body(limit));
         client.send_request(client.connect()).unwrap();
         client.receive_data(
             b"HTTP/1.1 403 X\r\nContent-Length: 10\r\n\r\n1234567890",
