@@ -43,48 +43,31 @@
     allow(dead_code, reason = "what the shims share has no user without them")
 )]
 
-#[cfg(feature = "async-std")]
-pub mod async_std;
-mod byte_stream;
-pub mod clock;
-mod connect;
+mod client;
 mod driver;
 mod error;
-mod futures;
-pub mod proxy;
-pub mod reconnect;
-mod runtime;
 #[cfg(doc)]
 #[doc = include_str!("../docs/runtimes.md")]
 pub mod runtimes {}
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
-mod shim;
-#[cfg(feature = "smol")]
-pub mod smol;
-mod split;
-mod stream;
-mod sync;
-mod system;
-#[cfg(feature = "smol")]
-mod tcp;
-mod timer;
-pub mod tls;
-mod trace;
-mod upgrade;
+mod shims;
+mod testing;
+mod transport;
 mod websocket;
 
 pub use sansock_core as core;
 
-pub use crate::byte_stream::ByteStream;
-pub use crate::connect::{Connect, ConnectError, Phase};
-pub use crate::error::{Error, Result};
-pub use crate::split::{Receiver, Sender};
-pub use crate::stream::Stream;
-pub use crate::system::{SystemEntropy, ThreadBuffers, config};
-pub use crate::timer::{NoTimer, Timer};
-pub use crate::upgrade::Upgrade;
-pub use crate::websocket::{MessageWriter, WebSocket};
+pub use crate::client::{Connect, proxy, reconnect};
+pub use crate::driver::{NoTimer, SystemEntropy, ThreadBuffers, Timer, config};
+pub use crate::error::{ConnectError, Error, Phase, Result};
+#[cfg(feature = "async-std")]
+pub use crate::shims::async_std;
+#[cfg(feature = "smol")]
+pub use crate::shims::smol;
+pub use crate::testing::clock;
+pub use crate::transport::{Stream, tls};
+pub use crate::websocket::{ByteStream, MessageWriter, Receiver, Sender, Upgrade, WebSocket};
 pub use sansock_core::handshake::{ClientOptions, ServerOptions};
 pub use sansock_core::{
     CloseCode, CloseFrame, Closed, Compression, Config, Fin, Kind, Message, MessageRef, Prepared,

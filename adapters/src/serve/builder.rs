@@ -9,18 +9,17 @@ use std::time::Duration;
 use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::Config;
-use sansock_core::handshake::{HandshakeError, Headers, Origins, Request};
+use sansock_core::handshake::{HandshakeError, Headers, Origins, Request, ServerOptions};
 
 use super::connection::{OnIncident, ProcessRequest, Shared};
-use super::listener::{Boxed, Listener};
 use super::opening::{Opening, Verdict};
 use super::outcome::{Ending, Incident, Outcome};
 use super::registry::{Limits, Registry};
 use super::server::{Executor, Server};
 use super::socket::Socket;
-use crate::ServerOptions;
+use crate::driver::{Timer, config};
 use crate::error::Result;
-use crate::timer::Timer;
+use crate::transport::{Boxed, Listener};
 
 /// Where a server is to listen: something that becomes a [`Listener`] when the server is bound.
 pub struct Listen<S>(Boxed<'static, io::Result<Box<dyn Listener<S>>>>);
@@ -43,7 +42,7 @@ impl<S> Listen<S> {
         }))
     }
 
-    pub(super) async fn bind(self) -> io::Result<Box<dyn Listener<S>>> {
+    pub(crate) async fn bind(self) -> io::Result<Box<dyn Listener<S>>> {
         self.0.await
     }
 }
@@ -141,7 +140,7 @@ where
             listen: Vec::new(),
             executor,
             options: ServerOptions::new(),
-            config: crate::config(),
+            config: config(),
             headers: Headers::new(),
             open_timeout: Some(Duration::from_secs(10)),
             shutdown_timeout: Some(Duration::from_secs(10)),

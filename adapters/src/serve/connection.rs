@@ -12,21 +12,20 @@ use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use futures_lite::future::{or, poll_once};
-use sansock_core::handshake::{HandshakeError, HeadError, Headers, Request, Response, StatusCode};
+use sansock_core::handshake::{
+    HandshakeError, HeadError, Headers, Request, Response, ServerOptions, StatusCode,
+};
 use sansock_core::{CloseCode, CloseFrame, Closed, Config, Deadline, ServerConnection};
 
 use super::control::{Handle, Order, ServerTimer, Waiting};
-use super::listener::{Accepted, Boxed, Peer};
 use super::opening::{Chosen, Decision, Opening, Verdict};
 use super::outcome::{Ending, HandlerError, Incident};
 use super::registry::{Refused, Registration, Registry};
 use super::socket::{Returned, Seat, Socket};
-use crate::ServerOptions;
+use crate::driver::{Timer, trace};
 use crate::error::{Error, Result};
-use crate::timer::Timer;
-use crate::trace;
-use crate::upgrade::Pending;
-use crate::websocket::WebSocket;
+use crate::transport::{Accepted, Boxed, Peer};
+use crate::websocket::{Pending, WebSocket};
 
 /// What all connections of a server share.
 pub(super) struct Shared<S, T> {

@@ -15,11 +15,11 @@ use sansock_core::{
     CloseCode, CloseFrame, Closed, Connection, Instant, Prepared, SendError, Stats,
 };
 
-use super::listener::Peer;
+use crate::driver::Timer;
+use crate::driver::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::error::{Error, Result};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard};
-use crate::timer::Timer;
+use crate::transport::Peer;
 
 /// A connection of a server, in the hands of everybody but its handler: to send to it without waiting,
 /// and to close it. A clone is the same connection.

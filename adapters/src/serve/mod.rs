@@ -14,14 +14,11 @@ mod broadcast;
 mod builder;
 mod connection;
 mod control;
-mod listener;
 mod opening;
 mod outcome;
 mod registry;
 mod room;
 mod server;
-#[cfg(any(feature = "smol", feature = "async-std"))]
-mod shim;
 mod socket;
 
 pub use sansock_core::handshake::{OriginList, Origins};
@@ -29,7 +26,6 @@ pub use sansock_core::handshake::{OriginList, Origins};
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
 pub use control::{Handle, Lagging, Push, ServerTimer};
-pub use listener::{Accepted, Boxed, Listener, Peer};
 pub use opening::{Opening, Verdict};
 pub use outcome::{HandlerError, Incident, Outcome};
 pub use registry::Snapshot;
@@ -37,8 +33,7 @@ pub use room::Room;
 pub use server::{Entrance, Server, ServerHandle};
 pub use socket::Socket;
 
+pub use crate::transport::{Accepted, Boxed, Listener, Peer};
+
 #[cfg(any(feature = "smol", feature = "async-std"))]
-pub(crate) use {
-    server::Executor,
-    shim::{Serves, serve_shim},
-};
+pub(crate) use server::Executor;

@@ -7,9 +7,9 @@ use sansock_core::handshake::{
     Credentials, Headers, Request, Response, StatusCode, basic_challenge,
 };
 
-use super::listener::{Boxed, Peer};
 use super::outcome::{Ending, Outcome};
 use super::socket::Socket;
+use crate::transport::{Boxed, Peer};
 
 /// A handler that was chosen for one connection.
 pub(super) type Chosen<S, T> = Box<dyn FnOnce(Socket<S, T>) -> Boxed<'static, Ending> + Send>;

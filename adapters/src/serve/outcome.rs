@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::{fmt, io};
 
-use super::listener::Peer;
 use crate::error::Error;
+use crate::transport::Peer;
 
 /// Any error of a handler.
 pub type HandlerError = Box<dyn StdError + Send + Sync>;

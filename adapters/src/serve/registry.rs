@@ -13,9 +13,9 @@ use sansock_core::CloseCode;
 use sansock_core::handshake::StatusCode;
 
 use super::control::{Handle, Order, Totals, Waiting};
-use super::listener::Peer;
-use crate::sync::atomic::Ordering;
-use crate::sync::{Mutex, MutexGuard};
+use crate::driver::sync::atomic::Ordering;
+use crate::driver::sync::{Mutex, MutexGuard};
+use crate::transport::Peer;
 
 /// Numbers of a server, as they were at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,7 +7,7 @@ use sansock_core::Prepared;
 
 use super::broadcast::{Broadcast, broadcast};
 use super::control::{Handle, Lagging};
-use crate::sync::{Mutex, MutexGuard};
+use crate::driver::sync::{Mutex, MutexGuard};
 
 /// Connections that hear the same messages. A clone is the same room.
 ///

@@ -18,10 +18,10 @@ use sansock_core::{CloseCode, Prepared};
 use super::broadcast::{Broadcast, broadcast};
 use super::connection::{Shared, sleep};
 use super::control::{Handle, Lagging};
-use super::listener::{Accepted, Boxed, Listener};
 use super::outcome::Incident;
 use super::registry::{Phase, Registry, Snapshot};
-use crate::timer::Timer;
+use crate::driver::Timer;
+use crate::transport::{Accepted, Boxed, Listener};
 
 /// The pauses after failures to accept: each twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

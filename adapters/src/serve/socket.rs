@@ -11,11 +11,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::handshake::Request;
 
 use super::control::{Handle, ServerTimer};
-use super::listener::Peer;
-use crate::split::{Receiver, Sender};
-use crate::sync::{Mutex, MutexGuard};
-use crate::timer::Timer;
-use crate::websocket::WebSocket;
+use crate::driver::Timer;
+use crate::driver::sync::{Mutex, MutexGuard};
+use crate::transport::Peer;
+use crate::websocket::{Receiver, Sender, WebSocket};
 
 /// A WebSocket of a server, for its handler: a [`WebSocket`] with the request that opened it.
 ///

@@ -9,8 +9,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{CloseCode, Delivery, Event, Message, PingId, SendError, State};
 
 use super::{Early, WebSocket};
+use crate::driver::Timer;
 use crate::error::{Error, Result};
-use crate::timer::Timer;
 
 impl<S, T> WebSocket<S, T>
 where

@@ -1,8 +1,12 @@
 //! A WebSocket over any transport: the type that applications hold.
 
+mod byte_stream;
 mod control;
 mod receive;
 mod send;
+mod split;
+mod stream_sink;
+mod upgrade;
 mod writer;
 
 use std::collections::VecDeque;
@@ -14,10 +18,13 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Closed, Connection, Message, SendError, State, Stats};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Timer};
 use crate::error::{Error, Result};
-use crate::timer::Timer;
 
+pub use byte_stream::ByteStream;
+pub use split::{Receiver, Sender};
+pub(crate) use upgrade::Pending;
+pub use upgrade::Upgrade;
 pub use writer::MessageWriter;
 
 /// A WebSocket connection over the transport `S`, with the time of `T`.

@@ -7,8 +7,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Chunk, Connection, Delivery, Event, FrameRef, Kind, Message, MessageRef};
 
 use super::WebSocket;
+use crate::driver::Timer;
 use crate::error::{Error, Result};
-use crate::timer::Timer;
 
 /// What waiting for data has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,8 @@ use sansock_core::{
 };
 
 use super::{MessageWriter, WebSocket};
-use crate::driver::Driver;
+use crate::driver::{Driver, Timer};
 use crate::error::{Error, Result};
-use crate::timer::Timer;
 
 impl<S, T> WebSocket<S, T>
 where

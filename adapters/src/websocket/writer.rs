@@ -4,8 +4,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Fin, Kind, Payload};
 
 use super::WebSocket;
+use crate::driver::Timer;
 use crate::error::Result;
-use crate::timer::Timer;
 
 /// Sends one message in fragments; made by [`WebSocket::writer`].
 ///

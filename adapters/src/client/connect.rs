@@ -1,0 +1,303 @@
+//! The client as applications want it: from a URL to an open WebSocket.
+//!
+//! Here is what can be asked for; how it is done, over whatever [`Runtime`] a shim supplies, is in
+//! `steps.rs`.
+
+use std::future::{Future, IntoFuture};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use sansock_core::handshake::{ClientOptions, Credentials, Headers, Response, Uri, UriError};
+use sansock_core::{Config, Deadline};
+
+use super::deadline::Watch;
+use super::proxy::Proxy;
+use super::reconnect::{Connector, Reconnect};
+use super::redirect::Trail;
+use crate::driver::config;
+use crate::error::{Error, Result};
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+use crate::transport::tls::ClientTls;
+use crate::transport::{Runtime, Stream};
+use crate::websocket::WebSocket;
+
+/// What a shim's client gives out, with the response of the server.
+pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Response);
+
+/// A connection to be opened: options, then `.await`.
+///
+/// A clone opens another connection to the same server, with the same options.
+///
+/// ```no_run
+/// # #[cfg(feature = "smol")]
+/// # async fn run() -> sansock::Result<()> {
+/// use std::time::Duration;
+///
+/// let ws = sansock::smol::connect("wss://example.com/chat")
+///     .header("X-Api-Version", "3")
+///     .basic_auth("alice", "secret")
+///     .subprotocols(["chat.v2", "chat"])
+///     .config(sansock::config().max_message_size(16 << 20))
+///     .open_timeout(Duration::from_secs(3))
+///     .redirects(2)
+///     .await?;
+/// assert_eq!(ws.subprotocol(), Some("chat.v2"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// - [`Error::Uri`] for what is not the URL of a WebSocket, [`Error::Connection`] for a header that
+///   cannot be sent. Nothing was sent.
+/// - [`Error::Connect`] where the server cannot be reached, or not in time.
+/// - [`Error::Tls`] where its certificate is not accepted or TLS fails otherwise; [`Error::NoTls`] for
+///   `wss://` where no feature brings TLS.
+/// - [`Error::Handshake`] where it does not answer as a WebSocket server should, with its
+///   [response](Error::response) where it gave one; [`Error::Lost`] and [`Error::Io`] where the
+///   connection breaks.
+///
+/// # Cancel safety
+/// Dropping the future drops the socket.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is connected until it is awaited"]
+pub struct Connect<R: Runtime> {
+    pub(super) runtime: R,
+    /// The URL, or the first mistake in the options.
+    pub(super) uri: Result<Uri>,
+    pub(super) options: ClientOptions,
+    pub(super) config: Config,
+    pub(super) open_timeout: Option<Duration>,
+    pub(super) route: Route,
+    pub(super) local_address: Option<IpAddr>,
+    pub(super) nodelay: bool,
+    pub(super) redirects: u32,
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(super) tls: Option<ClientTls>,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone)]
+pub(super) enum Route {
+    /// As the environment asks for.
+    Environment,
+    Direct,
+    Through(Proxy),
+}
+
+impl<R: Runtime> Connect<R> {
+    pub(crate) fn new(runtime: R, url: &str) -> Self {
+        Self {
+            runtime,
+            uri: Uri::parse(url).map_err(Error::from),
+            options: ClientOptions::new(),
+            config: config(),
+            open_timeout: None,
+            route: Route::Environment,
+            local_address: None,
+            nodelay: true,
+            redirects: 0,
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            tls: None,
+        }
+        .config(config())
+    }
+
+    /// Sends a header besides those of the handshake. Of `Host`, `Authorization`, `Origin` and
+    /// `User-Agent` it replaces what would be sent otherwise.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let added = self.options.headers_mut().append(name, value);
+        self.check(added)
+    }
+
+    /// Sends these headers, in place of any set before; see [`header`](Self::header).
+    pub fn headers(mut self, headers: Headers) -> Self {
+        self.options = self.options.headers(headers);
+        self
+    }
+
+    /// Sends a user and a password (Basic authentication, RFC 7617), in place of those of the URL.
+    pub fn basic_auth(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        match Credentials::new(user, password) {
+            Ok(credentials) => {
+                let value = credentials.header_value();
+                let set = self.options.headers_mut().set("Authorization", value);
+                self.check(set)
+            }
+            Err(error) => self.check(Err(UriError::Credentials(error))),
+        }
+    }
+
+    /// Offers subprotocols, the preferred one first. Default: none.
+    pub fn subprotocols<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<ByteString>,
+    {
+        self.options = self.options.subprotocols(names);
+        self
+    }
+
+    /// Sends an `Origin`. Default: none, as is right for programs other than browsers.
+    pub fn origin(mut self, origin: impl Into<ByteString>) -> Self {
+        self.options = self.options.origin(origin);
+        self
+    }
+
+    /// Sends a `User-Agent`. Default: none.
+    pub fn user_agent(mut self, user_agent: impl Into<ByteString>) -> Self {
+        self.options = self.options.user_agent(user_agent);
+        self
+    }
+
+    /// Sets all that the request asks for, in place of what was set before: headers, subprotocols,
+    /// origin, user agent.
+    pub fn options(mut self, options: ClientOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets the limits and times of the connection, compression, and the time to open it. Default:
+    /// [`config()`](crate::config()).
+    pub fn config(mut self, config: Config) -> Self {
+        self.open_timeout = config.time_for(Deadline::Open);
+        // It is kept here, from before there is a connection.
+        self.config = config.open_timeout(None);
+        self
+    }
+
+    /// Sets how long it may take to open the connection, everything included: name resolution, TCP, a
+    /// proxy, TLS, the opening handshake, redirects. Default: that of the configuration, 10 s.
+    pub fn open_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.open_timeout = after.into();
+        self
+    }
+
+    /// Sets how TLS is done for `wss://`: roots, certificates. Default: the roots of the system.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Connects through this proxy, or with `None` through none. Default: as the environment asks for
+    /// ([`Proxy::from_environment`]), and through none to a host of this machine.
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.route = proxy.into().map_or(Route::Direct, Route::Through);
+        self
+    }
+
+    /// Connects from this address of the machine. Default: the system chooses.
+    pub fn local_address(mut self, address: impl Into<Option<IpAddr>>) -> Self {
+        self.local_address = address.into();
+        self
+    }
+
+    /// Sets whether small messages leave at once (`TCP_NODELAY`). Default: yes.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = nodelay;
+        self
+    }
+
+    /// Follows so many redirects of the server. Default: none.
+    ///
+    /// None leads from `wss://` to `ws://`. One to another scheme, host or port is followed without what
+    /// is meant for the first: the headers `Authorization`, `Cookie`, `Proxy-Authorization` and `Host`,
+    /// user and password, and a client's certificate.
+    pub fn redirects(mut self, allowed: u32) -> Self {
+        self.redirects = allowed;
+        self
+    }
+
+    /// Makes a stream of connections: the next where one ends, with growing delays where it fails.
+    pub fn reconnect(self) -> Reconnect<Self, R::Timer> {
+        let timer = self.runtime.timer();
+        Reconnect::new(self, timer)
+    }
+
+    /// Opens the connection. Returns the server's response as well.
+    ///
+    /// # Errors
+    /// As for the [connection](Self#errors).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the socket.
+    pub async fn with_response(mut self) -> Result<Opened<R>> {
+        let mut uri = self.uri.clone()?;
+        let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
+        let mut trail = Trail::new(&uri, self.redirects);
+        loop {
+            let error = match self.attempt(&uri, &mut watch).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            let Some(next) = trail.follow(&uri, &error)? else {
+                return Err(error);
+            };
+            if !next.is_same_origin(&uri) {
+                self.forget_secrets();
+            }
+            uri = next;
+        }
+    }
+
+    /// Opens the connection over a socket that is connected already, for example a Unix socket. The host
+    /// of the URL is what TLS verifies and what the server is told. No redirect is followed.
+    ///
+    /// # Errors
+    /// As for the [connection](Self#errors).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the socket.
+    pub async fn over(
+        self,
+        stream: impl Into<Stream<R>>,
+    ) -> Result<WebSocket<Stream<R>, R::Timer>> {
+        let uri = self.uri.clone()?;
+        let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
+        let connection = self.connection(&uri)?;
+        let stream = stream.into();
+        stream.set_nodelay(self.nodelay)?;
+        let opening = self.open(&uri, connection, stream, &mut watch);
+        Ok(opening.await?.0)
+    }
+
+    /// Keeps what another server must not see.
+    fn forget_secrets(&mut self) {
+        let headers = self.options.headers_mut();
+        for name in ["Authorization", "Cookie", "Proxy-Authorization", "Host"] {
+            headers.remove(name);
+        }
+        #[cfg(any(feature = "rustls", feature = "native-tls"))]
+        if let Some(tls) = self.tls.take() {
+            self.tls = Some(tls.without_identity());
+        }
+    }
+
+    /// Keeps the first mistake.
+    fn check(mut self, result: Result<(), impl Into<Error>>) -> Self {
+        if let (Ok(_), Err(error)) = (&self.uri, result) {
+            self.uri = Err(error.into());
+        }
+        self
+    }
+}
+
+impl<R: Runtime> Connector for Connect<R> {
+    type Connection = WebSocket<Stream<R>, R::Timer>;
+    type Attempt = <Self as IntoFuture>::IntoFuture;
+
+    fn connect(&mut self) -> Self::Attempt {
+        self.clone().into_future()
+    }
+}
+
+impl<R: Runtime> IntoFuture for Connect<R> {
+    type Output = Result<WebSocket<Stream<R>, R::Timer>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { Ok(self.with_response().await?.0) })
+    }
+}

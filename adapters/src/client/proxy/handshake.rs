@@ -1,0 +1,136 @@
+//! The handshake with a proxy, whichever it is, without any I/O.
+
+use std::fmt;
+
+use super::connect::Connect;
+use super::destination::{Destination, Host};
+use super::socks::Socks;
+use super::{Proxy, Scheme};
+use crate::error::ProxyError;
+
+/// The longest name that SOCKS5 can send; no name in the DNS is longer.
+const MAX_HOST: usize = 255;
+
+/// The handshake with a proxy, as bytes that go out and bytes that come in.
+///
+/// Write [`data_to_send`](Self::data_to_send), then read no more than [`wanted`](Self::wanted) bytes and
+/// hand them to [`receive_data`](Self::receive_data), until none are wanted. [`Proxy::tunnel`] does that.
+///
+/// ```
+/// use sansock::core::handshake::Uri;
+/// use sansock::proxy::{Handshake, Proxy};
+///
+/// let proxy: Proxy = "http://localhost:3128".parse()?;
+/// let uri: Uri = "ws://example.com/".parse()?;
+/// let mut handshake = Handshake::new(&proxy, &(&uri).into())?;
+/// let request = handshake.data_to_send();
+/// assert!(request.starts_with(b"CONNECT example.com:80 HTTP/1.1\r\n"));
+/// handshake.sent(request.len());
+///
+/// let taken = handshake.receive_data(b"HTTP/1.1 200 OK\r\n\r\nbytes of the destination")?;
+/// assert_eq!(taken, b"HTTP/1.1 200 OK\r\n\r\n".len());
+/// assert!(handshake.is_done());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Handshake {
+    machine: Machine,
+    output: Vec<u8>,
+    /// Whether the proxy has answered, and how.
+    answer: Option<Result<(), ProxyError>>,
+}
+
+enum Machine {
+    Connect(Connect),
+    Socks(Socks),
+}
+
+impl Handshake {
+    /// The most that is [wanted](Self::wanted) at once, in bytes.
+    pub const MOST_WANTED: usize = 255 + 7;
+
+    /// Returns a handshake that asks this proxy for a tunnel to the destination.
+    ///
+    /// # Errors
+    /// [`ProxyError::HostTooLong`] and [`ProxyError::CredentialsTooLong`] for what cannot be sent.
+    pub fn new(proxy: &Proxy, destination: &Destination) -> Result<Self, ProxyError> {
+        if let Host::Name(name) = &destination.host {
+            let length = name.len();
+            if length > MAX_HOST {
+                return Err(ProxyError::HostTooLong { length });
+            }
+        }
+        let mut output = Vec::new();
+        let credentials = proxy.credentials.as_ref();
+        let machine = match proxy.scheme {
+            Scheme::Http => Machine::Connect(Connect::new(destination, credentials, &mut output)),
+            Scheme::Socks5 | Scheme::Socks5h => {
+                Machine::Socks(Socks::new(destination, credentials, &mut output)?)
+            }
+        };
+        Ok(Self {
+            machine,
+            output,
+            answer: None,
+        })
+    }
+
+    /// Returns what is to be sent now.
+    #[must_use]
+    pub fn data_to_send(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Takes note that so many bytes were sent.
+    pub fn sent(&mut self, size: usize) {
+        self.output.drain(..size.min(self.output.len()));
+    }
+
+    /// Returns how many bytes may be read without reading beyond the proxy's answer; none once the
+    /// handshake is over.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        match (&self.machine, &self.answer) {
+            (_, Some(_)) => 0,
+            (Machine::Connect(machine), None) => machine.wanted(),
+            (Machine::Socks(machine), None) => machine.wanted(),
+        }
+    }
+
+    /// Takes bytes of the proxy, and returns how many of them belong to its answer. Any that are left
+    /// come from the destination.
+    ///
+    /// # Errors
+    /// The proxy refuses, or does not speak its protocol; the same at every further call.
+    pub fn receive_data(&mut self, bytes: &[u8]) -> Result<usize, ProxyError> {
+        if let Some(answer) = &self.answer {
+            return answer.clone().map(|()| 0);
+        }
+        let (size, done) = self.advance(bytes).inspect_err(|error| {
+            self.answer = Some(Err(error.clone()));
+        })?;
+        self.answer = done.then_some(Ok(()));
+        Ok(size)
+    }
+
+    fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), ProxyError> {
+        match &mut self.machine {
+            Machine::Connect(machine) => machine.receive(bytes),
+            Machine::Socks(machine) => machine.receive(bytes, &mut self.output),
+        }
+    }
+
+    /// Whether the tunnel is open.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.answer, Some(Ok(()))) && self.output.is_empty()
+    }
+}
+
+/// Shows nothing of what is sent.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,229 @@
+//! Proxies: which one to go through, and how to ask it for a tunnel.
+//!
+//! A [`Proxy`] comes from a URL or from the environment. Connect to its host and port, then let
+//! [`Proxy::tunnel`] do the handshake: HTTP CONNECT (RFC 9110 section 9.3.6) or SOCKS5 (RFC 1928, RFC
+//! 1929). From there on the stream leads to the destination, TLS included.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use sansock::core::handshake::Uri;
+//! use sansock::proxy::Proxy;
+//!
+//! let uri: Uri = "ws://example.com/".parse()?;
+//! let proxy: Proxy = "socks5h://user:password@localhost:1080".parse()?;
+//! let mut stream = async_net::TcpStream::connect((proxy.host(), proxy.port())).await?;
+//! proxy.tunnel(&mut stream, &uri).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rule: not one byte is read beyond the proxy's answer, for it belongs to the destination; and
+//! neither an error nor `Debug` shows credentials.
+
+mod connect;
+mod destination;
+mod environment;
+mod handshake;
+mod socks;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::str::FromStr;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use sansock_core::handshake::{Credentials, Uri};
+
+use crate::error::Result;
+pub use crate::error::{ProxyError, SocksReply};
+
+pub use destination::Destination;
+pub use handshake::Handshake;
+
+/// A proxy: how it is spoken to, where it is, and what it is told about the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    credentials: Option<Credentials>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// HTTP CONNECT.
+    Http,
+    /// SOCKS5, with addresses that the caller has looked up.
+    Socks5,
+    /// SOCKS5, with names that the proxy looks up.
+    Socks5h,
+}
+
+impl Proxy {
+    /// Parses a URL like `http://user:password@host:3128`. User and password are percent-decoded.
+    ///
+    /// | scheme | handshake | the name of the destination is looked up by | default port |
+    /// |---|---|---|---|
+    /// | `http`, or none | HTTP CONNECT, Basic authentication | the proxy | 80 |
+    /// | `socks5` | SOCKS5, user and password | the caller | 1080 |
+    /// | `socks5h` | SOCKS5, user and password | the proxy | 1080 |
+    ///
+    /// # Errors
+    /// [`ProxyError`] where the URL is malformed, goes on after the port, or has another scheme.
+    pub fn parse(url: &str) -> Result<Self, ProxyError> {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (scheme.parse()?, rest),
+            None => (Scheme::Http, url),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '?', '#']) {
+            return Err(ProxyError::UrlPath);
+        }
+        let uri = Uri::parse(&format!("ws://{authority}"))?;
+        let secure = Uri::parse(&format!("wss://{authority}"))?;
+        Ok(Self {
+            scheme,
+            host: uri.host().into(),
+            // A port that depends on the scheme was not given.
+            port: match uri.port() == secure.port() {
+                true => uri.port(),
+                false => scheme.default_port(),
+            },
+            credentials: uri.credentials().cloned(),
+        })
+    }
+
+    /// Returns the proxy with these credentials in place of those in its URL.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            credentials: Some(credentials),
+            ..self
+        }
+    }
+
+    /// Returns the host to connect to, an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port to connect to.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the proxy looks up the name of the destination: all but `socks5`, for which the caller
+    /// makes the [`Destination`] from an address.
+    #[must_use]
+    pub const fn resolves_names(&self) -> bool {
+        !matches!(self.scheme, Scheme::Socks5)
+    }
+
+    /// Asks the proxy, over a stream that is connected to it, for a tunnel: once this returns, the
+    /// stream leads to the destination.
+    ///
+    /// # Errors
+    /// [`Error::Proxy`](crate::Error::Proxy) where the proxy refuses or does not speak its protocol;
+    /// [`Error::Io`](crate::Error::Io) where the stream fails. The stream is then of no use.
+    ///
+    /// # Cancel safety
+    /// The stream of a future that was dropped is of no use. Time is not limited here.
+    pub async fn tunnel<S>(&self, stream: &mut S, to: impl Into<Destination>) -> Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut handshake = Handshake::new(self, &to.into())?;
+        let mut buffer = [0; Handshake::MOST_WANTED];
+        loop {
+            write(stream, &mut handshake).await?;
+            if handshake.is_done() {
+                return Ok(());
+            }
+            let wanted = handshake.wanted().min(buffer.len());
+            let (room, _) = buffer.split_at_mut(wanted);
+            match read(stream, room).await? {
+                [] => return Err(ProxyError::Ended.into()),
+                received => handshake.receive_data(received)?,
+            };
+        }
+    }
+}
+
+/// Writes what the handshake has to send.
+async fn write<S>(stream: &mut S, handshake: &mut Handshake) -> io::Result<()>
+where
+    S: AsyncWrite + Unpin,
+{
+    while !handshake.data_to_send().is_empty() {
+        let data = handshake.data_to_send();
+        match poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, data)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            size => handshake.sent(size),
+        }
+    }
+    poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx)).await
+}
+
+/// Reads what there is, up to the size of the buffer.
+async fn read<'a, S>(stream: &mut S, buffer: &'a mut [u8]) -> io::Result<&'a [u8]>
+where
+    S: AsyncRead + Unpin,
+{
+    let size = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, buffer)).await?;
+    let received = buffer.get(..size);
+    received.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+impl FromStr for Proxy {
+    type Err = ProxyError;
+
+    fn from_str(url: &str) -> Result<Self, ProxyError> {
+        Self::parse(url)
+    }
+}
+
+/// Writes the URL without the credentials.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, port) = (self.scheme.as_str(), self.port);
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]:{port}", self.host),
+            false => write!(f, "{scheme}://{}:{port}", self.host),
+        }
+    }
+}
+
+impl Scheme {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Socks5 => "socks5",
+            Self::Socks5h => "socks5h",
+        }
+    }
+
+    /// RFC 1928 section 3: a SOCKS server is conventionally found at 1080.
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Socks5 | Self::Socks5h => 1080,
+        }
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = ProxyError;
+
+    fn from_str(scheme: &str) -> Result<Self, ProxyError> {
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => Ok(Self::Http),
+            "socks5" => Ok(Self::Socks5),
+            "socks5h" => Ok(Self::Socks5h),
+            "https" => Err(ProxyError::Tls),
+            _ => Err(ProxyError::Scheme),
+        }
+    }
+}

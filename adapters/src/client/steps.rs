@@ -1,0 +1,189 @@
+//! What is done to open a connection: each [`Phase`] is a function, under one deadline for all.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use sansock_core::ClientConnection;
+use sansock_core::handshake::Uri;
+
+use super::connect::{Connect, Opened, Route};
+use super::deadline::Watch;
+use super::dial;
+use super::proxy::{Destination, Proxy};
+use crate::driver::trace;
+use crate::error::{ConnectError, Error, Phase, ProxyError, Result};
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+use crate::transport::tls::ClientTls;
+use crate::transport::{Runtime, Stream, tls};
+use crate::websocket::WebSocket;
+
+impl<R: Runtime> Connect<R> {
+    /// Connects to one server and asks for a WebSocket.
+    pub(super) async fn attempt(
+        &self,
+        uri: &Uri,
+        watch: &mut Watch<R::Timer>,
+    ) -> Result<Opened<R>> {
+        let connection = self.connection(uri)?;
+        let stream = self.reach(uri, watch).await?;
+        self.open(uri, connection, stream, watch).await
+    }
+
+    /// Returns the connection that will be opened; refuses what cannot be asked for.
+    pub(super) fn connection(&self, uri: &Uri) -> Result<ClientConnection> {
+        if uri.is_secure() && !cfg!(any(feature = "rustls", feature = "native-tls")) {
+            return Err(Error::NoTls);
+        }
+        let connection = ClientConnection::new(uri, &self.options, self.config.clone());
+        Ok(connection?)
+    }
+
+    /// Makes a stream to the server.
+    async fn reach(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
+        let Some(proxy) = self.route(uri)? else {
+            return self.dial(uri.host(), uri.port(), watch).await;
+        };
+        let mut result = Err(no_address(uri).into());
+        for destination in self.destinations(uri, &proxy, watch).await? {
+            let mut stream = self.dial(proxy.host(), proxy.port(), watch).await?;
+            let target = target(proxy.host(), proxy.port());
+            let tunnel = proxy.tunnel(&mut stream, destination);
+            let tunnel = watch.within(Phase::Proxy, &target, tunnel).await;
+            result = tunnel.map(|()| stream);
+            if !result.as_ref().is_err_and(is_reply) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Returns the proxy to go through.
+    fn route(&self, uri: &Uri) -> Result<Option<Proxy>> {
+        Ok(match &self.route {
+            Route::Environment if !is_local(uri.host()) => Proxy::from_environment(uri)?,
+            Route::Environment | Route::Direct => None,
+            Route::Through(proxy) => Some(proxy.clone()),
+        })
+    }
+
+    /// Returns what the proxy may be asked for, one after the other: the name of the host, or its addresses.
+    async fn destinations(
+        &self,
+        uri: &Uri,
+        proxy: &Proxy,
+        watch: &mut Watch<R::Timer>,
+    ) -> Result<Vec<Destination>> {
+        if proxy.resolves_names() {
+            return Ok(vec![Destination::from(uri)]);
+        }
+        let target = target(uri.host(), uri.port());
+        let resolving = self.resolve(uri.host(), uri.port());
+        let addresses = watch.within(Phase::Resolve, &target, resolving).await?;
+        Ok(addresses.into_iter().map(Destination::from).collect())
+    }
+
+    /// Makes a TCP connection.
+    async fn dial(&self, host: &str, port: u16, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
+        let target = target(host, port);
+        let resolving = async {
+            let mut addresses = self.resolve(host, port).await?;
+            if let Some(local) = self.local_address {
+                addresses.retain(|address| address.is_ipv6() == local.is_ipv6());
+            }
+            Ok(addresses)
+        };
+        let addresses = watch.within(Phase::Resolve, &target, resolving).await?;
+        let connecting = self.connect_to(&addresses, &target);
+        watch.within(Phase::Tcp, &target, connecting).await
+    }
+
+    /// Asks for the addresses of a host.
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let resolved = self.runtime.resolve(host, port).await;
+        let failed = |cause| ConnectError::Resolve {
+            host: host.into(),
+            cause: Arc::new(cause),
+        };
+        Ok(resolved.map_err(failed)?)
+    }
+
+    async fn connect_to(&self, addresses: &[SocketAddr], target: &str) -> Result<Stream<R>> {
+        let connect = |address| self.runtime.connect(address, self.local_address);
+        let connected = dial::first(addresses, self.runtime.timer(), connect).await;
+        let unreachable = |attempts| ConnectError::Unreachable {
+            target: target.into(),
+            attempts,
+        };
+        let stream = Stream::from_tcp(connected.map_err(unreachable)?);
+        stream.set_nodelay(self.nodelay)?;
+        Ok(stream)
+    }
+
+    /// Negotiates TLS where the URL asks for it, and opens the WebSocket.
+    pub(super) async fn open(
+        &self,
+        uri: &Uri,
+        mut connection: ClientConnection,
+        stream: Stream<R>,
+        watch: &mut Watch<R::Timer>,
+    ) -> Result<Opened<R>> {
+        let target = target(uri.host(), uri.port());
+        trace::peer(&mut connection, || Some(&target));
+        let securing = self.secure(uri, stream);
+        let stream = watch.within(Phase::Tls, &target, securing).await?;
+        let opening = WebSocket::client(stream, self.runtime.timer(), connection);
+        let opened = watch.within(Phase::Handshake, &target, opening).await;
+        opened.map_err(|error| late(error, uri.host()))
+    }
+
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    async fn secure(&self, uri: &Uri, stream: Stream<R>) -> Result<Stream<R>> {
+        if !uri.is_secure() {
+            return Ok(stream);
+        }
+        let tls = self.tls.clone().unwrap_or_else(ClientTls::shared);
+        Ok(Stream::from_tls(tls.connect(uri.host(), stream).await?))
+    }
+
+    #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+    async fn secure(&self, _uri: &Uri, stream: Stream<R>) -> Result<Stream<R>> {
+        Ok(stream)
+    }
+}
+
+/// The error of a host that has no address.
+fn no_address(uri: &Uri) -> ConnectError {
+    ConnectError::Unreachable {
+        target: target(uri.host(), uri.port()),
+        attempts: Vec::new(),
+    }
+}
+
+/// Whether a host is this machine, which no proxy leads to.
+fn is_local(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a proxy failed to connect, so that another address may do.
+fn is_reply(error: &Error) -> bool {
+    matches!(error, Error::Proxy(error) if matches!(**error, ProxyError::Reply(_)))
+}
+
+/// Tells a failure of TLS that came after its handshake.
+fn late(error: Error, host: &str) -> Error {
+    let Error::Io(cause) = &error else {
+        return error;
+    };
+    tls::late(cause, host).map_or(error, Error::from)
+}
+
+fn target(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}

@@ -1,0 +1,414 @@
+//! Names, addresses and deadlines, over a runtime of which the clock is moved by hand.
+
+use std::collections::HashMap;
+use std::future::{Future, pending};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::FutureExt;
+
+use super::{Connect, dial};
+use crate::driver::Timer;
+use crate::error::{ConnectError, Error, Phase};
+use crate::testing::clock::{VirtualClock, VirtualTimer};
+use crate::transport::runtime::{Runtime, Tcp};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What becomes of an attempt to connect to an address.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Connects(Duration),
+    Fails(Duration),
+    Hangs,
+}
+
+/// A runtime where everything happens as it is told, and is written down.
+#[derive(Debug, Clone, Default)]
+struct Fake {
+    clock: VirtualClock,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The addresses of every host; without them the resolver hangs.
+    addresses: Option<Result<Vec<SocketAddr>, io::ErrorKind>>,
+    fates: HashMap<SocketAddr, Fate>,
+    /// What happened, with the milliseconds that had passed.
+    log: Vec<(u128, String)>,
+}
+
+impl Fake {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap()
+    }
+
+    fn with_fates(fates: &[(&str, Fate)]) -> Self {
+        let fake = Self::default();
+        let fates = fates.iter().map(|(text, fate)| (address(text), *fate));
+        fake.lock().fates = fates.collect();
+        fake
+    }
+
+    fn log(&self, what: &str, address: SocketAddr) {
+        let now = self.clock.now().since_start().as_millis();
+        self.lock().log.push((now, format!("{what} {address}")));
+    }
+
+    fn logged(&self) -> Vec<String> {
+        let shared = self.lock();
+        let lines = shared.log.iter();
+        lines.map(|(at, what)| format!("{at} {what}")).collect()
+    }
+
+    /// Runs a future, and moves the clock whenever it waits.
+    fn run<O>(&self, future: impl Future<Output = O>) -> O {
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+            assert!(self.clock.advance_to_next_alarm(), "it waits for ever");
+        }
+    }
+
+    async fn sleep(&self, time: Duration) {
+        let mut timer = self.clock.timer();
+        timer.set(timer.now().checked_add(time));
+        std::future::poll_fn(|cx| timer.poll(cx)).await;
+    }
+
+    /// Connects to the first of these addresses that answers.
+    fn first(&self, addresses: &[&str]) -> Result<SocketAddr, Vec<String>> {
+        let addresses: Vec<_> = addresses.iter().map(|text| address(text)).collect();
+        let connect = |to| {
+            let attempt = self.connect(to, None);
+            async move { attempt.await.map(|stream| stream.0) }
+        };
+        let connected = self.run(dial::first(&addresses, self.clock.timer(), connect));
+        connected.map_err(|attempts| {
+            let addresses = attempts.iter().map(|(address, _)| address.to_string());
+            addresses.collect()
+        })
+    }
+}
+
+/// Writes down when an attempt is dropped before it came to an end.
+struct Attempt<'a>(&'a Fake, SocketAddr, bool);
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.2 {
+            self.0.log("drop", self.1);
+        }
+    }
+}
+
+impl Runtime for Fake {
+    type Tcp = Silent;
+    #[cfg(unix)]
+    type Unix = Silent;
+    type Timer = VirtualTimer;
+
+    fn timer(&self) -> VirtualTimer {
+        self.clock.timer()
+    }
+
+    async fn resolve(&self, _host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
+        let addresses = self.lock().addresses.clone();
+        match addresses {
+            Some(addresses) => addresses.map_err(io::Error::from),
+            None => pending().await,
+        }
+    }
+
+    async fn connect(&self, to: SocketAddr, _from: Option<IpAddr>) -> io::Result<Silent> {
+        self.log("try", to);
+        let mut attempt = Attempt(self, to, false);
+        let fate = self.lock().fates.get(&to).copied();
+        match fate.unwrap_or(Fate::Hangs) {
+            Fate::Connects(after) => self.sleep(after).await,
+            Fate::Fails(after) => {
+                self.sleep(after).await;
+                attempt.2 = true;
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            Fate::Hangs => pending().await,
+        }
+        attempt.2 = true;
+        Ok(Silent(to))
+    }
+}
+
+/// A peer that takes everything and says nothing.
+#[derive(Debug)]
+struct Silent(SocketAddr);
+
+impl Tcp for Silent {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+
+    fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Silent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Silent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn an_address_that_answers_in_time_is_the_only_one_that_is_tried() {
+    let fake = Fake::with_fates(&[("[::1]:1", Fate::Connects(millis(249)))]);
+    assert_eq!(
+        fake.first(&["[::1]:1", "1.1.1.1:1"]),
+        Ok(address("[::1]:1"))
+    );
+    assert_eq!(fake.logged(), ["0 try [::1]:1"]);
+}
+
+#[test]
+fn families_take_turns_a_quarter_of_a_second_apart_and_losers_are_dropped() {
+    let fake = Fake::with_fates(&[
+        ("[::3]:1", Fate::Connects(millis(300))),
+        ("1.1.1.2:1", Fate::Connects(millis(10))),
+    ]);
+    let addresses = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"];
+    assert_eq!(fake.first(&addresses), Ok(address("1.1.1.2:1")));
+    let mut tried = fake.logged();
+    let mut dropped = tried.split_off(4);
+    assert_eq!(
+        tried,
+        [
+            "0 try [::1]:1",
+            "250 try 1.1.1.1:1",
+            "500 try [::2]:1",
+            "750 try 1.1.1.2:1"
+        ]
+    );
+    dropped.sort();
+    let expected = ["760 drop 1.1.1.1:1", "760 drop [::1]:1", "760 drop [::2]:1"];
+    assert_eq!(dropped, expected);
+}
+
+#[test]
+fn a_late_answer_of_an_earlier_attempt_counts() {
+    let fake = Fake::with_fates(&[("[::1]:1", Fate::Connects(millis(600)))]);
+    let addresses = ["[::1]:1", "1.1.1.1:1", "[::2]:1"];
+    assert_eq!(fake.first(&addresses), Ok(address("[::1]:1")));
+    assert!(fake.logged().contains(&"500 try [::2]:1".into()));
+}
+
+#[test]
+fn after_a_failure_the_next_attempt_begins_at_once() {
+    let fake = Fake::with_fates(&[
+        ("[::1]:1", Fate::Fails(Duration::ZERO)),
+        ("1.1.1.1:1", Fate::Fails(millis(100))),
+        ("[::2]:1", Fate::Connects(millis(50))),
+    ]);
+    let addresses = ["[::1]:1", "[::2]:1", "1.1.1.1:1"];
+    assert_eq!(fake.first(&addresses), Ok(address("[::2]:1")));
+    let expected = ["0 try [::1]:1", "0 try 1.1.1.1:1", "100 try [::2]:1"];
+    assert_eq!(fake.logged(), expected);
+}
+
+#[test]
+fn the_delay_is_counted_from_the_latest_attempt() {
+    let fake = Fake::with_fates(&[("[::1]:1", Fate::Fails(millis(200)))]);
+    fake.lock()
+        .fates
+        .insert(address("1.1.1.1:1"), Fate::Connects(SECOND));
+    let addresses = ["[::1]:1", "[::2]:1", "1.1.1.1:1"];
+    assert_eq!(fake.first(&addresses), Ok(address("1.1.1.1:1")));
+    assert_eq!(
+        fake.logged()[..3],
+        ["0 try [::1]:1", "200 try 1.1.1.1:1", "450 try [::2]:1"]
+    );
+}
+
+#[test]
+fn when_all_fail_all_are_told_in_the_order_of_their_failures() {
+    let fake = Fake::with_fates(&[
+        ("[::1]:1", Fate::Fails(millis(400))),
+        ("1.1.1.1:1", Fate::Fails(millis(100))),
+    ]);
+    let failed = fake.first(&["[::1]:1", "1.1.1.1:1"]).unwrap_err();
+    assert_eq!(failed, ["1.1.1.1:1", "[::1]:1"]);
+    assert_eq!(fake.first(&[]), Err(Vec::new()));
+}
+
+/// Connects to example.com with the default time for it, 10 s, and returns why that fails.
+fn fail(fake: &Fake, url: &str) -> Error {
+    let connect = Connect::new(fake.clone(), url);
+    fake.run(async { connect.await.unwrap_err() })
+}
+
+fn timed_out_in(error: &Error) -> Option<Phase> {
+    let Error::Connect(error) = error else {
+        return None;
+    };
+    let ConnectError::TimedOut { phase, .. } = **error else {
+        return None;
+    };
+    Some(phase)
+}
+
+#[test]
+fn the_error_of_the_deadline_names_the_phase() {
+    let resolved = Some(Ok(vec![address("1.1.1.1:80")]));
+
+    let fake = Fake::default();
+    let error = fail(&fake, "ws://example.com/");
+    assert_eq!(timed_out_in(&error), Some(Phase::Resolve));
+    assert!(error.is_timeout() && error.is_connect());
+    assert_eq!(
+        error.to_string(),
+        "connect timed out after 10s (phase: name resolution with example.com:80)"
+    );
+
+    let fake = Fake::default();
+    fake.lock().addresses = resolved.clone();
+    let error = fail(&fake, "ws://example.com/");
+    assert_eq!(timed_out_in(&error), Some(Phase::Tcp));
+    assert_eq!(fake.logged(), ["0 try 1.1.1.1:80", "10000 drop 1.1.1.1:80"]);
+
+    let fake = Fake::with_fates(&[("1.1.1.1:80", Fate::Connects(6 * SECOND))]);
+    fake.lock().addresses = resolved;
+    let error = fail(&fake, "ws://example.com/");
+    assert_eq!(timed_out_in(&error), Some(Phase::Handshake));
+    assert_eq!(
+        fake.clock.now().since_start(),
+        10 * SECOND,
+        "one deadline for all"
+    );
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+#[test]
+fn a_server_that_is_silent_about_tls_is_told() {
+    let fake = Fake::with_fates(&[("1.1.1.1:443", Fate::Connects(Duration::ZERO))]);
+    let tls = crate::transport::tls::ClientTls::new().danger_accept_invalid_certificates();
+    let connect = Connect::new(fake.clone(), "wss://1.1.1.1/").tls(tls);
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert_eq!(timed_out_in(&error), Some(Phase::Tls));
+    assert!(
+        error
+            .to_string()
+            .ends_with("(phase: TLS handshake with 1.1.1.1:443)")
+    );
+}
+
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+#[test]
+fn without_tls_the_error_names_the_feature_and_nothing_is_connected() {
+    let fake = Fake::default();
+    let error = fail(&fake, "wss://1.1.1.1/");
+    assert!(error.is_tls());
+    let text = error.to_string();
+    assert!(
+        text.contains("cargo add sansock --features rustls"),
+        "{text}"
+    );
+    assert!(fake.logged().is_empty());
+}
+
+#[test]
+fn the_time_to_open_is_what_was_set_last_and_may_be_endless() {
+    let config = crate::config().open_timeout(3 * SECOND);
+    let fake = Fake::default();
+    let connect = Connect::new(fake.clone(), "ws://example.com/").config(config.clone());
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert!(error.to_string().contains("after 3s"), "{error}");
+
+    let connect = Connect::new(fake.clone(), "ws://example.com/").config(config);
+    let error = fake.run(async { connect.open_timeout(SECOND).await.unwrap_err() });
+    assert!(error.to_string().contains("after 1s"), "{error}");
+
+    let connect = Connect::new(fake.clone(), "ws://example.com/").open_timeout(None);
+    let waits = async { connect.await.is_ok() };
+    let passes = async {
+        fake.sleep(1_000_000 * SECOND).await;
+        true
+    };
+    assert!(fake.run(waits.or(passes)));
+}
+
+#[test]
+fn a_host_without_addresses_is_told_from_one_that_refuses() {
+    let fake = Fake::with_fates(&[("1.1.1.1:80", Fate::Fails(Duration::ZERO))]);
+    fake.lock().addresses = Some(Err(io::ErrorKind::NotFound));
+    let error = fail(&fake, "ws://nobody.example/");
+    assert_eq!(
+        error.to_string(),
+        "could not resolve the host nobody.example"
+    );
+    assert!(std::error::Error::source(&error).is_some());
+
+    fake.lock().addresses = Some(Ok(vec![address("1.1.1.1:80")]));
+    let error = fail(&fake, "ws://example.com/");
+    assert_eq!(
+        error.to_string(),
+        "could not connect to example.com:80: 1.1.1.1:80: connection refused"
+    );
+    assert!(std::error::Error::source(&error).is_some());
+    assert_eq!(
+        io::Error::from(error).kind(),
+        io::ErrorKind::ConnectionRefused
+    );
+}
+
+#[test]
+fn only_addresses_of_the_family_of_the_local_one_are_tried() {
+    let fake = Fake::with_fates(&[("[::1]:80", Fate::Fails(Duration::ZERO))]);
+    fake.lock().addresses = Some(Ok(vec![address("1.1.1.1:80"), address("[::1]:80")]));
+    let local: IpAddr = "::1".parse().unwrap();
+    let connect = Connect::new(fake.clone(), "ws://example.com/").local_address(local);
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert!(error.is_connect());
+    assert_eq!(fake.logged(), ["0 try [::1]:80"]);
+}

@@ -1,0 +1,3 @@
+//! What applications test their use of a WebSocket with: time that is moved by hand.
+
+pub mod clock;

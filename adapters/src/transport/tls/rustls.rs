@@ -1,0 +1,211 @@
+//! TLS by rustls.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_rustls::rustls::client::WebPkiServerVerifier;
+use futures_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use futures_rustls::rustls::crypto::{self, CryptoProvider};
+use futures_rustls::rustls::{
+    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use futures_rustls::{TlsAcceptor, TlsConnector, client, server};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::options::{ALPN, Identity, Options, certificates};
+use crate::error::{TlsError, TlsErrorKind};
+
+/// The cryptography that this build has.
+fn provider() -> Arc<CryptoProvider> {
+    #[cfg(feature = "aws-lc-rs")]
+    let provider = crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    let provider = crypto::ring::default_provider();
+    Arc::new(provider)
+}
+
+pub(super) fn connector(options: &Options) -> Result<TlsConnector, TlsError> {
+    let provider = provider();
+    let verifier = verifier(options, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &options.identity {
+        Some(identity) => builder
+            .with_client_auth_cert(certificates(&identity.chain)?, private_key(identity)?)
+            .map_err(unusable)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.into()];
+    Ok(Arc::new(config).into())
+}
+
+/// Who decides whether a server is the one that it claims to be.
+fn verifier(
+    options: &Options,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    if options.accepts_invalid {
+        return Ok(Arc::new(Anybody(provider.clone())));
+    }
+    let Some(certificates) = &options.roots else {
+        let system = rustls_platform_verifier::Verifier::new(provider.clone());
+        return Ok(Arc::new(system.map_err(unusable)?));
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(unusable)?;
+    }
+    #[cfg(feature = "webpki-roots")]
+    if options.trusts_mozilla {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let builder = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+    let unusable = |error| TlsError::configuration("root certificates cannot be used", error);
+    Ok(builder.build().map_err(unusable)?)
+}
+
+pub(super) fn acceptor(identity: &Identity) -> Result<TlsAcceptor, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(certificates(&identity.chain)?, private_key(identity)?)
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![ALPN.into()];
+    Ok(Arc::new(config).into())
+}
+
+fn private_key(identity: &Identity) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let unreadable = |error| TlsError::configuration("private key is not PEM", error);
+    PrivateKeyDer::from_pem_slice(&identity.key).map_err(unreadable)
+}
+
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    connector: &TlsConnector,
+    host: &str,
+    stream: S,
+) -> Result<client::TlsStream<S>, TlsError> {
+    let no_name =
+        |error| TlsError::configuration(format!("{host:?} is no name of a server"), error);
+    let name = ServerName::try_from(host.to_owned()).map_err(no_name)?;
+    let connected = connector.connect(name, stream).await;
+    connected.map_err(|error| explain(&Arc::new(error), host, "; use ws:// if it is a plain port"))
+}
+
+pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    acceptor: &TlsAcceptor,
+    stream: S,
+) -> Result<server::TlsStream<S>, TlsError> {
+    let accepted = acceptor.accept(stream).await;
+    accepted.map_err(|error| explain(&Arc::new(error), "the client", ""))
+}
+
+/// Tells what went wrong, in the words of whoever has to mend it.
+fn explain(error: &Arc<io::Error>, peer: &str, hint: &str) -> TlsError {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let (kind, reason) = match cause {
+        Some(rustls::Error::InvalidCertificate(defect)) => {
+            (TlsErrorKind::Certificate, certificate_defect(defect))
+        }
+        Some(rustls::Error::NoCertificatesPresented) => {
+            (TlsErrorKind::Certificate, "it has none".into())
+        }
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            (TlsErrorKind::NotTls, hint.into())
+        }
+        Some(rustls::Error::AlertReceived(alert)) => (
+            TlsErrorKind::Negotiation,
+            format!("it ended with the alert {alert:?}"),
+        ),
+        Some(_) => (
+            TlsErrorKind::Negotiation,
+            "the two sides do not agree".into(),
+        ),
+        None => (TlsErrorKind::Lost, String::new()),
+    };
+    TlsError::new(kind, peer, reason, error.clone())
+}
+
+/// Explains an error that came while the stream was read, if it is one of TLS: in TLS 1.3 a server judges
+/// the certificate of a client after that thinks that all is well.
+pub(crate) fn late(error: &Arc<io::Error>, host: &str) -> Option<TlsError> {
+    let cause = error.get_ref()?;
+    cause
+        .is::<rustls::Error>()
+        .then(|| explain(error, host, ""))
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is rare is told in the words of rustls"
+)]
+fn certificate_defect(defect: &CertificateError) -> String {
+    let known = match defect {
+        CertificateError::UnknownIssuer => "nobody who is trusted has issued it",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name"
+        }
+        CertificateError::Revoked => "it was revoked",
+        CertificateError::BadEncoding => "it is malformed",
+        CertificateError::BadSignature => "its signature is wrong",
+        other => return other.to_string(),
+    };
+    known.into()
+}
+
+fn unusable(error: rustls::Error) -> TlsError {
+    TlsError::configuration("certificates or key cannot be used", error)
+}
+
+/// Takes anybody for the server, whose signature must still be that of its certificate.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

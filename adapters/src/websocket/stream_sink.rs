@@ -1,0 +1,62 @@
+//! `Stream` and `Sink`, from the same code as the methods.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::Stream;
+use futures_sink::Sink;
+use sansock_core::{CloseCode, Message};
+
+use super::WebSocket;
+use crate::driver::Timer;
+use crate::error::{Error, Result};
+
+/// The messages, then the error where there was one, then `None`.
+///
+/// Stream and sink are for one task, which may poll both. Two tasks need the halves of [`WebSocket::split`]: those of
+/// the futures crate have one waker between them, that of the task which polled last.
+impl<S, T> Stream for WebSocket<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer + Unpin,
+{
+    type Item = Result<Message>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let socket = self.get_mut();
+        if socket.inner.fused {
+            return Poll::Ready(None);
+        }
+        let received = ready!(socket.poll_recv(cx));
+        socket.inner.fused = received.is_err();
+        Poll::Ready(received.transpose())
+    }
+}
+
+/// Ready where the queue has room; closes with 1000.
+impl<S, T> Sink<Message> for WebSocket<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer + Unpin,
+{
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().poll_capacity(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<()> {
+        self.get_mut().queue(|connection| connection.send(message))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        WebSocket::poll_flush(self.get_mut(), cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let socket = self.get_mut();
+        socket.start_close(CloseCode::NORMAL, "".into())?;
+        socket.poll_end(cx)
+    }
+}
