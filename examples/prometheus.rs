@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 
 use async_io::Timer;
 use sansock::core::handshake::{Response, StatusCode};
-use sansock::serve::{Origins, ServerHandle, Snapshot, Verdict};
-use sansock::smol::{Opening, Socket, Stream, serve};
+use sansock::serve::{HandshakeDecision, Origins, ServerHandle, Snapshot};
+use sansock::smol::{IncomingRequest, Socket, Stream, serve};
 
 /// The server, for those who look at its numbers. It is there before the first request is.
 static SERVER: OnceLock<ServerHandle> = OnceLock::new();
@@ -26,7 +26,7 @@ fn main() -> sansock::Result<()> {
     async_io::block_on(async {
         let server = serve(address, echo)
             .origins(Origins::SameHost)
-            .process_request(|opening| future::ready(route(opening)))
+            .process_request(|request| future::ready(route(request)))
             .bind()
             .await?;
         SERVER.get_or_init(|| server.handle());
@@ -45,11 +45,11 @@ async fn echo(mut ws: Socket) -> sansock::Result<()> {
     Ok(())
 }
 
-fn route(opening: Opening) -> Verdict<Stream, Timer> {
-    match opening.path() {
-        "/" => opening.accept(),
-        "/metrics" => opening.respond(metrics()),
-        _ => opening.reject(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+fn route(request: IncomingRequest) -> HandshakeDecision<Stream, Timer> {
+    match request.path() {
+        "/" => request.accept(),
+        "/metrics" => request.respond(metrics()),
+        _ => request.reject(StatusCode::NOT_FOUND, "There is nothing here.\n"),
     }
 }
 

@@ -60,7 +60,7 @@ pub use sansock_core as core;
 
 pub use crate::client::{Connect, proxy, reconnect};
 pub use crate::driver::{NoTimer, SystemEntropy, ThreadBuffers, Timer, config};
-pub use crate::error::{ConnectError, Error, Phase, Result};
+pub use crate::error::{ConnectError, ConnectPhase, Error, Result};
 #[cfg(feature = "async-std")]
 pub use crate::shims::async_std;
 #[cfg(feature = "smol")]

@@ -22,8 +22,8 @@ use async_signal::{Signal, Signals};
 use bytestring::ByteString;
 use futures_lite::{StreamExt, future};
 use sansock::core::handshake::{Response, StatusCode};
-use sansock::serve::{Origins, Verdict};
-use sansock::smol::{Opening, Socket, Stream, serve};
+use sansock::serve::{HandshakeDecision, Origins};
+use sansock::smol::{IncomingRequest, Socket, Stream, serve};
 use sansock::{CloseCode, Message};
 
 use crate::exchange::Exchange;
@@ -80,8 +80,8 @@ async fn run(address: String, redis: Option<String>) -> Outcome {
         // Pages of other sites may not speak in the name of who visits them.
         .origins(Origins::SameHost)
         .config(sansock::config().max_message_size(LONGEST_MESSAGE))
-        .process_request(|opening| future::ready(route(opening)))
-        .on_incident(|incident| eprintln!("{incident}"))
+        .process_request(|request| future::ready(route(request)))
+        .on_event(|event| eprintln!("{event}"))
         .bind()
         .await?;
     for address in server.local_addresses() {
@@ -106,13 +106,13 @@ async fn run(address: String, redis: Option<String>) -> Outcome {
 }
 
 /// Answers a request: with the page, or by opening a WebSocket.
-fn route(opening: Opening) -> Verdict<Stream, Timer> {
-    if room_of(opening.path()).is_some() {
-        return opening.accept();
+fn route(request: IncomingRequest) -> HandshakeDecision<Stream, Timer> {
+    if room_of(request.path()).is_some() {
+        return request.accept();
     }
-    match opening.path() {
-        "/" => opening.respond(page()),
-        _ => opening.reject(StatusCode::NOT_FOUND, "There is no such room.\n"),
+    match request.path() {
+        "/" => request.respond(page()),
+        _ => request.reject(StatusCode::NOT_FOUND, "There is no such room.\n"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_channel::Sender;
 use sansock::Prepared;
-use sansock::serve::{Handle, Lagging, Room};
+use sansock::serve::{Handle, OverflowPolicy, Room};
 
 /// Something to be said in a room.
 pub(crate) struct Said {
@@ -58,7 +58,7 @@ impl Rooms {
     pub(crate) fn tell(&self, room: &str, text: String) {
         let room = self.rooms().get(room).cloned();
         if let Some(room) = room {
-            let _ = room.broadcast(&Prepared::new(text), Lagging::Disconnect);
+            let _ = room.broadcast(&Prepared::new(text), OverflowPolicy::Disconnect);
         }
     }
 

@@ -183,7 +183,7 @@ macro_rules! over_loopback {
                         let edit = |response: &mut Response| {
                             response.headers_mut().append("X-Room", "7").unwrap();
                         };
-                        upgrade.accept_with(edit).await.unwrap()
+                        upgrade.accept_with_response(edit).await.unwrap()
                     };
                     let connect = connect(&format!("ws://{address}/")).subprotocols(["chat"]);
                     let (client, server) = zip(connect.with_response(), server).await;

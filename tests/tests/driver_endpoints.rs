@@ -313,7 +313,7 @@ fn a_request_is_looked_at_before_it_is_accepted() {
         let edit = |response: &mut sansock_core::handshake::Response| {
             response.headers_mut().append("X-Extra", "1").unwrap();
         };
-        upgrade.accept_with(edit).await
+        upgrade.accept_with_response(edit).await
     };
     let (client, server) = both(client, server);
     assert_eq!(server.unwrap().state(), State::Open);

@@ -56,7 +56,7 @@ fn talk_at(
             let (part, after) = rest.split_at(portion(rest.len()));
             if let Err(error) = handshake.receive_data(part) {
                 assert_eq!(handshake.receive_data(part), Err(error.clone()), "fused");
-                assert_eq!((handshake.wanted(), handshake.is_done()), (0, false));
+                assert_eq!((handshake.bytes_needed(), handshake.is_done()), (0, false));
                 return (sent, Err(error));
             }
             rest = after;
@@ -94,14 +94,14 @@ fn talk_with_bytes_behind(
         assert_eq!(taken, answer.len(), "all of the answer and no more");
         let mut rest = *answer;
         while !rest.is_empty() {
-            let wanted = driven.wanted();
+            let needed = driven.bytes_needed();
             assert!(
-                (1..=rest.len()).contains(&wanted),
-                "{wanted} of {}",
+                (1..=rest.len()).contains(&needed),
+                "{needed} of {}",
                 rest.len()
             );
-            assert_eq!(driven.receive_data(&rest[..wanted]), Ok(wanted));
-            rest = &rest[wanted..];
+            assert_eq!(driven.receive_data(&rest[..needed]), Ok(needed));
+            rest = &rest[needed..];
         }
         if !handshake.data_to_send().is_empty() {
             sent.push(take(&mut handshake));

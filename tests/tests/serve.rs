@@ -57,7 +57,7 @@ macro_rules! servers {
             use futures_lite::future::{or, zip};
             use futures_lite::{AsyncReadExt, AsyncWriteExt};
             use sansock::core::deflate::Deflate;
-            use sansock::serve::{Lagging, Origins, Peer, ServerHandle};
+            use sansock::serve::{Origins, OverflowPolicy, Peer, ServerHandle};
             use sansock::$shim::{Listen, Serve, Socket, WebSocket, connect, serve};
             use sansock::{Closed, Config, Error, Message, Prepared, Result};
             use $net as net;
@@ -365,7 +365,7 @@ macro_rules! servers {
                     let message = Prepared::new(vec![7; 1_000_000]);
                     let mut lagging = Vec::new();
                     for _ in 0..100 {
-                        lagging = handle.broadcast(&message, Lagging::Skip).lagging;
+                        lagging = handle.broadcast(&message, OverflowPolicy::Skip).lagging;
                         for ws in &mut clients {
                             let received = ws.recv().await.unwrap().unwrap();
                             assert!(received.as_bytes() == message.payload());
@@ -375,7 +375,7 @@ macro_rules! servers {
                         }
                     }
                     assert!(lagging.iter().eq([&slow]));
-                    let sent = handle.broadcast(&message, Lagging::Disconnect);
+                    let sent = handle.broadcast(&message, OverflowPolicy::Disconnect);
                     assert_eq!((sent.queued, sent.lagging), (4, lagging));
                     assert!(!slow.is_open());
                     drop(_slow);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_executor::{Executor, Task};
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::serve::{
-    Accepted, Boxed, Entrance, Handle, Lagging, Listen, Listener, Opening, Origins, Outcome, Peer,
-    Push, Serve, ServerHandle, Socket,
+    Accepted, Acceptor, BoxFuture, Handle, IncomingRequest, Listen, Listener, Origins, Outcome,
+    OverflowPolicy, Peer, Push, Serve, ServerHandle, Socket,
 };
 use sansock::{Error, Fin, Message, Prepared, Result};
 use sansock_core::Side;
@@ -56,7 +56,7 @@ impl Queue {
 }
 
 impl Listener<End> for Queue {
-    fn accept(&self) -> Boxed<'_, io::Result<Accepted<End>>> {
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<End>>> {
         Box::pin(poll_fn(|cx| self.poll(cx)))
     }
 }
@@ -67,7 +67,7 @@ struct World {
     clock: VirtualClock,
     executor: Arc<Executor<'static>>,
     queue: Queue,
-    entrance: Entrance<End, VirtualTimer>,
+    acceptor: Acceptor<End, VirtualTimer>,
     server: ServerHandle,
 }
 
@@ -122,14 +122,14 @@ impl World {
             .listen(Listen::on(queue.clone()))
             .origins(Origins::SameHost);
         let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
-        let (handle, entrance) = (server.handle(), server.entrance());
+        let (handle, acceptor) = (server.handle(), server.acceptor());
         let running = Some(executor.spawn(server.run()));
         let world = Self {
             running,
             clock,
             executor,
             queue,
-            entrance,
+            acceptor,
             server: handle,
         };
         world.settle();
@@ -345,23 +345,23 @@ fn malformed_requests_and_wrong_origins_are_refused_and_counted() {
 #[test]
 fn a_request_may_be_answered_with_anything() {
     let look = |serve: Building| {
-        serve.process_request(|mut opening| async move {
-            assert_eq!(*opening.peer(), Peer::Unknown);
-            match opening.path() {
-                "/healthz" => opening.reject(StatusCode::OK, "ok\n"),
+        serve.process_request(|mut request| async move {
+            assert_eq!(*request.peer(), Peer::Unknown);
+            match request.path() {
+                "/healthz" => request.reject(StatusCode::OK, "ok\n"),
                 "/page" => {
                     let mut page = Response::new(StatusCode::OK);
                     page.set_body("<!doctype html>");
                     page.headers_mut().set("Content-Type", "text/html").unwrap();
-                    opening.respond(page)
+                    request.respond(page)
                 }
                 "/chat" => {
-                    opening.headers_mut().append("Set-Cookie", "a=1").unwrap();
-                    opening.headers_mut().append("Set-Cookie", "b=2").unwrap();
-                    opening.accept()
+                    request.headers_mut().append("Set-Cookie", "a=1").unwrap();
+                    request.headers_mut().append("Set-Cookie", "b=2").unwrap();
+                    request.accept()
                 }
                 "/panic" => panic!("this panic is part of the test"),
-                _ => opening.reject(StatusCode::NOT_FOUND, "nothing\n"),
+                _ => request.reject(StatusCode::NOT_FOUND, "nothing\n"),
             }
         })
     };
@@ -394,15 +394,15 @@ fn a_request_may_be_answered_with_anything() {
 #[test]
 fn credentials_are_asked_for_and_the_handler_learns_whose_they_were() {
     let look = |serve: Building| {
-        serve.process_request(|opening: Opening<_, _>| async {
-            let Some(credentials) = opening.credentials() else {
-                return opening.ask_for_credentials("the \"realm\"\r\n");
+        serve.process_request(|request: IncomingRequest<_, _>| async {
+            let Some(credentials) = request.credentials() else {
+                return request.require_basic_auth("the \"realm\"\r\n");
             };
             if credentials != Credentials::new("ann", "secret").unwrap() {
-                return opening.ask_for_credentials("realm");
+                return request.require_basic_auth("realm");
             }
             let user = credentials.user().to_owned();
-            opening.accept_with(async move |mut ws: Ws| ws.send(user).await)
+            request.accept_with(async move |mut ws: Ws| ws.send(user).await)
         })
     };
     let world = World::with(echo, look);
@@ -432,10 +432,10 @@ fn every_response_has_the_headers_of_the_server() {
     let look = |serve: Building| {
         serve
             .response_headers(headers)
-            .process_request(|opening| async {
-                match opening.path() {
-                    "/chat" => opening.accept(),
-                    _ => opening.reject(StatusCode::NOT_FOUND, ""),
+            .process_request(|request| async {
+                match request.path() {
+                    "/chat" => request.accept(),
+                    _ => request.reject(StatusCode::NOT_FOUND, ""),
                 }
             })
     };
@@ -472,11 +472,11 @@ fn subprotocols_are_selected() {
 
 #[test]
 fn failures_to_accept_are_survived_at_growing_intervals() {
-    let incidents = Arc::new(AtomicUsize::new(0));
-    let count = incidents.clone();
+    let events = Arc::new(AtomicUsize::new(0));
+    let count = events.clone();
     let tell = |serve: Building| {
-        serve.on_incident(move |incident| {
-            assert!(incident.to_string().contains("too many"), "{incident}");
+        serve.on_event(move |event| {
+            assert!(event.to_string().contains("too many"), "{event}");
             count.fetch_add(1, Ordering::Relaxed);
         })
     };
@@ -498,7 +498,7 @@ fn failures_to_accept_are_survived_at_growing_intervals() {
     world.advance(1.0);
     client = world.opened(client);
     assert!(!client.is_dropped());
-    assert_eq!(incidents.load(Ordering::Relaxed), 12);
+    assert_eq!(events.load(Ordering::Relaxed), 12);
     assert_eq!(world.server.snapshot().accept_errors, 12);
     // The next time, the first pause is short again.
     world
@@ -525,10 +525,10 @@ fn a_connection_that_was_gone_before_it_was_accepted_takes_no_time() {
 #[test]
 fn connections_beyond_the_cap_get_503_until_there_is_room() {
     let look = |serve: Building| {
-        serve.max_connections(2).process_request(|opening| async {
-            match opening.path() {
-                "/chat" => opening.accept(),
-                _ => opening.reject(StatusCode::OK, "ok\n"),
+        serve.max_connections(2).process_request(|request| async {
+            match request.path() {
+                "/chat" => request.accept(),
+                _ => request.reject(StatusCode::OK, "ok\n"),
             }
         })
     };
@@ -627,7 +627,7 @@ fn a_handler_that_panics_closes_with_1011() {
     };
     assert_eq!(ends_with::<_, ()>(splits, 1), 1011);
     // Where it panics before there is a future.
-    let at_once = |_ws: Ws| -> Boxed<'static, ()> { panic!("this panic is part of the test") };
+    let at_once = |_ws: Ws| -> BoxFuture<'static, ()> { panic!("this panic is part of the test") };
     assert_eq!(ends_with(at_once, 1), 1011);
 }
 
@@ -753,7 +753,7 @@ fn an_error_of_another_connection_is_a_failure() {
 fn panics_of_callbacks_are_survived() {
     let tell = |serve: Building| {
         serve
-            .on_incident(|_| panic!("this panic is part of the test"))
+            .on_event(|_| panic!("this panic is part of the test"))
             .select_subprotocol(|_, offered| {
                 assert!(offered.is_empty(), "this panic is part of the test");
                 Ok(None)
@@ -956,7 +956,7 @@ fn a_broadcast_reaches_all_who_are_open() {
     let mut clients: Vec<_> = (0..3).map(|_| world.open()).collect();
     let sent = world
         .server
-        .broadcast(&Prepared::new("news"), Lagging::Skip);
+        .broadcast(&Prepared::new("news"), OverflowPolicy::Skip);
     assert_eq!((sent.queued, sent.lagging.len(), sent.closed), (3, 0, 0));
     world.settle();
     for client in &mut clients {
@@ -968,14 +968,14 @@ fn a_broadcast_reaches_all_who_are_open() {
     }
     drop(clients);
     world.settle();
-    let sent = sansock::serve::broadcast(&gone, &Prepared::new("news"), Lagging::Skip);
+    let sent = sansock::serve::broadcast(&gone, &Prepared::new("news"), OverflowPolicy::Skip);
     assert_eq!((sent.queued, sent.lagging.len(), sent.closed), (0, 0, 3));
 }
 
 /// Fills a client that does not read with numbered texts until it lags. Returns how many it took.
 fn fill(handle: &Handle, world: &World) -> usize {
     for number in 0.. {
-        if handle.push(&Prepared::new(text(number)), Lagging::Skip) == Push::Lags {
+        if handle.push(&Prepared::new(text(number)), OverflowPolicy::Skip) == Push::Overflow {
             return number;
         }
         world.settle();
@@ -1013,14 +1013,14 @@ fn a_slow_client_that_is_skipped_misses_the_newest() {
     assert_eq!(handle.backlog(), 9 * 1064);
     let sent = world
         .server
-        .broadcast(&Prepared::new(text(count)), Lagging::Skip);
+        .broadcast(&Prepared::new(text(count)), OverflowPolicy::Skip);
     assert!(sent.lagging.iter().eq([&handle]));
     let texts = drain(&world, &mut client);
     assert_eq!(texts, Vec::from_iter((0..count).map(text)));
     assert_eq!(handle.backlog(), 0);
     // It keeps up again.
     assert_eq!(
-        handle.push(&Prepared::new("more"), Lagging::Skip),
+        handle.push(&Prepared::new("more"), OverflowPolicy::Skip),
         Push::Queued
     );
     assert_eq!(drain(&world, &mut client), ["more"]);
@@ -1029,8 +1029,8 @@ fn a_slow_client_that_is_skipped_misses_the_newest() {
 #[test]
 fn a_slow_client_may_miss_the_oldest_instead() {
     let (world, mut client, handle, count) = filled();
-    let push = handle.push(&Prepared::new(text(count)), Lagging::DropOldest);
-    assert_eq!(push, Push::Lags);
+    let push = handle.push(&Prepared::new(text(count)), OverflowPolicy::DropOldest);
+    assert_eq!(push, Push::Overflow);
     let texts = drain(&world, &mut client);
     let missed = count - 9;
     let expected = (0..=count).filter(|number| *number != missed).map(text);
@@ -1040,11 +1040,11 @@ fn a_slow_client_may_miss_the_oldest_instead() {
 #[test]
 fn a_slow_client_may_be_disconnected() {
     let (world, mut client, handle, _) = filled();
-    let push = handle.push(&Prepared::new(text(0)), Lagging::Disconnect);
-    assert_eq!(push, Push::Lags);
+    let push = handle.push(&Prepared::new(text(0)), OverflowPolicy::Disconnect);
+    assert_eq!(push, Push::Overflow);
     assert!(!handle.is_open());
     assert_eq!(
-        handle.push(&Prepared::new("x"), Lagging::Skip),
+        handle.push(&Prepared::new("x"), OverflowPolicy::Skip),
         Push::Closed
     );
     world.settle();
@@ -1063,12 +1063,12 @@ fn a_message_larger_than_the_backlog_goes_out_alone() {
     let mut client = world.open();
     let handle = world.only();
     assert_eq!(
-        handle.push(&Prepared::new(text(0)), Lagging::Skip),
+        handle.push(&Prepared::new(text(0)), OverflowPolicy::Skip),
         Push::Queued
     );
     assert_eq!(
-        handle.push(&Prepared::new(text(1)), Lagging::Skip),
-        Push::Lags
+        handle.push(&Prepared::new(text(1)), OverflowPolicy::Skip),
+        Push::Overflow
     );
     world.settle();
     assert_eq!(client.take_texts(), [text(0)]);
@@ -1088,7 +1088,9 @@ fn a_broadcast_waits_for_a_message_that_is_sent_in_parts() {
         Vec::from_iter(frames.map(|frame| frame.payload))
     };
     assert_eq!(payloads(&mut client), [b"a"]);
-    let push = world.only().push(&Prepared::new("news"), Lagging::Skip);
+    let push = world
+        .only()
+        .push(&Prepared::new("news"), OverflowPolicy::Skip);
     assert_eq!(push, Push::Queued);
     world.settle();
     assert_eq!(payloads(&mut client), [b""; 0]);
@@ -1105,7 +1107,9 @@ fn a_client_that_never_pauses_gets_broadcasts_and_close_frames() {
         while ws.recv().await?.is_some() {
             received += 1;
             if received == 2 {
-                let pushed = ws.handle().push(&Prepared::new("news"), Lagging::Skip);
+                let pushed = ws
+                    .handle()
+                    .push(&Prepared::new("news"), OverflowPolicy::Skip);
                 assert_eq!(pushed, Push::Queued);
                 ws.handle().close(4000, "enough").unwrap();
             }
@@ -1137,11 +1141,11 @@ fn a_handle_closes_after_what_it_has_pushed() {
         Err(Error::Misuse(_))
     ));
     assert!(handle.is_open());
-    handle.push(&Prepared::new("bye"), Lagging::Skip);
+    handle.push(&Prepared::new("bye"), OverflowPolicy::Skip);
     handle.close(4001, "bye").unwrap();
     handle.close(4002, "again").unwrap();
     assert_eq!(
-        handle.push(&Prepared::new("late"), Lagging::Skip),
+        handle.push(&Prepared::new("late"), OverflowPolicy::Skip),
         Push::Closed
     );
     world.settle();
@@ -1186,7 +1190,7 @@ fn a_room_forgets_who_has_closed() {
                     assert!(room.leave(ws.handle()));
                     continue;
                 }
-                let _ = room.broadcast(&Prepared::new(message), Lagging::Skip);
+                let _ = room.broadcast(&Prepared::new(message), OverflowPolicy::Skip);
             }
             Ok::<_, Error>(())
         }
@@ -1236,9 +1240,9 @@ fn connections_that_were_accepted_elsewhere_enter_as_others_do() {
         seen: Vec::new(),
     };
     let serving = world
-        .entrance
+        .acceptor
         .clone()
-        .admit(Accepted::new(there, Peer::Unix));
+        .serve(Accepted::new(there, Peer::Unix));
     world.executor.spawn(serving).detach();
     let mut client = world.opened(client);
     assert_eq!(*world.only().peer(), Peer::Unix);
@@ -1279,11 +1283,11 @@ fn everything_may_move_between_threads() {
     is_shared::<Handle>();
     is_shared::<sansock::serve::Room>();
     let world = echoing();
-    is_send(&world.entrance);
+    is_send(&world.acceptor);
     let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
         world
-            .entrance
-            .admit(Accepted::new(pipe(1).0, Peer::Unknown))
+            .acceptor
+            .serve(Accepted::new(pipe(1).0, Peer::Unknown))
             .await;
     });
     drop(future);

@@ -72,7 +72,7 @@ fn the_futures_of_the_opening_handshake_are_small() {
     let server = |(stream, timer, connection)| WebSocket::server(stream, timer, connection);
     let client = |(stream, timer, connection)| WebSocket::client(stream, timer, connection);
     let read = |(stream, timer, connection)| Upgrade::read(stream, timer, connection);
-    let accept_with = |upgrade| Upgrade::accept_with(upgrade, |_| {});
+    let accept_with_response = |upgrade| Upgrade::accept_with_response(upgrade, |_| {});
     let respond = |(upgrade, response)| Upgrade::respond(upgrade, response);
     check("accept", size(accept), OPENING);
     check("upgrade", size(upgrade), OPENING);
@@ -80,6 +80,10 @@ fn the_futures_of_the_opening_handshake_are_small() {
     check("WebSocket::client", size(client), OPENING);
     check("Upgrade::read", size(read), OPENING);
     check("Upgrade::accept", size(Upgrade::accept), OPENING);
-    check("Upgrade::accept_with", size(accept_with), OPENING);
+    check(
+        "Upgrade::accept_with_response",
+        size(accept_with_response),
+        OPENING,
+    );
     check("Upgrade::respond", size(respond), OPENING);
 }

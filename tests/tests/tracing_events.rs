@@ -326,10 +326,10 @@ fn talk() -> (Vec<Told>, std::net::SocketAddr, std::net::SocketAddr) {
                 ws.recv().await.map(|_| ())
             });
             let server = server.origins(Origins::SameHost).config(config());
-            let server = server.process_request(move |opening| {
-                *seen.lock().unwrap() = opening.peer().address();
-                assert!(opening.request().headers().get("authorization").is_some());
-                async { opening.accept() }
+            let server = server.process_request(move |request| {
+                *seen.lock().unwrap() = request.peer().address();
+                assert!(request.request().headers().get("authorization").is_some());
+                async { request.accept() }
             });
             let server = server.bind().await.unwrap();
             let address = server.local_addresses().next().unwrap();

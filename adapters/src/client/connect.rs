@@ -12,10 +12,10 @@ use bytestring::ByteString;
 use sansock_core::handshake::{ClientOptions, Credentials, Headers, Response, Uri, UriError};
 use sansock_core::{Config, Deadline};
 
-use super::deadline::Watch;
+use super::deadline::ConnectDeadline;
 use super::proxy::Proxy;
 use super::reconnect::{Connector, Reconnect};
-use super::redirect::Trail;
+use super::redirect::RedirectPolicy;
 use crate::driver::config;
 use crate::error::{Error, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -225,14 +225,14 @@ impl<R: Runtime> Connect<R> {
     /// Dropping the future drops the socket.
     pub async fn with_response(mut self) -> Result<Opened<R>> {
         let mut uri = self.uri.clone()?;
-        let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
-        let mut trail = Trail::new(&uri, self.redirects);
+        let mut deadline = ConnectDeadline::new(self.runtime.timer(), self.open_timeout);
+        let mut redirects = RedirectPolicy::new(&uri, self.redirects);
         loop {
-            let error = match self.attempt(&uri, &mut watch).await {
+            let error = match self.attempt(&uri, &mut deadline).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
-            let Some(next) = trail.follow(&uri, &error)? else {
+            let Some(next) = redirects.follow(&uri, &error)? else {
                 return Err(error);
             };
             if !next.is_same_origin(&uri) {
@@ -255,11 +255,11 @@ impl<R: Runtime> Connect<R> {
         stream: impl Into<Stream<R>>,
     ) -> Result<WebSocket<Stream<R>, R::Timer>> {
         let uri = self.uri.clone()?;
-        let mut watch = Watch::new(self.runtime.timer(), self.open_timeout);
+        let mut deadline = ConnectDeadline::new(self.runtime.timer(), self.open_timeout);
         let connection = self.connection(&uri)?;
         let stream = stream.into();
         stream.set_nodelay(self.nodelay)?;
-        let opening = self.open(&uri, connection, stream, &mut watch);
+        let opening = self.open(&uri, connection, stream, &mut deadline);
         Ok(opening.await?.0)
     }
 

@@ -8,16 +8,16 @@ use std::time::Duration;
 use sansock_core::Instant;
 
 use crate::driver::Timer;
-use crate::error::{ConnectError, Phase, Result};
+use crate::error::{ConnectError, ConnectPhase, Result};
 
 /// An absolute deadline, from the first step to the last.
-pub(crate) struct Watch<T> {
+pub(crate) struct ConnectDeadline<T> {
     timer: T,
     deadline: Option<Instant>,
     after: Duration,
 }
 
-impl<T: Timer> Watch<T> {
+impl<T: Timer> ConnectDeadline<T> {
     /// Starts to run.
     pub(crate) fn new(timer: T, after: Option<Duration>) -> Self {
         let deadline = after.and_then(|after| timer.now().checked_add(after));
@@ -31,7 +31,7 @@ impl<T: Timer> Watch<T> {
     /// Does one step, of which the error tells where it takes too long.
     pub(crate) async fn within<O>(
         &mut self,
-        phase: Phase,
+        phase: ConnectPhase,
         target: &str,
         step: impl Future<Output = Result<O>>,
     ) -> Result<O> {

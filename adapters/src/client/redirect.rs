@@ -5,13 +5,13 @@ use sansock_core::handshake::Uri;
 use crate::error::{ConnectError, Error, Result};
 
 /// Where a client has been.
-pub(super) struct Trail {
+pub(super) struct RedirectPolicy {
     visited: Vec<String>,
     allowed: u32,
     left: u32,
 }
 
-impl Trail {
+impl RedirectPolicy {
     pub(super) fn new(start: &Uri, allowed: u32) -> Self {
         Self {
             visited: vec![start.to_string()],

@@ -1,4 +1,4 @@
-//! What is done to open a connection: each [`Phase`] is a function, under one deadline for all.
+//! What is done to open a connection: each [`ConnectPhase`] is a function, under one deadline for all.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use sansock_core::ClientConnection;
 use sansock_core::handshake::Uri;
 
 use super::connect::{Connect, Opened, Route};
-use super::deadline::Watch;
+use super::deadline::ConnectDeadline;
 use super::dial;
 use super::proxy::{Destination, Proxy};
 use crate::driver::trace;
-use crate::error::{ConnectError, Error, Phase, ProxyError, Result};
+use crate::error::{ConnectError, ConnectPhase, Error, ProxyError, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::transport::tls::ClientTls;
 use crate::transport::{Runtime, Stream, tls};
@@ -22,11 +22,11 @@ impl<R: Runtime> Connect<R> {
     pub(super) async fn attempt(
         &self,
         uri: &Uri,
-        watch: &mut Watch<R::Timer>,
+        deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Opened<R>> {
         let connection = self.connection(uri)?;
-        let stream = self.reach(uri, watch).await?;
-        self.open(uri, connection, stream, watch).await
+        let stream = self.reach(uri, deadline).await?;
+        self.open(uri, connection, stream, deadline).await
     }
 
     /// Returns the connection that will be opened; refuses what cannot be asked for.
@@ -39,16 +39,20 @@ impl<R: Runtime> Connect<R> {
     }
 
     /// Makes a stream to the server.
-    async fn reach(&self, uri: &Uri, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
+    async fn reach(
+        &self,
+        uri: &Uri,
+        deadline: &mut ConnectDeadline<R::Timer>,
+    ) -> Result<Stream<R>> {
         let Some(proxy) = self.route(uri)? else {
-            return self.dial(uri.host(), uri.port(), watch).await;
+            return self.dial(uri.host(), uri.port(), deadline).await;
         };
         let mut result = Err(no_address(uri).into());
-        for destination in self.destinations(uri, &proxy, watch).await? {
-            let mut stream = self.dial(proxy.host(), proxy.port(), watch).await?;
+        for destination in self.destinations(uri, &proxy, deadline).await? {
+            let mut stream = self.dial(proxy.host(), proxy.port(), deadline).await?;
             let target = target(proxy.host(), proxy.port());
             let tunnel = proxy.tunnel(&mut stream, destination);
-            let tunnel = watch.within(Phase::Proxy, &target, tunnel).await;
+            let tunnel = deadline.within(ConnectPhase::Proxy, &target, tunnel).await;
             result = tunnel.map(|()| stream);
             if !result.as_ref().is_err_and(is_reply) {
                 break;
@@ -71,19 +75,26 @@ impl<R: Runtime> Connect<R> {
         &self,
         uri: &Uri,
         proxy: &Proxy,
-        watch: &mut Watch<R::Timer>,
+        deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Vec<Destination>> {
         if proxy.resolves_names() {
             return Ok(vec![Destination::from(uri)]);
         }
         let target = target(uri.host(), uri.port());
         let resolving = self.resolve(uri.host(), uri.port());
-        let addresses = watch.within(Phase::Resolve, &target, resolving).await?;
+        let addresses = deadline
+            .within(ConnectPhase::Resolve, &target, resolving)
+            .await?;
         Ok(addresses.into_iter().map(Destination::from).collect())
     }
 
     /// Makes a TCP connection.
-    async fn dial(&self, host: &str, port: u16, watch: &mut Watch<R::Timer>) -> Result<Stream<R>> {
+    async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: &mut ConnectDeadline<R::Timer>,
+    ) -> Result<Stream<R>> {
         let target = target(host, port);
         let resolving = async {
             let mut addresses = self.resolve(host, port).await?;
@@ -92,9 +103,13 @@ impl<R: Runtime> Connect<R> {
             }
             Ok(addresses)
         };
-        let addresses = watch.within(Phase::Resolve, &target, resolving).await?;
+        let addresses = deadline
+            .within(ConnectPhase::Resolve, &target, resolving)
+            .await?;
         let connecting = self.connect_to(&addresses, &target);
-        watch.within(Phase::Tcp, &target, connecting).await
+        deadline
+            .within(ConnectPhase::Tcp, &target, connecting)
+            .await
     }
 
     /// Asks for the addresses of a host.
@@ -128,14 +143,18 @@ impl<R: Runtime> Connect<R> {
         uri: &Uri,
         mut connection: ClientConnection,
         stream: Stream<R>,
-        watch: &mut Watch<R::Timer>,
+        deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Opened<R>> {
         let target = target(uri.host(), uri.port());
         trace::peer(&mut connection, || Some(&target));
         let securing = self.secure(uri, stream);
-        let stream = watch.within(Phase::Tls, &target, securing).await?;
+        let stream = deadline
+            .within(ConnectPhase::Tls, &target, securing)
+            .await?;
         let opening = WebSocket::client(stream, self.runtime.timer(), connection);
-        let opened = watch.within(Phase::Handshake, &target, opening).await;
+        let opened = deadline
+            .within(ConnectPhase::Handshake, &target, opening)
+            .await;
         opened.map_err(|error| late(error, uri.host()))
     }
 

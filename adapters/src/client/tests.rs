@@ -14,7 +14,7 @@ use futures_lite::FutureExt;
 
 use super::{Connect, dial};
 use crate::driver::Timer;
-use crate::error::{ConnectError, Error, Phase};
+use crate::error::{ConnectError, ConnectPhase, Error};
 use crate::testing::clock::{VirtualClock, VirtualTimer};
 use crate::transport::runtime::{Runtime, Tcp};
 
@@ -287,7 +287,7 @@ fn fail(fake: &Fake, url: &str) -> Error {
     fake.run(async { connect.await.unwrap_err() })
 }
 
-fn timed_out_in(error: &Error) -> Option<Phase> {
+fn timed_out_in(error: &Error) -> Option<ConnectPhase> {
     let Error::Connect(error) = error else {
         return None;
     };
@@ -303,7 +303,7 @@ fn the_error_of_the_deadline_names_the_phase() {
 
     let fake = Fake::default();
     let error = fail(&fake, "ws://example.com/");
-    assert_eq!(timed_out_in(&error), Some(Phase::Resolve));
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Resolve));
     assert!(error.is_timeout() && error.is_connect());
     assert_eq!(
         error.to_string(),
@@ -313,13 +313,13 @@ fn the_error_of_the_deadline_names_the_phase() {
     let fake = Fake::default();
     fake.lock().addresses = resolved.clone();
     let error = fail(&fake, "ws://example.com/");
-    assert_eq!(timed_out_in(&error), Some(Phase::Tcp));
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Tcp));
     assert_eq!(fake.logged(), ["0 try 1.1.1.1:80", "10000 drop 1.1.1.1:80"]);
 
     let fake = Fake::with_fates(&[("1.1.1.1:80", Fate::Connects(6 * SECOND))]);
     fake.lock().addresses = resolved;
     let error = fail(&fake, "ws://example.com/");
-    assert_eq!(timed_out_in(&error), Some(Phase::Handshake));
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Handshake));
     assert_eq!(
         fake.clock.now().since_start(),
         10 * SECOND,
@@ -335,7 +335,7 @@ fn a_server_that_is_silent_about_tls_is_told() {
     let tls = crate::transport::tls::ClientTls::new().danger_accept_invalid_certificates();
     let connect = Connect::new(fake.clone(), "wss://1.1.1.1/").tls(tls);
     let error = fake.run(async { connect.await.unwrap_err() });
-    assert_eq!(timed_out_in(&error), Some(Phase::Tls));
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Tls));
     assert!(
         error
             .to_string()

@@ -9,7 +9,7 @@ use std::{fmt, io};
 /// What a client does to get a connection, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Phase {
+pub enum ConnectPhase {
     /// Asks for the addresses of the host.
     Resolve,
     /// Connects to one of them.
@@ -22,7 +22,7 @@ pub enum Phase {
     Handshake,
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for ConnectPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resolve => "name resolution",
@@ -55,7 +55,7 @@ pub enum ConnectError {
     /// It took longer than the configured time.
     TimedOut {
         /// What was being done.
-        phase: Phase,
+        phase: ConnectPhase,
         /// With which host and port.
         target: String,
         /// How long it may take in all.

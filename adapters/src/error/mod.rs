@@ -16,7 +16,7 @@ use sansock_core::{
 
 use transient::{is_transient_handshake, is_transient_io};
 
-pub use connect::{ConnectError, Phase};
+pub use connect::{ConnectError, ConnectPhase};
 pub use proxy::{ProxyError, SocksReply};
 pub use tls::{TlsError, TlsErrorKind};
 

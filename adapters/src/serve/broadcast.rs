@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use sansock_core::Prepared;
 
-use super::control::{Handle, Lagging, Push};
+use super::control::{Handle, OverflowPolicy, Push};
 
 /// What became of a message for many.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +12,7 @@ use super::control::{Handle, Lagging, Push};
 pub struct Broadcast {
     /// How many connections get it.
     pub queued: usize,
-    /// Those that do not keep up, with whom was done what [`Lagging`] says.
+    /// The connections that do not keep up, handled as [`OverflowPolicy`] says.
     pub lagging: Vec<Handle>,
     /// How many were closed already.
     pub closed: usize,
@@ -21,19 +21,19 @@ pub struct Broadcast {
 /// Sends a message to many connections, without waiting for any of them.
 ///
 /// It is framed once, and compressed once for each set of parameters among the connections; all share
-/// the bytes. `lagging` says what is done about clients that do not keep up.
+/// the bytes. `policy` says what is done about clients that do not keep up.
 ///
 /// ```
 /// # async fn run(server: sansock::serve::ServerHandle) {
 /// use sansock::Prepared;
-/// use sansock::serve::{Lagging, broadcast};
+/// use sansock::serve::{OverflowPolicy, broadcast};
 ///
 /// let news = Prepared::new("news");
-/// let sent = broadcast(server.connections(), &news, Lagging::Skip);
+/// let sent = broadcast(server.connections(), &news, OverflowPolicy::Skip);
 /// println!("{} of them are slow", sent.lagging.len());
 /// # }
 /// ```
-pub fn broadcast<I>(connections: I, message: &Prepared, lagging: Lagging) -> Broadcast
+pub fn broadcast<I>(connections: I, message: &Prepared, policy: OverflowPolicy) -> Broadcast
 where
     I: IntoIterator,
     I::Item: Borrow<Handle>,
@@ -41,10 +41,10 @@ where
     let mut result = Broadcast::default();
     for connection in connections {
         let connection: &Handle = connection.borrow();
-        match connection.push(message, lagging) {
+        match connection.push(message, policy) {
             Push::Queued => result.queued += 1,
-            Push::Lags => {
-                result.queued += usize::from(lagging == Lagging::DropOldest);
+            Push::Overflow => {
+                result.queued += usize::from(policy == OverflowPolicy::DropOldest);
                 result.lagging.push(connection.clone());
             }
             Push::Closed => result.closed += 1,

@@ -11,18 +11,18 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::Config;
 use sansock_core::handshake::{HandshakeError, Headers, Origins, Request, ServerOptions};
 
-use super::connection::{OnIncident, ProcessRequest, Shared};
-use super::opening::{Opening, Verdict};
-use super::outcome::{Ending, Incident, Outcome};
+use super::connection::{OnEvent, ProcessRequest, Shared};
+use super::outcome::{Ending, Outcome, ServerEvent};
 use super::registry::{Limits, Registry};
+use super::request::{HandshakeDecision, IncomingRequest};
 use super::server::{Executor, Server};
 use super::socket::Socket;
 use crate::driver::{Timer, config};
 use crate::error::Result;
-use crate::transport::{Boxed, Listener};
+use crate::transport::{BoxFuture, Listener};
 
 /// Where a server is to listen: something that becomes a [`Listener`] when the server is bound.
-pub struct Listen<S>(Boxed<'static, io::Result<Box<dyn Listener<S>>>>);
+pub struct Listen<S>(BoxFuture<'static, io::Result<Box<dyn Listener<S>>>>);
 
 impl<S> Listen<S> {
     /// Listens on something that is bound already.
@@ -90,9 +90,9 @@ pub struct Serve<S, T> {
     shutdown_timeout: Option<Duration>,
     limits: Limits,
     timer: Box<dyn Fn() -> T + Send + Sync>,
-    handler: Box<dyn Fn(Socket<S, T>) -> Boxed<'static, Ending> + Send + Sync>,
+    handler: Box<dyn Fn(Socket<S, T>) -> BoxFuture<'static, Ending> + Send + Sync>,
     process_request: Option<Box<ProcessRequest<S, T>>>,
-    on_incident: Option<Box<OnIncident>>,
+    on_event: Option<Box<OnEvent>>,
 }
 
 impl<S, T> Serve<S, T>
@@ -111,7 +111,7 @@ where
     pub fn new<H, F, R>(
         handler: H,
         timer: impl Fn() -> T + Send + Sync + 'static,
-        spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static,
+        spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     ) -> ChooseOrigins<S, T>
     where
         H: Fn(Socket<S, T>) -> F + Send + Sync + 'static,
@@ -132,9 +132,9 @@ where
         F: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
-        let handler = move |socket| -> Boxed<'static, Ending> {
+        let handler = move |socket| -> BoxFuture<'static, Ending> {
             let running = handler(socket);
-            Box::pin(async { running.await.ending() })
+            Box::pin(async { running.await.into_result() })
         };
         let serve = Self {
             listen: Vec::new(),
@@ -152,7 +152,7 @@ where
             timer: Box::new(timer),
             handler: Box::new(handler),
             process_request: None,
-            on_incident: None,
+            on_event: None,
         };
         ChooseOrigins { serve }
     }
@@ -179,7 +179,7 @@ where
     ///     .await
     /// # }
     /// ```
-    pub fn spawn(mut self, spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static) -> Self {
+    pub fn spawn(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         self.executor = Executor::new(spawn);
         self
     }
@@ -233,12 +233,12 @@ where
     /// # async fn run() -> sansock::Result<()> {
     /// serve("127.0.0.1:9001", echo)
     ///     .origins(Origins::SameHost)
-    ///     .process_request(|opening| async {
-    ///         match opening.path() {
-    ///             "/echo" => opening.accept(),
-    ///             "/chat" => opening.accept_with(chat),
-    ///             "/healthz" => opening.reject(StatusCode::OK, "ok\n"),
-    ///             _ => opening.reject(StatusCode::NOT_FOUND, "Nothing is here.\n"),
+    ///     .process_request(|request| async {
+    ///         match request.path() {
+    ///             "/echo" => request.accept(),
+    ///             "/chat" => request.accept_with(chat),
+    ///             "/healthz" => request.reject(StatusCode::OK, "ok\n"),
+    ///             _ => request.reject(StatusCode::NOT_FOUND, "Nothing is here.\n"),
     ///         }
     ///     })
     ///     .await
@@ -246,10 +246,10 @@ where
     /// ```
     pub fn process_request<P, F>(mut self, process_request: P) -> Self
     where
-        P: Fn(Opening<S, T>) -> F + Send + Sync + 'static,
-        F: Future<Output = Verdict<S, T>> + Send + 'static,
+        P: Fn(IncomingRequest<S, T>) -> F + Send + Sync + 'static,
+        F: Future<Output = HandshakeDecision<S, T>> + Send + 'static,
     {
-        self.process_request = Some(Box::new(move |opening| Box::pin(process_request(opening))));
+        self.process_request = Some(Box::new(move |request| Box::pin(process_request(request))));
         self
     }
 
@@ -282,14 +282,14 @@ where
     }
 
     /// Sets how many bytes of [broadcasts](super::broadcast()) may wait for one connection, in addition to
-    /// its output queue, before it counts as [lagging](super::Lagging). A message counts with 64 bytes
+    /// its output queue, before it counts as [lagging](super::OverflowPolicy). A message counts with 64 bytes
     /// more than its payload; one fits in any case. Default: 1 MiB.
     pub fn max_backlog(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.limits.backlog = bytes.into().unwrap_or(usize::MAX);
         self
     }
 
-    /// Tells what goes wrong, for a log. Called in the task of a connection; it should not block.
+    /// Sets what failures are reported to, for a log. It is called in the task of a connection; it should not block.
     ///
     /// ```no_run
     /// # use sansock::serve::Origins;
@@ -298,15 +298,12 @@ where
     /// # async fn run() -> sansock::Result<()> {
     /// serve("127.0.0.1:9001", echo)
     ///     .origins(Origins::SameHost)
-    ///     .on_incident(|incident| eprintln!("{incident}"))
+    ///     .on_event(|event| eprintln!("{event}"))
     ///     .await
     /// # }
     /// ```
-    pub fn on_incident(
-        mut self,
-        on_incident: impl Fn(&Incident<'_>) + Send + Sync + 'static,
-    ) -> Self {
-        self.on_incident = Some(Box::new(on_incident));
+    pub fn on_event(mut self, on_event: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(Box::new(on_event));
         self
     }
 
@@ -333,7 +330,7 @@ where
             timer: self.timer,
             handler: self.handler,
             process_request: self.process_request,
-            on_incident: self.on_incident,
+            on_event: self.on_event,
         };
         Ok(Server::new(
             Arc::new(shared),
@@ -350,7 +347,7 @@ where
     T: Timer + Send + 'static,
 {
     type Output = Result<()>;
-    type IntoFuture = Boxed<'static, Result<()>>;
+    type IntoFuture = BoxFuture<'static, Result<()>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async {

@@ -18,13 +18,13 @@ use sansock_core::handshake::{
 use sansock_core::{CloseCode, CloseFrame, Closed, Config, Deadline, ServerConnection};
 
 use super::control::{Handle, Order, ServerTimer, Waiting};
-use super::opening::{Chosen, Decision, Opening, Verdict};
-use super::outcome::{Ending, HandlerError, Incident};
+use super::outcome::{Ending, HandlerError, ServerEvent};
 use super::registry::{Refused, Registration, Registry};
+use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
 use super::socket::{Returned, Seat, Socket};
 use crate::driver::{Timer, trace};
 use crate::error::{Error, Result};
-use crate::transport::{Accepted, Boxed, Peer};
+use crate::transport::{Accepted, BoxFuture, Peer};
 use crate::websocket::{Pending, WebSocket};
 
 /// What all connections of a server share.
@@ -35,14 +35,14 @@ pub(super) struct Shared<S, T> {
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
     pub(super) timer: Box<dyn Fn() -> T + Send + Sync>,
-    pub(super) handler: Box<dyn Fn(Socket<S, T>) -> Boxed<'static, Ending> + Send + Sync>,
+    pub(super) handler: Box<dyn Fn(Socket<S, T>) -> BoxFuture<'static, Ending> + Send + Sync>,
     pub(super) process_request: Option<Box<ProcessRequest<S, T>>>,
-    pub(super) on_incident: Option<Box<OnIncident>>,
+    pub(super) on_event: Option<Box<OnEvent>>,
 }
 
 pub(super) type ProcessRequest<S, T> =
-    dyn Fn(Opening<S, T>) -> Boxed<'static, Verdict<S, T>> + Send + Sync;
-pub(super) type OnIncident = dyn Fn(&Incident<'_>) + Send + Sync;
+    dyn Fn(IncomingRequest<S, T>) -> BoxFuture<'static, HandshakeDecision<S, T>> + Send + Sync;
+pub(super) type OnEvent = dyn Fn(&ServerEvent<'_>) + Send + Sync;
 
 /// Why no connection was opened.
 enum NotOpened {
@@ -67,10 +67,10 @@ struct Opened<S, T> {
 }
 
 impl<S, T> Shared<S, T> {
-    pub(super) fn tell(&self, incident: &Incident<'_>) {
-        if let Some(on_incident) = &self.on_incident {
+    pub(super) fn report(&self, event: &ServerEvent<'_>) {
+        if let Some(on_event) = &self.on_event {
             // Who cannot even write a log must not take the server down.
-            let _ = catch_unwind(AssertUnwindSafe(|| on_incident(incident)));
+            let _ = catch_unwind(AssertUnwindSafe(|| on_event(event)));
         }
     }
 }
@@ -86,7 +86,7 @@ where
         let peer = *registration.handle().peer();
         let serving = self.serve_one(registration, accepted);
         if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
-            self.tell(&Incident::Panic(&peer));
+            self.report(&ServerEvent::Panic(&peer));
         }
     }
 
@@ -102,7 +102,10 @@ where
                 if let Some(status) = answered(&error) {
                     registration.rejected(status);
                 }
-                self.tell(&Incident::Handshake(registration.handle().peer(), &error));
+                self.report(&ServerEvent::Handshake(
+                    registration.handle().peer(),
+                    &error,
+                ));
             }
         }
     }
@@ -145,21 +148,25 @@ where
             Err(unavailable(Refused::Closing))
         };
         match or(self.decide(request, *handle.peer()), leaving).await {
-            Ok(verdict) => self.answer(registration, pending, verdict).await,
+            Ok(decision) => self.answer(registration, pending, decision).await,
             Err(response) => Err(refuse(pending, response).await.into()),
         }
     }
 
     /// Has the application look at the request. A panic is answered with 500.
-    async fn decide(&self, request: Request, peer: Peer) -> Result<Verdict<S, T>, Response> {
-        let opening = Opening::new(request, peer, self.headers.clone());
+    async fn decide(
+        &self,
+        request: Request,
+        peer: Peer,
+    ) -> Result<HandshakeDecision<S, T>, Response> {
+        let incoming = IncomingRequest::new(request, peer, self.headers.clone());
         let Some(process_request) = &self.process_request else {
-            return Ok(opening.accept());
+            return Ok(incoming.accept());
         };
-        let deciding = async { process_request(opening).await };
-        let verdict = AssertUnwindSafe(deciding).catch_unwind().await;
-        verdict.map_err(|_| {
-            self.tell(&Incident::Panic(&peer));
+        let deciding = async { process_request(incoming).await };
+        let decision = AssertUnwindSafe(deciding).catch_unwind().await;
+        decision.map_err(|_| {
+            self.report(&ServerEvent::Panic(&peer));
             let text = "The server failed to look at the request.\n";
             Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)
         })
@@ -169,16 +176,16 @@ where
         &self,
         registration: &Registration,
         mut pending: Box<Pending<S, ServerTimer<T>>>,
-        verdict: Verdict<S, T>,
+        decision: HandshakeDecision<S, T>,
     ) -> Opens<S, T> {
-        let Verdict {
+        let HandshakeDecision {
             request,
             headers,
-            decision,
-        } = verdict;
-        let chosen = match decision {
-            Decision::Accept(chosen) => chosen,
-            Decision::Respond(response) => {
+            answer,
+        } = decision;
+        let chosen = match answer {
+            Answer::Accept(chosen) => chosen,
+            Answer::Respond(response) => {
                 return Err(respond(pending, with(response, &headers)).await);
             }
         };
@@ -201,7 +208,7 @@ where
         let (socket, seat) = Socket::lend(opened.socket, handle.clone(), opened.request);
         let serving = async {
             let ending = run(self.handling(socket, opened.chosen)).await;
-            let code = self.judge(handle.peer(), &seat, ending.as_ref());
+            let code = self.close_code_for(handle.peer(), &seat, ending.as_ref());
             close(handle, &seat, code).await;
             false
         };
@@ -224,17 +231,17 @@ where
 
     /// Returns the code to close with, for how a handler has ended. That its connection is over is no
     /// failure of a handler.
-    fn judge(&self, peer: &Peer, seat: &Seat<S, T>, ending: Option<&Ending>) -> CloseCode {
-        let incident = match ending {
+    fn close_code_for(&self, peer: &Peer, seat: &Seat<S, T>, ending: Option<&Ending>) -> CloseCode {
+        let event = match ending {
             Some(Ok(())) => return CloseCode::NORMAL,
             Some(Err(error)) if tells_the_end(error) && seat.is_over() => {
                 return CloseCode::NORMAL;
             }
-            Some(Err(error)) => Incident::Handler(peer, error),
-            None => Incident::Panic(peer),
+            Some(Err(error)) => ServerEvent::Handler(peer, error),
+            None => ServerEvent::Panic(peer),
         };
         self.registry.handler_failed();
-        self.tell(&incident);
+        self.report(&event);
         CloseCode::INTERNAL_ERROR
     }
 }

@@ -33,7 +33,7 @@ pub struct Handle {
 /// What is done about a client that does not keep up: more waits for it than its
 /// [backlog](super::Serve::max_backlog) may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Lagging {
+pub enum OverflowPolicy {
     /// It does not get this message.
     #[default]
     Skip,
@@ -48,8 +48,8 @@ pub enum Lagging {
 pub enum Push {
     /// It will be sent.
     Queued,
-    /// The client lags; see [`Lagging`].
-    Lags,
+    /// The client lags; see [`OverflowPolicy`].
+    Overflow,
     /// The connection is closed or closing.
     Closed,
 }
@@ -146,7 +146,7 @@ impl Handle {
 
     /// Sends a message without waiting. It leaves when the handler next uses the WebSocket, which a
     /// handler that receives does at once, and after a message that the handler is sending in parts.
-    pub fn push(&self, message: &Prepared, lagging: Lagging) -> Push {
+    pub fn push(&self, message: &Prepared, lagging: OverflowPolicy) -> Push {
         let size = message.payload().len().saturating_add(OVERHEAD);
         let mut inbox = self.inbox();
         if inbox.closing {
@@ -155,13 +155,13 @@ impl Handle {
         let lags = !inbox.has_room(size, self.control.max_backlog);
         match (lags, lagging) {
             (false, _) => {}
-            (true, Lagging::Skip) => return Push::Lags,
-            (true, Lagging::DropOldest) => inbox.drop_oldest(size, self.control.max_backlog),
-            (true, Lagging::Disconnect) => {
+            (true, OverflowPolicy::Skip) => return Push::Overflow,
+            (true, OverflowPolicy::DropOldest) => inbox.drop_oldest(size, self.control.max_backlog),
+            (true, OverflowPolicy::Disconnect) => {
                 drop(inbox);
                 let reason = ByteString::from_static("too slow");
                 self.start_close(CloseCode::POLICY_VIOLATION, reason, Waiting::Drop);
-                return Push::Lags;
+                return Push::Overflow;
             }
         }
         let called = !inbox.messages.is_empty();
@@ -173,7 +173,7 @@ impl Handle {
             false => self.call(inbox),
         }
         match lags {
-            true => Push::Lags,
+            true => Push::Overflow,
             false => Push::Queued,
         }
     }

@@ -7,16 +7,16 @@
 //! - Everything that a client can hold is limited: the time for its handshake, how many handshakes and
 //!   connections there are at once, and how much waits to be sent to it.
 //! - Whatever a handler does, its connection is closed with a code that says how it ended.
-//! - Nothing is logged: [`Serve::on_incident`] tells what to log, [`ServerHandle::snapshot`] what to
+//! - Nothing is logged: [`Serve::on_event`] reports what to log, [`ServerHandle::snapshot`] what to
 //!   measure.
 
 mod broadcast;
 mod builder;
 mod connection;
 mod control;
-mod opening;
 mod outcome;
 mod registry;
+mod request;
 mod room;
 mod server;
 mod socket;
@@ -25,15 +25,15 @@ pub use sansock_core::handshake::{OriginList, Origins};
 
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
-pub use control::{Handle, Lagging, Push, ServerTimer};
-pub use opening::{Opening, Verdict};
-pub use outcome::{HandlerError, Incident, Outcome};
+pub use control::{Handle, OverflowPolicy, Push, ServerTimer};
+pub use outcome::{HandlerError, Outcome, ServerEvent};
 pub use registry::Snapshot;
+pub use request::{HandshakeDecision, IncomingRequest};
 pub use room::Room;
-pub use server::{Entrance, Server, ServerHandle};
+pub use server::{Acceptor, Server, ServerHandle};
 pub use socket::Socket;
 
-pub use crate::transport::{Accepted, Boxed, Listener, Peer};
+pub use crate::transport::{Accepted, BoxFuture, Listener, Peer};
 
 #[cfg(any(feature = "smol", feature = "async-std"))]
 pub(crate) use server::Executor;

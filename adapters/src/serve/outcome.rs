@@ -19,26 +19,26 @@ pub trait Outcome {
     ///
     /// # Errors
     /// Why it could not.
-    fn ending(self) -> Result<(), HandlerError>;
+    fn into_result(self) -> Result<(), HandlerError>;
 }
 
 impl Outcome for () {
-    fn ending(self) -> Result<(), HandlerError> {
+    fn into_result(self) -> Result<(), HandlerError> {
         Ok(())
     }
 }
 
 impl<E: Into<HandlerError>> Outcome for Result<(), E> {
-    fn ending(self) -> Result<(), HandlerError> {
+    fn into_result(self) -> Result<(), HandlerError> {
         self.map_err(Into::into)
     }
 }
 
-/// Something that went wrong, and that the server survives. It is told to
-/// [`on_incident`](super::Serve::on_incident), for a log.
+/// A failure that does not stop the server. It is reported to [`on_event`](super::Serve::on_event), for a
+/// log.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Incident<'a> {
+pub enum ServerEvent<'a> {
     /// A connection could not be accepted. The server tries again.
     Accept(&'a io::Error),
     /// A handshake came to nothing, or a request was refused.
@@ -50,7 +50,7 @@ pub enum Incident<'a> {
     Panic(&'a Peer),
 }
 
-impl fmt::Display for Incident<'_> {
+impl fmt::Display for ServerEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept(error) => write!(f, "cannot accept connections: {error}"),

@@ -211,7 +211,7 @@ impl Registry {
     }
 
     /// An opening handshake is over. Wakes those who wait for that: few do.
-    fn shaken_hands(&self, mut state: MutexGuard<'_, State>, handle: &Handle) {
+    fn handshake_finished(&self, mut state: MutexGuard<'_, State>, handle: &Handle) {
         let full = state.handshakes.len() >= self.limits.handshakes.max(1);
         state.handshakes.remove(handle);
         if full || state.phase != Phase::Serving {
@@ -268,7 +268,7 @@ impl Registration {
             return Err(Refused::Full);
         }
         state.open.insert(self.handle.clone());
-        self.registry.shaken_hands(state, &self.handle);
+        self.registry.handshake_finished(state, &self.handle);
         Ok(())
     }
 
@@ -295,6 +295,6 @@ impl Drop for Registration {
             Stage::Opened => *counts.closed.entry(code.number()).or_default() += 1,
         }
         state.open.remove(&self.handle);
-        self.registry.shaken_hands(state, &self.handle);
+        self.registry.handshake_finished(state, &self.handle);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use sansock_core::Prepared;
 
 use super::broadcast::{Broadcast, broadcast};
-use super::control::{Handle, Lagging};
+use super::control::{Handle, OverflowPolicy};
 use crate::driver::sync::{Mutex, MutexGuard};
 
 /// Connections that hear the same messages. A clone is the same room.
@@ -16,13 +16,13 @@ use crate::driver::sync::{Mutex, MutexGuard};
 ///
 /// ```no_run
 /// use sansock::Prepared;
-/// use sansock::serve::{Lagging, Origins, Room};
+/// use sansock::serve::{Origins, OverflowPolicy, Room};
 /// use sansock::smol::{Socket, serve};
 ///
 /// async fn chat(mut ws: Socket, room: Room) -> sansock::Result<()> {
 ///     room.join(ws.handle());
 ///     while let Some(message) = ws.recv().await? {
-///         let _ = room.broadcast(&Prepared::new(message), Lagging::Disconnect);
+///         let _ = room.broadcast(&Prepared::new(message), OverflowPolicy::Disconnect);
 ///     }
 ///     Ok(())
 /// }
@@ -87,9 +87,9 @@ impl Room {
 
     /// Sends a message to everybody in the room, without waiting; see
     /// [`broadcast`](super::broadcast()).
-    pub fn broadcast(&self, message: &Prepared, lagging: Lagging) -> Broadcast {
+    pub fn broadcast(&self, message: &Prepared, policy: OverflowPolicy) -> Broadcast {
         let members: Vec<Handle> = self.members().handles.iter().cloned().collect();
-        let result = broadcast(&members, message, lagging);
+        let result = broadcast(&members, message, policy);
         if result.closed > 0 {
             self.members().forget_closed();
         }

@@ -17,11 +17,11 @@ use sansock_core::{CloseCode, Prepared};
 
 use super::broadcast::{Broadcast, broadcast};
 use super::connection::{Shared, sleep};
-use super::control::{Handle, Lagging};
-use super::outcome::Incident;
+use super::control::{Handle, OverflowPolicy};
+use super::outcome::ServerEvent;
 use super::registry::{Phase, Registry, Snapshot};
 use crate::driver::Timer;
-use crate::transport::{Accepted, Boxed, Listener};
+use crate::transport::{Accepted, BoxFuture, Listener};
 
 /// The pauses after failures to accept: each twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -30,8 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long tasks that are aborted have to notice it.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-type Spawn = Arc<dyn Fn(Boxed<'static, ()>) + Send + Sync>;
-type Run = Box<dyn FnOnce(Boxed<'static, ()>) -> Boxed<'static, ()> + Send>;
+type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
+type Run = Box<dyn FnOnce(BoxFuture<'static, ()>) -> BoxFuture<'static, ()> + Send>;
 
 /// Where connections run, and what makes them run while the server does.
 #[allow(unreachable_pub, reason = "it is named by what the shims implement")]
@@ -41,7 +41,7 @@ pub struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(spawn: impl Fn(Boxed<'static, ()>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         Self {
             spawn: Arc::new(spawn),
             run: Box::new(|main| main),
@@ -52,7 +52,7 @@ impl Executor {
     #[cfg(feature = "smol")]
     pub(crate) fn run_by<F>(
         self,
-        run: impl FnOnce(Boxed<'static, ()>) -> F + Send + 'static,
+        run: impl FnOnce(BoxFuture<'static, ()>) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -115,10 +115,10 @@ where
         }
     }
 
-    /// Returns an entrance for connections that were accepted elsewhere.
+    /// Returns an acceptor for connections that were accepted elsewhere.
     #[must_use]
-    pub fn entrance(&self) -> Entrance<S, T> {
-        Entrance {
+    pub fn acceptor(&self) -> Acceptor<S, T> {
+        Acceptor {
             shared: self.shared.clone(),
         }
     }
@@ -187,7 +187,7 @@ where
             }
             Err(error) => {
                 shared.registry.accept_failed();
-                shared.tell(&Incident::Accept(&error));
+                shared.report(&ServerEvent::Accept(&error));
                 if !concerns_one_connection(&error) {
                     sleep((shared.timer)(), Some(pause)).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
@@ -236,7 +236,7 @@ where
     T: Timer + Send + 'static,
 {
     type Output = ();
-    type IntoFuture = Boxed<'static, ()>;
+    type IntoFuture = BoxFuture<'static, ()>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())
@@ -253,11 +253,11 @@ impl<S, T> fmt::Debug for Server<S, T> {
 
 /// Takes in connections that were accepted elsewhere: by another server, or by a supervisor that hands
 /// them over. A clone leads to the same server.
-pub struct Entrance<S, T> {
+pub struct Acceptor<S, T> {
     shared: Arc<Shared<S, T>>,
 }
 
-impl<S, T> Entrance<S, T>
+impl<S, T> Acceptor<S, T>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: Timer + Send + 'static,
@@ -267,13 +267,13 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub fn admit(&self, accepted: Accepted<S>) -> impl Future<Output = ()> + Send + use<S, T> {
+    pub fn serve(&self, accepted: Accepted<S>) -> impl Future<Output = ()> + Send + use<S, T> {
         let registration = self.shared.registry.enter(accepted.peer);
         self.shared.clone().serve(registration, accepted)
     }
 }
 
-impl<S, T> Clone for Entrance<S, T> {
+impl<S, T> Clone for Acceptor<S, T> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -281,9 +281,9 @@ impl<S, T> Clone for Entrance<S, T> {
     }
 }
 
-impl<S, T> fmt::Debug for Entrance<S, T> {
+impl<S, T> fmt::Debug for Acceptor<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entrance").finish_non_exhaustive()
+        f.debug_struct("Acceptor").finish_non_exhaustive()
     }
 }
 
@@ -329,8 +329,8 @@ impl ServerHandle {
     }
 
     /// Sends a message to all connections, without waiting; see [`broadcast`](super::broadcast()).
-    pub fn broadcast(&self, message: &Prepared, lagging: Lagging) -> Broadcast {
-        broadcast(self.connections(), message, lagging)
+    pub fn broadcast(&self, message: &Prepared, policy: OverflowPolicy) -> Broadcast {
+        broadcast(self.connections(), message, policy)
     }
 
     /// Returns the numbers of the server.

@@ -23,7 +23,7 @@ use async_std::os::unix::net::UnixStream;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::transport::runtime::{Runtime, Tcp};
-use crate::transport::{Accepted, Boxed, Listener};
+use crate::transport::{Accepted, BoxFuture, Listener};
 
 crate::shims::common::shim!(AsyncStd);
 crate::shims::serve::serve_shim!(
@@ -75,7 +75,7 @@ impl crate::shims::serve::Serves for AsyncStd {
 }
 
 impl Listener<Stream> for async_std::net::TcpListener {
-    fn accept(&self) -> Boxed<'_, io::Result<Accepted<Stream>>> {
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Stream>>> {
         Box::pin(async {
             let (stream, address) = self.accept().await?;
             let stream = stream.set_nodelay(true).map(|()| stream.into());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_io::Async;
 
 use crate::serve::{Executor, Listen};
-use crate::transport::{Accepted, Boxed, Listener, Runtime, Stream};
+use crate::transport::{Accepted, BoxFuture, Listener, Runtime, Stream};
 
 /// A runtime on which a server can be: its streams, from those of async-io, and where it runs tasks.
 pub trait Serves: Runtime {
@@ -34,10 +34,10 @@ macro_rules! serve_shim {
         pub type Socket = crate::serve::Socket<Stream, Timer>;
 
         /// A request for [`process_request`](crate::serve::Serve::process_request) to decide on.
-        pub type Opening = crate::serve::Opening<Stream, Timer>;
+        pub type IncomingRequest = crate::serve::IncomingRequest<Stream, Timer>;
 
-        /// What is done about a request; made by [`Opening`].
-        pub type Verdict = crate::serve::Verdict<Stream, Timer>;
+        /// What is done about a request; made by [`IncomingRequest`].
+        pub type HandshakeDecision = crate::serve::HandshakeDecision<Stream, Timer>;
 
         /// Where a server is to listen: an address, a path, or a listener that exists already.
         pub type Listen = crate::serve::Listen<Stream>;
@@ -133,7 +133,7 @@ fn bind_first(
 }
 
 impl<R: Serves> Listener<Stream<R>> for Arc<Async<TcpListener>> {
-    fn accept(&self) -> Boxed<'_, io::Result<Accepted<Stream<R>>>> {
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Stream<R>>>> {
         Box::pin(async {
             let (stream, address) = Async::<TcpListener>::accept(self).await?;
             Ok(Accepted::opening(ready(open_tcp(stream)), address))
@@ -157,7 +157,7 @@ mod unix {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::{Path, PathBuf};
 
-    use super::{Accepted, Arc, Async, Boxed, Listen, Listener, Serves, Stream, io, ready};
+    use super::{Accepted, Arc, Async, BoxFuture, Listen, Listener, Serves, Stream, io, ready};
     use crate::transport::Peer;
 
     /// Binds a Unix socket at a path, and removes it when the server stops accepting. A socket that is
@@ -210,7 +210,7 @@ mod unix {
     struct Bound(Arc<Async<UnixListener>>, PathBuf);
 
     impl<R: Serves> Listener<Stream<R>> for Bound {
-        fn accept(&self) -> Boxed<'_, io::Result<Accepted<Stream<R>>>> {
+        fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Stream<R>>>> {
             self.0.accept()
         }
     }
@@ -223,7 +223,7 @@ mod unix {
     }
 
     impl<R: Serves> Listener<Stream<R>> for Arc<Async<UnixListener>> {
-        fn accept(&self) -> Boxed<'_, io::Result<Accepted<Stream<R>>>> {
+        fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Stream<R>>>> {
             Box::pin(async {
                 let (stream, _) = Async::<UnixListener>::accept(self).await?;
                 Ok(Accepted::opening(ready(R::unix(stream)), Peer::Unix))
@@ -234,7 +234,7 @@ mod unix {
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 mod tls {
-    use super::{Accepted, Boxed, Listen, Listener, Serves, SocketAddr, Stream, io};
+    use super::{Accepted, BoxFuture, Listen, Listener, Serves, SocketAddr, Stream, io};
     use crate::transport::tls::ServerTls;
 
     impl<R: Serves> Listen<Stream<R>> {
@@ -256,7 +256,7 @@ mod tls {
     }
 
     impl<R: Serves> Listener<Stream<R>> for Secure<R> {
-        fn accept(&self) -> Boxed<'_, io::Result<Accepted<Stream<R>>>> {
+        fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Stream<R>>>> {
             Box::pin(async {
                 let Accepted { transport, peer } = self.inner.accept().await?;
                 let tls = self.tls.clone();

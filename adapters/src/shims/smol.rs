@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use async_io::{Async, Timer};
 use async_net::TcpStream;
 
-use crate::transport::DryTcp;
+use crate::transport::ReadinessTcp;
 use crate::transport::runtime::{Runtime, Tcp};
 
 crate::shims::common::shim!(Smol);
@@ -34,7 +34,7 @@ crate::shims::serve::serve_shim!(
 pub struct Smol;
 
 impl Runtime for Smol {
-    type Tcp = DryTcp;
+    type Tcp = ReadinessTcp;
     #[cfg(unix)]
     type Unix = async_net::unix::UnixStream;
     type Timer = Timer;
@@ -47,9 +47,9 @@ impl Runtime for Smol {
         async_net::resolve((host, port)).await
     }
 
-    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<DryTcp> {
+    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<ReadinessTcp> {
         let stream = crate::shims::common::connect(to, from).await?;
-        Ok(DryTcp::new(stream.into()))
+        Ok(ReadinessTcp::new(stream.into()))
     }
 }
 
@@ -84,7 +84,7 @@ impl From<async_net::unix::UnixListener> for Listen {
     }
 }
 
-impl Tcp for DryTcp {
+impl Tcp for ReadinessTcp {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.as_tcp().peer_addr()
     }
@@ -100,7 +100,7 @@ impl Tcp for DryTcp {
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::from_tcp(DryTcp::new(stream.into()))
+        Self::from_tcp(ReadinessTcp::new(stream.into()))
     }
 }
 
@@ -116,6 +116,6 @@ impl Stream {
     /// it is a Unix socket.
     #[must_use]
     pub fn as_tcp(&self) -> Option<&std::net::TcpStream> {
-        self.tcp().map(DryTcp::as_tcp)
+        self.tcp().map(ReadinessTcp::as_tcp)
     }
 }

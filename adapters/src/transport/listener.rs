@@ -8,18 +8,18 @@ use std::{fmt, io};
 use crate::error::{Error, Result};
 
 /// A future on the heap that may move between threads.
-pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Accepts connections: a listening socket, or anything that gives transports.
 ///
 /// ```
 /// use std::io;
-/// use sansock::serve::{Accepted, Boxed, Listener, Peer};
+/// use sansock::serve::{Accepted, BoxFuture, Listener, Peer};
 ///
 /// struct Tcp(async_net::TcpListener);
 ///
 /// impl Listener<async_net::TcpStream> for Tcp {
-///     fn accept(&self) -> Boxed<'_, io::Result<Accepted<async_net::TcpStream>>> {
+///     fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<async_net::TcpStream>>> {
 ///         Box::pin(async {
 ///             let (stream, address) = self.0.accept().await?;
 ///             Ok(Accepted::new(stream, address))
@@ -33,7 +33,7 @@ pub trait Listener<S>: Send + Sync {
     /// # Errors
     /// The server calls again after any error, at growing intervals of up to a second unless the error
     /// was that of one connection.
-    fn accept(&self) -> Boxed<'_, io::Result<Accepted<S>>>;
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<S>>>;
 
     /// Returns the address at which it listens, if it has one.
     fn local_address(&self) -> Option<SocketAddr> {
@@ -43,7 +43,7 @@ pub trait Listener<S>: Send + Sync {
 
 /// A connection that a [`Listener`] has accepted.
 pub struct Accepted<S> {
-    pub(crate) transport: Boxed<'static, Result<S>>,
+    pub(crate) transport: BoxFuture<'static, Result<S>>,
     pub(crate) peer: Peer,
 }
 

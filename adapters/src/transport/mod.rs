@@ -10,8 +10,8 @@ mod stream;
 mod tcp;
 pub mod tls;
 
-pub use listener::{Accepted, Boxed, Listener, Peer};
+pub use listener::{Accepted, BoxFuture, Listener, Peer};
 pub(crate) use runtime::Runtime;
 pub use stream::Stream;
 #[cfg(feature = "smol")]
-pub(crate) use tcp::DryTcp;
+pub(crate) use tcp::ReadinessTcp;

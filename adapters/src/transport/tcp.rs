@@ -16,12 +16,12 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 /// A TCP connection that remembers whether it was read dry.
 #[derive(Debug)]
-pub struct DryTcp {
+pub struct ReadinessTcp {
     inner: Arc<Async<TcpStream>>,
     is_dry: bool,
 }
 
-impl DryTcp {
+impl ReadinessTcp {
     pub(crate) const fn new(inner: Arc<Async<TcpStream>>) -> Self {
         Self {
             inner,
@@ -34,7 +34,7 @@ impl DryTcp {
     }
 }
 
-impl AsyncRead for DryTcp {
+impl AsyncRead for ReadinessTcp {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -51,7 +51,7 @@ impl AsyncRead for DryTcp {
     }
 }
 
-impl AsyncWrite for DryTcp {
+impl AsyncWrite for ReadinessTcp {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{CloseCode, Delivery, Event, Message, PingId, SendError, State};
 
-use super::{Early, WebSocket};
+use super::{Backlog, WebSocket};
 use crate::driver::Timer;
 use crate::error::{Error, Result};
 
@@ -63,7 +63,7 @@ where
                 self.drop_transport();
             } else if let Some(Event::Message(message)) = self.next_data() {
                 let message = message.into_owned();
-                self.keep_early(message)?;
+                self.push_backlog(message)?;
             }
         }
     }
@@ -98,10 +98,10 @@ where
         answered.then(|| self.latency()).flatten()
     }
 
-    fn keep_early(&mut self, message: Message) -> Result<()> {
-        let early = self.inner.early.get_or_insert_default();
-        early.push(message);
-        match early.size > Early::LIMIT {
+    fn push_backlog(&mut self, message: Message) -> Result<()> {
+        let backlog = self.inner.backlog.get_or_insert_default();
+        backlog.push(message);
+        match backlog.size > Backlog::LIMIT {
             true => Err(Error::Backlog),
             false => Ok(()),
         }

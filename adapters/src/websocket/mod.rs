@@ -53,7 +53,7 @@ pub(crate) struct Inner<S, T> {
     /// Gone once the connection is over: the transport is dropped as soon as it has no use.
     driver: Option<Driver<S, T>>,
     connection: Connection,
-    early: Option<Box<Early>>,
+    backlog: Option<Box<Backlog>>,
     /// The failure of the transport, once it is gone.
     io: Option<Arc<io::Error>>,
     /// The stream of messages has given its error.
@@ -62,14 +62,14 @@ pub(crate) struct Inner<S, T> {
 
 /// Messages that came while a pong was awaited.
 #[derive(Debug, Default)]
-struct Early {
+struct Backlog {
     messages: VecDeque<Message>,
     size: usize,
     /// The one that is lent.
     lent: Option<Message>,
 }
 
-impl Early {
+impl Backlog {
     /// How many bytes are kept.
     const LIMIT: usize = 1 << 20;
 
@@ -133,7 +133,7 @@ where
             inner: Box::new(Inner {
                 driver: Some(driver),
                 connection,
-                early: None,
+                backlog: None,
                 io: None,
                 fused: false,
             }),

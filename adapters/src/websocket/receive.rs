@@ -60,8 +60,8 @@ where
                 Next::InMessage => return Err(Error::InMessage),
             }
         }
-        if self.has_early() {
-            return Ok(self.lend_early().map(MessageRef::from));
+        if self.has_backlog() {
+            return Ok(self.lend_backlog().map(MessageRef::from));
         }
         let message = self.inner.connection.next_message();
         message.map_err(|failure| Error::of_failure(&failure, None))
@@ -78,8 +78,8 @@ where
         if !poll_fn(|cx| self.poll_part(cx, Delivery::Frames)).await? {
             return Ok(None);
         }
-        if self.has_early() {
-            return Ok(self.lend_early().map(|message| FrameRef {
+        if self.has_backlog() {
+            return Ok(self.lend_backlog().map(|message| FrameRef {
                 opcode: message.kind().into(),
                 fin: true,
                 payload: message.as_bytes().into(),
@@ -105,8 +105,8 @@ where
         if !poll_fn(|cx| self.poll_part(cx, Delivery::Chunks)).await? {
             return Ok(None);
         }
-        if self.has_early() {
-            return Ok(self.lend_early().map(|message| Chunk {
+        if self.has_backlog() {
+            return Ok(self.lend_backlog().map(|message| Chunk {
                 kind: message.kind(),
                 first: true,
                 last: true,
@@ -128,14 +128,14 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Option<Event<'_>> {
-        let has_early = self.has_early();
-        poll_fn(|cx| match (&mut self.inner.driver, has_early) {
+        let has_backlog = self.has_backlog();
+        poll_fn(|cx| match (&mut self.inner.driver, has_backlog) {
             (Some(driver), false) => driver.poll_event(cx, &mut self.inner.connection),
             (Some(_), true) | (None, _) => Poll::Ready(()),
         })
         .await;
-        match has_early {
-            true => Some(Event::Message(self.lend_early()?.into())),
+        match has_backlog {
+            true => Some(Event::Message(self.lend_backlog()?.into())),
             false => self.inner.connection.next_event(),
         }
     }
@@ -149,7 +149,12 @@ where
             if !ready!(self.poll_ready(cx, Delivery::Messages))? {
                 return Poll::Ready(Ok(None));
             }
-            if let Some(message) = self.inner.early.as_mut().and_then(|early| early.pop()) {
+            if let Some(message) = self
+                .inner
+                .backlog
+                .as_mut()
+                .and_then(|backlog| backlog.pop())
+            {
                 return Poll::Ready(Ok(Some(message)));
             }
             if let Ok(Some(message)) = self.inner.connection.next_message() {
@@ -180,7 +185,7 @@ where
     #[inline(always)]
     fn is_at_hand(&mut self, delivery: Delivery) -> bool {
         let inner = &mut *self.inner;
-        inner.early.is_none()
+        inner.backlog.is_none()
             && inner.connection.delivery() == delivery
             && inner.connection.is_event_ready()
             && inner.connection.is_data_ready()
@@ -188,7 +193,8 @@ where
 
     /// Drives the connection, after [`is_at_hand`](Self::is_at_hand) has said that nothing is.
     fn poll_next(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
-        let is_parsed = self.inner.early.is_none() && self.inner.connection.delivery() == delivery;
+        let is_parsed =
+            self.inner.backlog.is_none() && self.inner.connection.delivery() == delivery;
         match &mut self.inner.driver {
             Some(driver) if is_parsed && !self.inner.connection.is_event_at_hand() => {
                 ready!(driver.poll_unready(cx, &mut self.inner.connection));
@@ -203,10 +209,10 @@ where
 
     /// Drives the connection past pings and pongs, to data or to its end.
     fn poll_on(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
-        if self.has_early() {
+        if self.has_backlog() {
             return Poll::Ready(Next::Data);
         }
-        self.inner.early = None;
+        self.inner.backlog = None;
         if !self.inner.connection.set_delivery(delivery) {
             return Poll::Ready(Next::InMessage);
         }
@@ -232,13 +238,13 @@ where
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
         let whole = self.inner.connection.delivery() == Delivery::Messages;
-        if self.has_early() || !whole || self.inner.connection.set_delivery(delivery) {
+        if self.has_backlog() || !whole || self.inner.connection.set_delivery(delivery) {
             return self.poll_ready(cx, delivery);
         }
         let Some(message) = ready!(self.poll_recv(cx))? else {
             return Poll::Ready(Ok(false));
         };
-        self.inner.early.get_or_insert_default().push(message);
+        self.inner.backlog.get_or_insert_default().push(message);
         Poll::Ready(Ok(true))
     }
 
@@ -257,21 +263,21 @@ where
     }
 
     #[inline]
-    fn has_early(&self) -> bool {
-        let early = self.inner.early.as_ref();
-        early.is_some_and(|early| !early.messages.is_empty())
+    fn has_backlog(&self) -> bool {
+        let backlog = self.inner.backlog.as_ref();
+        backlog.is_some_and(|backlog| !backlog.messages.is_empty())
     }
 
-    fn lend_early(&mut self) -> Option<&Message> {
-        let early = self.inner.early.as_mut()?;
-        early.lent = early.pop();
-        early.lent.as_ref()
+    fn lend_backlog(&mut self) -> Option<&Message> {
+        let backlog = self.inner.backlog.as_mut()?;
+        backlog.lent = backlog.pop();
+        backlog.lent.as_ref()
     }
 
     /// Uses the part of a message that is ready.
     pub(crate) fn with_chunk<R>(&mut self, use_it: impl FnOnce(Kind, &[u8]) -> R) -> Option<R> {
-        if self.has_early() {
-            let message = self.lend_early()?;
+        if self.has_backlog() {
+            let message = self.lend_backlog()?;
             return Some(use_it(message.kind(), message.as_bytes()));
         }
         match self.inner.connection.next_event() {

@@ -123,7 +123,7 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub fn accept_with(
+    pub fn accept_with_response(
         self,
         edit: impl FnOnce(&mut Response),
     ) -> impl Future<Output = Result<WebSocket<S, T>>> {

@@ -48,7 +48,7 @@ impl Connect {
     }
 
     /// The least that is missing: the rest of the shortest answer, or of the empty line.
-    pub(super) fn wanted(&self) -> usize {
+    pub(super) fn bytes_needed(&self) -> usize {
         let missing = match self.head.as_slice() {
             [.., b'\r', b'\n', b'\r'] => 1,
             [.., b'\r', b'\n'] => 2,

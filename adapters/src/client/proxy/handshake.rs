@@ -13,8 +13,9 @@ const MAX_HOST: usize = 255;
 
 /// The handshake with a proxy, as bytes that go out and bytes that come in.
 ///
-/// Write [`data_to_send`](Self::data_to_send), then read no more than [`wanted`](Self::wanted) bytes and
-/// hand them to [`receive_data`](Self::receive_data), until none are wanted. [`Proxy::tunnel`] does that.
+/// Write [`data_to_send`](Self::data_to_send), then read no more than
+/// [`bytes_needed`](Self::bytes_needed) bytes and hand them to [`receive_data`](Self::receive_data), until
+/// no more are needed. [`Proxy::tunnel`] does that.
 ///
 /// ```
 /// use sansock::core::handshake::Uri;
@@ -45,8 +46,8 @@ enum Machine {
 }
 
 impl Handshake {
-    /// The most that is [wanted](Self::wanted) at once, in bytes.
-    pub const MOST_WANTED: usize = 255 + 7;
+    /// The most that [`bytes_needed`](Self::bytes_needed) returns.
+    pub const MAX_READ: usize = 255 + 7;
 
     /// Returns a handshake that asks this proxy for a tunnel to the destination.
     ///
@@ -88,11 +89,11 @@ impl Handshake {
     /// Returns how many bytes may be read without reading beyond the proxy's answer; none once the
     /// handshake is over.
     #[must_use]
-    pub fn wanted(&self) -> usize {
+    pub fn bytes_needed(&self) -> usize {
         match (&self.machine, &self.answer) {
             (_, Some(_)) => 0,
-            (Machine::Connect(machine), None) => machine.wanted(),
-            (Machine::Socks(machine), None) => machine.wanted(),
+            (Machine::Connect(machine), None) => machine.bytes_needed(),
+            (Machine::Socks(machine), None) => machine.bytes_needed(),
         }
     }
 

@@ -136,14 +136,14 @@ impl Proxy {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut handshake = Handshake::new(self, &to.into())?;
-        let mut buffer = [0; Handshake::MOST_WANTED];
+        let mut buffer = [0; Handshake::MAX_READ];
         loop {
             write(stream, &mut handshake).await?;
             if handshake.is_done() {
                 return Ok(());
             }
-            let wanted = handshake.wanted().min(buffer.len());
-            let (room, _) = buffer.split_at_mut(wanted);
+            let needed = handshake.bytes_needed().min(buffer.len());
+            let (room, _) = buffer.split_at_mut(needed);
             match read(stream, room).await? {
                 [] => return Err(ProxyError::Ended.into()),
                 received => handshake.receive_data(received)?,

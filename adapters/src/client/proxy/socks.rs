@@ -57,7 +57,7 @@ impl Socks {
     }
 
     /// The rest of the message, as far as its length is known.
-    pub(super) fn wanted(&self) -> usize {
+    pub(super) fn bytes_needed(&self) -> usize {
         let length = match self.awaits {
             Awaits::Method | Awaits::Authentication => 2,
             Awaits::Reply => reply_length(&self.message),
@@ -73,11 +73,11 @@ impl Socks {
     ) -> Result<(usize, bool), ProxyError> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (taken, after) = rest.split_at(self.wanted().min(rest.len()));
+            let (taken, after) = rest.split_at(self.bytes_needed().min(rest.len()));
             rest = after;
             self.message.extend_from_slice(taken);
             self.check()?;
-            if self.wanted() == 0 && self.complete(output)? {
+            if self.bytes_needed() == 0 && self.complete(output)? {
                 return Ok((bytes.len() - rest.len(), true));
             }
         }

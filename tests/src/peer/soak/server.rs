@@ -11,7 +11,7 @@ use futures_lite::future;
 use futures_lite::{AsyncRead, AsyncWrite};
 use sansock::core::Prepared;
 use sansock::core::deflate::Deflate;
-use sansock::serve::{Incident, Lagging, Origins, Room, ServerHandle, Socket};
+use sansock::serve::{Origins, OverflowPolicy, Room, ServerEvent, ServerHandle, Socket};
 use sansock::{Config, Message, Result, Timer};
 use socket2 as net;
 
@@ -36,7 +36,7 @@ macro_rules! server {
             };
             let serving = sansock::$name::serve(listener()?, handler);
             let serving = serving.origins(Origins::SameHost).config(config());
-            let serving = serving.on_incident(incidents());
+            let serving = serving.on_event(incidents());
             async_io::block_on(async {
                 let server = serving.bind().await?;
                 let address = server.local_addresses().next().ok_or("no address")?;
@@ -72,12 +72,12 @@ fn config() -> Config {
 }
 
 /// Tells of the first handlers that fail, which none should.
-fn incidents() -> impl Fn(&Incident<'_>) + Send + Sync {
+fn incidents() -> impl Fn(&ServerEvent<'_>) + Send + Sync {
     let told = AtomicUsize::new(0);
-    move |incident| {
-        let is_a_fault = matches!(incident, Incident::Handler(..) | Incident::Panic(_));
+    move |event| {
+        let is_a_fault = matches!(event, ServerEvent::Handler(..) | ServerEvent::Panic(_));
         if is_a_fault && told.fetch_add(1, Ordering::Relaxed) < TOLD {
-            eprintln!("{incident}");
+            eprintln!("{event}");
         }
     }
 }
@@ -102,7 +102,7 @@ impl World {
         for number in 0_u64.. {
             async_io::Timer::after(TICK).await;
             let message = Prepared::new(Message::text(number.to_string()));
-            let _ = self.room.broadcast(&message, Lagging::Disconnect);
+            let _ = self.room.broadcast(&message, OverflowPolicy::Disconnect);
         }
     }
 }

@@ -9,32 +9,32 @@ use sansock_core::handshake::{
 
 use super::outcome::{Ending, Outcome};
 use super::socket::Socket;
-use crate::transport::{Boxed, Peer};
+use crate::transport::{BoxFuture, Peer};
 
 /// A handler that was chosen for one connection.
-pub(super) type Chosen<S, T> = Box<dyn FnOnce(Socket<S, T>) -> Boxed<'static, Ending> + Send>;
+pub(super) type Chosen<S, T> = Box<dyn FnOnce(Socket<S, T>) -> BoxFuture<'static, Ending> + Send>;
 
 /// A request that has come, for [`process_request`](super::Serve::process_request) to decide on.
-pub struct Opening<S, T> {
+pub struct IncomingRequest<S, T> {
     request: Request,
     peer: Peer,
     headers: Headers,
     chosen: Option<Chosen<S, T>>,
 }
 
-/// What is done about a request. Made by [`Opening`].
-pub struct Verdict<S, T> {
+/// What is done about a request. Made by [`IncomingRequest`].
+pub struct HandshakeDecision<S, T> {
     pub(super) request: Request,
     pub(super) headers: Headers,
-    pub(super) decision: Decision<S, T>,
+    pub(super) answer: Answer<S, T>,
 }
 
-pub(super) enum Decision<S, T> {
+pub(super) enum Answer<S, T> {
     Accept(Option<Chosen<S, T>>),
     Respond(Response),
 }
 
-impl<S, T> Opening<S, T> {
+impl<S, T> IncomingRequest<S, T> {
     pub(super) const fn new(request: Request, peer: Peer, headers: Headers) -> Self {
         Self {
             request,
@@ -77,12 +77,12 @@ impl<S, T> Opening<S, T> {
 
     /// Accepts the request, if it is acceptable.
     #[must_use]
-    pub fn accept(self) -> Verdict<S, T> {
-        let decision = Decision::Accept(self.chosen);
-        Verdict {
+    pub fn accept(self) -> HandshakeDecision<S, T> {
+        let answer = Answer::Accept(self.chosen);
+        HandshakeDecision {
             request: self.request,
             headers: self.headers,
-            decision,
+            answer,
         }
     }
 
@@ -92,14 +92,14 @@ impl<S, T> Opening<S, T> {
     pub fn accept_with<F, R>(
         mut self,
         handler: impl FnOnce(Socket<S, T>) -> F + Send + 'static,
-    ) -> Verdict<S, T>
+    ) -> HandshakeDecision<S, T>
     where
         F: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
         self.chosen = Some(Box::new(|socket| {
             let running = handler(socket);
-            Box::pin(async { running.await.ending() })
+            Box::pin(async { running.await.into_result() })
         }));
         self.accept()
     }
@@ -108,29 +108,29 @@ impl<S, T> Opening<S, T> {
     ///
     /// Only one request is answered on a connection; the response says so.
     #[must_use]
-    pub fn respond(self, mut response: Response) -> Verdict<S, T> {
+    pub fn respond(self, mut response: Response) -> HandshakeDecision<S, T> {
         let headers = response.headers_mut();
         if !headers.contains("Connection") {
             // Name and value are well-formed.
             let _ = headers.set("Connection", "close");
         }
-        Verdict {
+        HandshakeDecision {
             request: self.request,
             headers: self.headers,
-            decision: Decision::Respond(response),
+            answer: Answer::Respond(response),
         }
     }
 
     /// Answers with a status and a plain text.
     #[must_use]
-    pub fn reject(self, status: StatusCode, text: &str) -> Verdict<S, T> {
+    pub fn reject(self, status: StatusCode, text: &str) -> HandshakeDecision<S, T> {
         self.respond(Response::text(status, text))
     }
 
     /// Answers with 401, and asks for the credentials of Basic authentication (RFC 7617). The realm is
     /// shown to people.
     #[must_use]
-    pub fn ask_for_credentials(self, realm: &str) -> Verdict<S, T> {
+    pub fn require_basic_auth(self, realm: &str) -> HandshakeDecision<S, T> {
         let mut response = Response::text(StatusCode::UNAUTHORIZED, "Credentials are needed.\n");
         let realm: String = realm
             .chars()
@@ -144,23 +144,23 @@ impl<S, T> Opening<S, T> {
     }
 }
 
-impl<S, T> fmt::Debug for Opening<S, T> {
+impl<S, T> fmt::Debug for IncomingRequest<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening")
+        f.debug_struct("IncomingRequest")
             .field("request", &self.request)
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
 }
 
-impl<S, T> fmt::Debug for Verdict<S, T> {
+impl<S, T> fmt::Debug for HandshakeDecision<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let decision = match &self.decision {
-            Decision::Accept(_) => "accept".to_owned(),
-            Decision::Respond(response) => response.status().to_string(),
+        let answer = match &self.answer {
+            Answer::Accept(_) => "accept".to_owned(),
+            Answer::Respond(response) => response.status().to_string(),
         };
-        f.debug_struct("Verdict")
-            .field("decision", &decision)
+        f.debug_struct("HandshakeDecision")
+            .field("answer", &answer)
             .finish_non_exhaustive()
     }
 }
