@@ -62,8 +62,8 @@ async fn serve(listener: TcpListener) -> Outcome {
 async fn open(mut request: Request) -> Result<Response, (StatusCode, String)> {
     let bad_request = |error: handshake::HeadError| (StatusCode::BAD_REQUEST, error.to_string());
     let asked = handshake::Request::try_from(&request).map_err(bad_request)?;
-    let (response, negotiated) =
-        ServerOptions::new().accept_with(&asked, |offers| CONFIG.answer_extensions(offers));
+    let (response, negotiated) = ServerOptions::new()
+        .accept_with_extensions(&asked, |offers| CONFIG.answer_extensions(offers));
     if let Ok(negotiated) = negotiated {
         let stream = upgrade::on(&mut request);
         tokio::spawn(async {

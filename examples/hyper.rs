@@ -91,8 +91,8 @@ fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
 /// once it has been sent.
 fn open(mut request: Request<Incoming>) -> Outcome<Response<Full<Bytes>>> {
     let asked = handshake::Request::try_from(&request)?;
-    let (response, negotiated) =
-        ServerOptions::new().accept_with(&asked, |offers| CONFIG.answer_extensions(offers));
+    let (response, negotiated) = ServerOptions::new()
+        .accept_with_extensions(&asked, |offers| CONFIG.answer_extensions(offers));
     if let Ok(negotiated) = negotiated {
         let stream = upgrade::on(&mut request);
         let conversation = async {

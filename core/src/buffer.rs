@@ -31,20 +31,22 @@ pub trait BufferPool: fmt::Debug + Send + Sync {
 
     /// Whether there are blocks enough that a connection which has just received, and may go on to, keeps
     /// its own. By default it gives it back.
-    fn abounds(&self) -> bool {
+    fn has_spare(&self) -> bool {
         false
     }
 }
 
-/// The default pool: every block is allocated and freed.
+/// Pools nothing: every block is allocated when it is needed and freed when it is not.
+///
+/// The default [`BufferPool`]; with the feature `deflate` it is a `CodecPool` as well.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unpooled;
+pub struct NoPool;
 
-impl Unpooled {
+impl NoPool {
     const BLOCK: usize = 4096;
 }
 
-impl BufferPool for Unpooled {
+impl BufferPool for NoPool {
     fn take(&self) -> Vec<u8> {
         vec![0; Self::BLOCK]
     }
@@ -61,7 +63,7 @@ pub(crate) struct Buffer {
     /// Whether the block is one of the pool's.
     leased: bool,
     /// Whether the pool had enough of them when it was leased.
-    abounding: bool,
+    had_spare: bool,
 }
 
 impl Buffer {
@@ -71,7 +73,7 @@ impl Buffer {
         start: 0,
         end: 0,
         leased: false,
-        abounding: false,
+        had_spare: false,
     };
 
     /// Below this, what is left over is copied into a fresh block instead of being added to.
@@ -110,7 +112,7 @@ impl Buffer {
     /// Whether the block is one of the pool's, which had enough of them.
     #[inline]
     pub(crate) const fn may_be_kept(&self) -> bool {
-        self.abounding
+        self.had_spare
     }
 
     /// Returns the first `count` bytes; none where there are fewer.
@@ -248,6 +250,6 @@ impl Buffer {
             front.copy_from_slice(self.block.get(..self.end).unwrap_or_default());
         }
         self.exchange(fresh, true, pool);
-        self.abounding = pool.abounds();
+        self.had_spare = pool.has_spare();
     }
 }

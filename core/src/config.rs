@@ -7,8 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::buffer::{BufferPool, Unpooled};
-use crate::connection::Deadline;
+use crate::buffer::{BufferPool, NoPool};
+use crate::deadline::Deadline;
 use crate::entropy::{Entropy, NoEntropy};
 use crate::error::ProtocolError;
 use crate::extension::{self, Extension};
@@ -79,7 +79,7 @@ impl Config {
                 write_timeout: Some(Duration::from_secs(30)),
                 extensions: Vec::new(),
                 entropy: Arc::new(NoEntropy),
-                buffers: Arc::new(Unpooled),
+                buffers: Arc::new(NoPool),
             }),
         }
     }
@@ -198,7 +198,7 @@ impl Config {
 
     /// Answers the extensions that a client offers, as [`ServerConnection`](crate::ServerConnection)
     /// does: for a server whose HTTP is done elsewhere, to be given to
-    /// [`ServerOptions::accept_with`](crate::handshake::ServerOptions::accept_with).
+    /// [`ServerOptions::accept_with_extensions`](crate::handshake::ServerOptions::accept_with_extensions).
     #[must_use]
     pub fn answer_extensions(&self, offers: &ExtensionList) -> ExtensionList {
         extension::answer(offers, &self.settings.extensions)
@@ -210,7 +210,7 @@ impl Config {
         self.with(|settings| settings.entropy = Arc::new(entropy))
     }
 
-    /// Sets where buffers are leased from. Default: [`Unpooled`].
+    /// Sets where buffers are leased from. Default: [`NoPool`].
     #[must_use]
     pub fn buffers(self, pool: impl BufferPool + 'static) -> Self {
         self.with(|settings| settings.buffers = Arc::new(pool))

@@ -7,10 +7,12 @@
 use core::error::Error;
 use core::fmt;
 
-use crate::connection::{Deadline, State};
+use crate::deadline::Deadline;
 use crate::entropy::EntropyError;
-use crate::frame::{CloseCode, CloseFrame, OpCode};
+use crate::frame::utf8::InvalidUtf8;
+use crate::frame::{CloseCode, CloseFrame, HeaderError, OpCode};
 use crate::handshake::{HandshakeError, InvalidHeader};
+use crate::state::State;
 
 /// How the peer broke the protocol after the opening handshake.
 ///
@@ -108,6 +110,33 @@ impl fmt::Display for ProtocolError {
 }
 
 impl Error for ProtocolError {}
+
+impl From<HeaderError> for ProtocolError {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::ReservedBits(bits) => Self::ReservedBits(bits),
+            HeaderError::ReservedOpcode(number) => Self::ReservedOpcode(number),
+            HeaderError::NotMasked => Self::NotMasked,
+            HeaderError::Masked => Self::Masked,
+            HeaderError::ControlTooLong(opcode) => Self::ControlTooLong(opcode),
+            HeaderError::FragmentedControl(opcode) => Self::FragmentedControl(opcode),
+            HeaderError::LengthNotMinimal => Self::LengthNotMinimal,
+            HeaderError::LengthTopBit => Self::LengthTopBit,
+            HeaderError::UnexpectedContinuation => Self::UnexpectedContinuation,
+            HeaderError::ExpectedContinuation(opcode) => Self::ExpectedContinuation(opcode),
+            HeaderError::TooBig { length, limit } => Self::TooBig {
+                length: Some(length),
+                limit,
+            },
+        }
+    }
+}
+
+impl From<InvalidUtf8> for ProtocolError {
+    fn from(_: InvalidUtf8) -> Self {
+        Self::InvalidUtf8
+    }
+}
 
 fn write_too_big(f: &mut fmt::Formatter<'_>, length: Option<u64>, limit: u64) -> fmt::Result {
     f.write_str("message ")?;

@@ -2,7 +2,7 @@
 //! the frames.
 //!
 //! An [`Extension`] is configured once and shared by many connections. Where a connection agrees on
-//! it, it makes a [`Coding`], which holds the state of that connection. Messages that are sent pass
+//! it, it makes an [`ExtensionState`], which holds the state of that connection. Messages that are sent pass
 //! through the codings in the order of the agreement, messages that are received through the same in
 //! reverse. Control frames pass by.
 
@@ -29,18 +29,22 @@ pub trait Extension: fmt::Debug + Send + Sync {
     /// Returns the state of a connection that agreed on this answer.
     ///
     /// # Errors
-    /// [`Disagreement`] where the answer is none to what this side offered; the handshake then fails.
-    fn start(&self, side: Side, answer: &ExtensionOffer) -> Result<Box<dyn Coding>, Disagreement>;
+    /// [`NegotiationError`] where the answer is none to what this side offered; the handshake then fails.
+    fn start(
+        &self,
+        side: Side,
+        answer: &ExtensionOffer,
+    ) -> Result<Box<dyn ExtensionState>, NegotiationError>;
 }
 
 /// The answer of a server that a client cannot agree with; what is wrong, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disagreement(pub &'static str);
+pub struct NegotiationError(pub &'static str);
 
 /// What is known of a message before its first frame is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Outline {
+pub struct MessageInfo {
     /// The length of the payload in bytes, where the message is not sent in fragments.
     pub length: Option<usize>,
     /// Whether the application wants it compressed, where that is worth it.
@@ -54,7 +58,7 @@ pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), ProtocolError> + 'a;
 /// The state of an extension in one connection.
 ///
 /// Bytes come and go in pieces of any size, in order.
-pub trait Coding: fmt::Debug + Send + Sync {
+pub trait ExtensionState: fmt::Debug + Send + Sync {
     /// Returns the reserved bits that it uses in the first frame of a message, as they stand in the
     /// first byte: 0x40 for RSV1, 0x20, 0x10.
     fn claims(&self) -> u8;
@@ -83,7 +87,7 @@ pub trait Coding: fmt::Debug + Send + Sync {
 
     /// A message is about to be sent. Returns the claimed bits to set in its first frame, and `None`
     /// to let its payload pass as it is.
-    fn encode_begin(&mut self, outline: Outline) -> Option<u8>;
+    fn encode_begin(&mut self, info: MessageInfo) -> Option<u8>;
 
     /// Encodes the payload of a frame, and appends what the frame will hold to `output`.
     fn encode(&mut self, payload: &[u8], fin: Fin, output: &mut Vec<u8>);
@@ -92,7 +96,7 @@ pub trait Coding: fmt::Debug + Send + Sync {
     /// shared.
     ///
     /// A shared message is encoded once, and sent by any connection whose coding has the same kind.
-    fn shared_kind(&self) -> Option<u64> {
+    fn share_key(&self) -> Option<u64> {
         None
     }
 
@@ -137,7 +141,7 @@ pub(crate) struct Codings(Option<Box<Agreed>>);
 
 #[derive(Debug, Default)]
 struct Agreed {
-    list: Vec<Box<dyn Coding>>,
+    list: Vec<Box<dyn ExtensionState>>,
     claims: u8,
     /// Encoded payloads on their way to the output queue.
     scratch: [Vec<u8>; 2],
@@ -145,11 +149,11 @@ struct Agreed {
 
 /// Which codings a message passes through, a bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Passes(u8);
+pub(crate) struct CodingMask(u8);
 
-impl Passes {
+impl CodingMask {
     #[inline]
-    pub(crate) const fn none(self) -> bool {
+    pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
@@ -169,10 +173,12 @@ impl Codings {
     const MAX: usize = 8;
 
     /// Adds a coding; fails where another one uses its bits.
-    pub(crate) fn push(&mut self, coding: Box<dyn Coding>) -> Result<(), Disagreement> {
+    pub(crate) fn push(&mut self, coding: Box<dyn ExtensionState>) -> Result<(), NegotiationError> {
         let agreed = self.0.get_or_insert_default();
         if agreed.claims & coding.claims() != 0 || agreed.list.len() == Self::MAX {
-            return Err(Disagreement("uses the reserved bits of another extension"));
+            return Err(NegotiationError(
+                "uses the reserved bits of another extension",
+            ));
         }
         agreed.claims |= coding.claims();
         agreed.list.push(coding);
@@ -189,58 +195,58 @@ impl Codings {
         self.0.is_none()
     }
 
-    fn list(&mut self) -> &mut [Box<dyn Coding>] {
+    fn list(&mut self) -> &mut [Box<dyn ExtensionState>] {
         self.0.as_mut().map_or(&mut [], |agreed| &mut agreed.list)
     }
 
     /// A message begins to arrive.
-    pub(crate) fn decode_begin(&mut self, reserved: u8) -> Passes {
-        let mut passes = Passes::default();
+    pub(crate) fn decode_begin(&mut self, reserved: u8) -> CodingMask {
+        let mut coding_mask = CodingMask::default();
         for (index, coding) in self.list().iter_mut().enumerate() {
             if coding.decode_begin(reserved & coding.claims()) {
-                passes.add(index);
+                coding_mask.add(index);
             }
         }
-        passes
+        coding_mask
     }
 
     /// Decodes a piece of a message, and its end where `fin` says so.
     pub(crate) fn decode(
         &mut self,
-        passes: Passes,
+        coding_mask: CodingMask,
         piece: &[u8],
         fin: bool,
         limit: usize,
         sink: &mut Sink<'_>,
     ) -> Result<(), ProtocolError> {
-        decode(self.list(), passes, piece, limit, sink)?;
+        decode(self.list(), coding_mask, piece, limit, sink)?;
         if fin {
-            decode_end(self.list(), passes, limit, sink)?;
+            decode_end(self.list(), coding_mask, limit, sink)?;
         }
         Ok(())
     }
 
     /// A message is about to be sent. Returns what it passes through, and the bits of its first frame.
-    pub(crate) fn encode_begin(&mut self, outline: Outline) -> (Passes, u8) {
-        let (mut passes, mut reserved) = (Passes::default(), 0);
+    pub(crate) fn encode_begin(&mut self, info: MessageInfo) -> (CodingMask, u8) {
+        let (mut coding_mask, mut reserved) = (CodingMask::default(), 0);
         for (index, coding) in self.list().iter_mut().enumerate() {
-            if let Some(bits) = coding.encode_begin(outline) {
-                passes.add(index);
+            if let Some(bits) = coding.encode_begin(info) {
+                coding_mask.add(index);
                 reserved |= bits & coding.claims();
             }
         }
-        (passes, reserved)
+        (coding_mask, reserved)
     }
 
     /// Encodes the payload of a frame. Give it back with [`recycle`](Self::recycle).
-    pub(crate) fn encode(&mut self, passes: Passes, payload: &[u8], fin: Fin) -> Vec<u8> {
+    pub(crate) fn encode(&mut self, coding_mask: CodingMask, payload: &[u8], fin: Fin) -> Vec<u8> {
         let Some(agreed) = &mut self.0 else {
             return payload.into();
         };
         let [mut done, mut next] = core::mem::take(&mut agreed.scratch);
         let mut begun = false;
         for (index, coding) in agreed.list.iter_mut().enumerate() {
-            if passes.has(index) {
+            if coding_mask.has(index) {
                 next.clear();
                 coding.encode(if begun { &done } else { payload }, fin, &mut next);
                 core::mem::swap(&mut done, &mut next);
@@ -260,7 +266,7 @@ impl Codings {
     }
 
     /// Returns the one coding, where there is one only: others could not share with it.
-    pub(crate) fn only(&mut self) -> Option<&mut dyn Coding> {
+    pub(crate) fn only(&mut self) -> Option<&mut dyn ExtensionState> {
         match self.list() {
             [coding] => Some(&mut **coding),
             _ => None,
@@ -277,8 +283,8 @@ impl Codings {
 }
 
 fn decode(
-    codings: &mut [Box<dyn Coding>],
-    passes: Passes,
+    codings: &mut [Box<dyn ExtensionState>],
+    coding_mask: CodingMask,
     piece: &[u8],
     limit: usize,
     sink: &mut Sink<'_>,
@@ -286,37 +292,37 @@ fn decode(
     let Some((last, rest)) = codings.split_last_mut() else {
         return sink(piece);
     };
-    if passes.has(rest.len()) {
-        last.decode(piece, own_limit(passes, rest, limit), &mut |decoded| {
-            decode(rest, passes, decoded, limit, sink)
+    if coding_mask.has(rest.len()) {
+        last.decode(piece, own_limit(coding_mask, rest, limit), &mut |decoded| {
+            decode(rest, coding_mask, decoded, limit, sink)
         })
     } else {
-        decode(rest, passes, piece, limit, sink)
+        decode(rest, coding_mask, piece, limit, sink)
     }
 }
 
 /// The limit of a coding before `rest`: what lies between two codings may be longer than the message,
 /// whose end stops them all.
-fn own_limit(passes: Passes, rest: &[Box<dyn Coding>], limit: usize) -> usize {
-    match (0..rest.len()).any(|index| passes.has(index)) {
+fn own_limit(coding_mask: CodingMask, rest: &[Box<dyn ExtensionState>], limit: usize) -> usize {
+    match (0..rest.len()).any(|index| coding_mask.has(index)) {
         true => usize::MAX,
         false => limit,
     }
 }
 
 fn decode_end(
-    codings: &mut [Box<dyn Coding>],
-    passes: Passes,
+    codings: &mut [Box<dyn ExtensionState>],
+    coding_mask: CodingMask,
     limit: usize,
     sink: &mut Sink<'_>,
 ) -> Result<(), ProtocolError> {
     let Some((last, rest)) = codings.split_last_mut() else {
         return Ok(());
     };
-    if passes.has(rest.len()) {
-        last.decode_end(own_limit(passes, rest, limit), &mut |decoded| {
-            decode(rest, passes, decoded, limit, sink)
+    if coding_mask.has(rest.len()) {
+        last.decode_end(own_limit(coding_mask, rest, limit), &mut |decoded| {
+            decode(rest, coding_mask, decoded, limit, sink)
         })?;
     }
-    decode_end(rest, passes, limit, sink)
+    decode_end(rest, coding_mask, limit, sink)
 }

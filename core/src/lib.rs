@@ -66,6 +66,7 @@ mod buffer;
 mod client;
 mod config;
 mod connection;
+mod deadline;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 mod entropy;
@@ -73,20 +74,20 @@ mod error;
 mod event;
 pub mod extension;
 mod frame;
-mod gathered;
 pub mod handshake;
 mod message;
+mod message_buf;
 mod opening;
 mod prepared;
 mod server;
+mod state;
 mod time;
 
-pub use crate::buffer::{BufferPool, Unpooled};
+pub use crate::buffer::{BufferPool, NoPool};
 pub use crate::client::ClientConnection;
 pub use crate::config::{Config, Delivery};
-pub use crate::connection::{
-    Closed, Compression, Connection, DataToSend, Deadline, PingId, State, Stats,
-};
+pub use crate::connection::{Closed, Compression, Connection, DataToSend, PingId, Stats};
+pub use crate::deadline::Deadline;
 pub use crate::entropy::{Entropy, EntropyError, FixedSeed};
 pub use crate::error::{ConnectionError, Failure, ProtocolError, SendError};
 pub use crate::event::{Chunk, Event, FrameRef};
@@ -95,4 +96,5 @@ pub use crate::handshake::Negotiated;
 pub use crate::message::{LentBytes, LentText, Message, MessageRef, Outgoing};
 pub use crate::prepared::Prepared;
 pub use crate::server::ServerConnection;
+pub use crate::state::State;
 pub use crate::time::Instant;

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use crate::buffer::BufferPool;
 use crate::frame::{Kind, Payload, TextPayload};
-use crate::gathered::Gathered;
+use crate::message_buf::MessageBuf;
 
 /// A message: what one side sent, whole (RFC 6455 section 5.6).
 ///
@@ -283,7 +283,7 @@ pub struct LentText<'a>(Lent<&'a str, &'a mut String>);
 
 /// Bytes lent from a connection; dereferences to a slice.
 #[derive(Debug)]
-pub struct LentBytes<'a>(Lent<&'a [u8], (&'a mut Gathered, &'a Arc<dyn BufferPool>)>);
+pub struct LentBytes<'a>(Lent<&'a [u8], (&'a mut MessageBuf, &'a Arc<dyn BufferPool>)>);
 
 /// Where a lent payload lies: in the read buffer, or in a block of its own that may be taken.
 #[derive(Debug)]
@@ -327,7 +327,10 @@ impl<'a> LentBytes<'a> {
         Self(Lent::Read(bytes))
     }
 
-    pub(crate) const fn assembled(bytes: &'a mut Gathered, pool: &'a Arc<dyn BufferPool>) -> Self {
+    pub(crate) const fn assembled(
+        bytes: &'a mut MessageBuf,
+        pool: &'a Arc<dyn BufferPool>,
+    ) -> Self {
         Self(Lent::Assembled((bytes, pool)))
     }
 

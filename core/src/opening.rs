@@ -24,10 +24,10 @@ macro_rules! opening_verbs {
                 }
             }
 
-            /// Parses until an event is ready; see [`Connection::is_event_ready`].
-            pub fn is_event_ready(&mut self) -> bool {
+            /// Parses until an event is ready; see [`Connection::parse_next`].
+            pub fn parse_next(&mut self) -> bool {
                 self.advance();
-                self.has_first() || self.connection.is_event_ready()
+                self.has_first() || self.connection.parse_next()
             }
 
             /// Returns what is to be sent now; see [`Connection::data_to_send`].

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::extension::Coding;
-use crate::frame::{Kind, Written};
+use crate::extension::ExtensionState;
+use crate::frame::{HeaderEncoder, Kind};
 use crate::message::Message;
 
 /// A message that was framed once, to be sent to any number of connections. A clone shares it.
@@ -18,21 +18,21 @@ use crate::message::Message;
 #[derive(Debug, Clone)]
 pub struct Prepared {
     kind: Kind,
-    frame: Frame,
+    frame: PreparedFrame,
     encoded: Arc<Cache>,
 }
 
 /// A frame that is not masked.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame {
+pub(crate) struct PreparedFrame {
     bytes: Bytes,
     header: usize,
     reserved: u8,
 }
 
-impl Frame {
+impl PreparedFrame {
     fn new(kind: Kind, reserved: u8, payload: &[u8]) -> Self {
-        let header = Written::new(kind.into(), true, reserved, payload.len(), None);
+        let header = HeaderEncoder::new(kind.into(), true, reserved, payload.len(), None);
         let mut bytes = vec![0; header.frame_size()];
         header.write_frame(payload, &mut bytes);
         Self {
@@ -63,7 +63,7 @@ impl Prepared {
         let message = message.into();
         Self {
             kind: message.kind(),
-            frame: Frame::new(message.kind(), 0, message.as_bytes()),
+            frame: PreparedFrame::new(message.kind(), 0, message.as_bytes()),
             encoded: Arc::default(),
         }
     }
@@ -80,17 +80,17 @@ impl Prepared {
         self.frame.payload()
     }
 
-    pub(crate) const fn frame(&self) -> &Frame {
+    pub(crate) const fn frame(&self) -> &PreparedFrame {
         &self.frame
     }
 
     /// Returns the frame as this coding encodes it, where it can be shared.
-    pub(crate) fn encoded(&self, coding: &mut dyn Coding) -> Option<Frame> {
-        let kind = coding.shared_kind()?;
+    pub(crate) fn encoded(&self, coding: &mut dyn ExtensionState) -> Option<PreparedFrame> {
+        let kind = coding.share_key()?;
         Some(self.encoded.get(kind, || {
             let mut payload = Vec::new();
             let reserved = coding.encode_shared(self.payload(), &mut payload);
-            Frame::new(self.kind, reserved, &payload)
+            PreparedFrame::new(self.kind, reserved, &payload)
         }))
     }
 }
@@ -99,12 +99,12 @@ impl Prepared {
 #[cfg(feature = "std")]
 #[derive(Debug, Default)]
 struct Cache {
-    frames: std::sync::Mutex<Vec<(u64, Frame)>>,
+    frames: std::sync::Mutex<Vec<(u64, PreparedFrame)>>,
 }
 
 #[cfg(feature = "std")]
 impl Cache {
-    fn get(&self, kind: u64, make: impl FnOnce() -> Frame) -> Frame {
+    fn get(&self, kind: u64, make: impl FnOnce() -> PreparedFrame) -> PreparedFrame {
         let mut frames = self
             .frames
             .lock()
@@ -125,7 +125,7 @@ struct Cache;
 
 #[cfg(not(feature = "std"))]
 impl Cache {
-    fn get(&self, _: u64, make: impl FnOnce() -> Frame) -> Frame {
+    fn get(&self, _: u64, make: impl FnOnce() -> PreparedFrame) -> PreparedFrame {
         make()
     }
 }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::config::Config;
-use crate::connection::{Connection, State};
+use crate::connection::Connection;
 use crate::error::SendError;
 use crate::event::Event;
 use crate::extension;
@@ -13,6 +13,7 @@ use crate::handshake::{
     StatusCode, agreed, refuse, reject,
 };
 use crate::opening::opening_verbs;
+use crate::state::State;
 
 /// A server's connection: the opening handshake, then everything that [`Connection`] does.
 ///
@@ -82,7 +83,7 @@ impl ServerConnection {
     pub fn accept(&mut self, request: &Request) -> Response {
         let extensions = self.connection.extensions();
         let answer = |offers: &_| extension::answer(offers, extensions);
-        let (response, result) = self.options.accept_with(request, answer);
+        let (response, result) = self.options.accept_with_extensions(request, answer);
         self.error = result.err();
         response
     }

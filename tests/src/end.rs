@@ -179,7 +179,7 @@ impl End {
         let stats = self.connection.stats();
         (
             self.connection.state(),
-            self.connection.is_event_ready(),
+            self.connection.parse_next(),
             stats.frames_sent,
             stats.queued,
         )

@@ -19,7 +19,7 @@ use allocation_counter::{AllocationInfo, measure};
 use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock::{ThreadBuffers, Timer, WebSocket};
-use sansock_core::deflate::{Deflate, NoPool};
+use sansock_core::deflate::Deflate;
 use sansock_core::{BufferPool, Config, Connection, Event, Instant, Negotiated, Side};
 use sansock_tests::deflate::{Blocks, RSV1, bomb};
 use sansock_tests::driver::waker_fn;
@@ -112,7 +112,7 @@ impl Case {
         };
         match self.is_plain() {
             true => config,
-            false => config.deflate(Deflate::new().pool(std::sync::Arc::new(NoPool))),
+            false => config.deflate(Deflate::new().pool(std::sync::Arc::new(sansock_core::NoPool))),
         }
     }
 

@@ -100,7 +100,7 @@ fn buffers_may_be_released_at_any_time() {
             for read in bytes.chunks(size) {
                 end.receive(read);
                 end.release_buffers();
-                if end.is_event_ready() {
+                if end.parse_next() {
                     end.release_buffers();
                 }
                 if let Some(Event::Message(message)) = end.next_event() {
@@ -134,7 +134,7 @@ fn bytes_may_be_read_straight_into_the_buffer() {
             "more is all"
         );
         assert!(end.failure().is_none(), "nothing was parsed yet");
-        assert!(end.is_event_ready());
+        assert!(end.parse_next());
         assert!(end.failure().is_some());
     }
 }

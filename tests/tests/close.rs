@@ -238,7 +238,7 @@ fn an_end_is_final_whatever_was_received_before() {
         let mut end = End::open(side);
         let malformed = end.peer().frame(FIN | TEXT, b"\xFF");
         end.receive(&malformed);
-        assert!(end.is_event_ready());
+        assert!(end.parse_next());
         end.fail(1008, "no").unwrap();
         end.events();
         assert_eq!(end.failure(), Some(&Failure::Local(frame(1008, "no"))));

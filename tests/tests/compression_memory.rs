@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::measure;
-use sansock_core::deflate::{BoundedPool, Deflate, NoPool};
+use sansock_core::deflate::{BoundedPool, Deflate};
 use sansock_core::{Config, Delivery, Event, Failure, Fin, ProtocolError, Side};
 use sansock_tests::deflate::{RSV1, TWELVE_BITS, bomb, end_with};
 use sansock_tests::end::{End, SIDES, config};
@@ -17,7 +17,7 @@ const MEBIBYTE: usize = 1 << 20;
 
 /// A configuration whose idle compressors and decompressors are counted apart: there are none.
 fn without_pool() -> Config {
-    config().deflate(Deflate::new().pool(Arc::new(NoPool)))
+    config().deflate(Deflate::new().pool(Arc::new(sansock_core::NoPool)))
 }
 
 const fn other(side: Side) -> Side {
@@ -58,7 +58,7 @@ fn drop_output(end: &mut End) {
 }
 
 /// Lets the time pass that makes a connection quiet.
-fn be_quiet(end: &mut End) {
+fn let_idle_timer_fire(end: &mut End) {
     for _ in 0..4 {
         end.pass(Duration::from_secs(1));
     }
@@ -88,7 +88,7 @@ fn an_idle_connection_with_takeover_holds_at_most_10_kib() {
                 end.send(message).expect("capacity");
                 drop_output(&mut end);
             }
-            be_quiet(&mut end);
+            let_idle_timer_fire(&mut end);
             kept = Some(end);
         });
         println!("idle {side:?}: {} bytes", idle.bytes_current);
@@ -118,7 +118,7 @@ fn an_idle_connection_without_takeover_holds_next_to_nothing() {
                 end.send(&message).expect("capacity");
                 drop_output(&mut end);
             }
-            be_quiet(&mut end);
+            let_idle_timer_fire(&mut end);
         });
         assert!(idle.bytes_current <= 256, "{side:?}: {idle:?}");
     }
@@ -158,14 +158,14 @@ fn a_direction_holds_nothing_before_its_first_compressed_message() {
         // One direction does not make the other allocate.
         let received = measure(|| {
             receive_one(&mut end, &frame);
-            be_quiet(&mut end);
+            let_idle_timer_fire(&mut end);
         });
         assert!(received.bytes_current <= 2 << 10, "{side:?}: {received:?}");
         let mut sender = end_with(side, TWELVE_BITS, config);
         let sent = measure(|| {
             sender.send(json(&mut Random::new(1))).expect("capacity");
             drop_output(&mut sender);
-            be_quiet(&mut sender);
+            let_idle_timer_fire(&mut sender);
         });
         assert!(sent.bytes_current <= 2 << 10, "{side:?}: {sent:?}");
     }

@@ -67,7 +67,7 @@ impl Script {
 /// Receives the bytes, answers each event with a command, and takes the output, all in random portions.
 fn converse(end: &mut End, bytes: &[u8], random: &mut Random) -> (Vec<Seen>, Vec<u8>) {
     let (mut events, mut written, mut rest) = (Vec::new(), Vec::new(), bytes);
-    while !rest.is_empty() || end.is_event_ready() {
+    while !rest.is_empty() || end.parse_next() {
         let (read, behind) = rest.split_at((1 + random.of(&SIZES)).min(rest.len()));
         end.receive(read);
         rest = behind;

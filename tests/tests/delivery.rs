@@ -192,7 +192,7 @@ fn delivery_changes_between_messages_only() {
         let peer = end.peer();
         assert!(end.set_delivery(Delivery::Frames));
         end.receive(&peer.frame(TEXT, b"a"));
-        assert!(end.is_event_ready());
+        assert!(end.parse_next());
         assert!(!end.set_delivery(Delivery::Chunks), "an event waits");
         assert_eq!(end.events(), [frame(OpCode::Text, false, b"a")]);
         assert!(!end.set_delivery(Delivery::Messages), "a message is open");
@@ -209,7 +209,7 @@ fn delivery_changes_between_messages_only() {
             [whole_chunk(Kind::Text, b"c")]
         );
         end.receive(&peer.text("waits"));
-        assert!(end.is_event_ready());
+        assert!(end.parse_next());
         assert!(
             !end.set_delivery(Delivery::Messages),
             "a whole message waits"
@@ -293,13 +293,13 @@ fn next_message_leaves_every_other_event_where_it_is() {
         let mut end = End::open(side);
         let bytes = [end.peer().ping(b"?"), end.peer().text("hello")].concat();
         end.receive(&bytes);
-        assert!(end.is_event_ready());
+        assert!(end.parse_next());
         assert!(matches!(end.next_message(), Ok(None)));
         assert_eq!(
             Seen::from(end.next_event().unwrap()),
             Seen::Ping(b"?".into())
         );
-        assert!(end.is_event_ready());
+        assert!(end.parse_next());
         let message = end.next_message().unwrap().unwrap();
         assert_eq!(message.as_text(), Some("hello"));
         assert!(matches!(end.next_message(), Ok(None)));

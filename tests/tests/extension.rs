@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 use sansock_core::deflate::Deflate;
-use sansock_core::extension::{Coding, Disagreement, Extension, Outline, Sink};
+use sansock_core::extension::{Extension, ExtensionState, MessageInfo, NegotiationError, Sink};
 use sansock_core::handshake::{ClientOptions, ExtensionOffer, HandshakeError, Uri, accept_value};
 use sansock_core::{
     ClientConnection, Config, Delivery, Event, Failure, Fin, FixedSeed, Instant, Prepared,
@@ -37,9 +37,13 @@ impl Extension for Checksum {
         offer.params().is_empty().then(|| offer.clone())
     }
 
-    fn start(&self, _: Side, answer: &ExtensionOffer) -> Result<Box<dyn Coding>, Disagreement> {
+    fn start(
+        &self,
+        _: Side,
+        answer: &ExtensionOffer,
+    ) -> Result<Box<dyn ExtensionState>, NegotiationError> {
         if !answer.params().is_empty() {
-            return Err(Disagreement("it has no parameters"));
+            return Err(NegotiationError("it has no parameters"));
         }
         Ok(Box::new(Sums {
             bit: self.bit,
@@ -61,7 +65,7 @@ fn add(sum: u8, bytes: &[u8]) -> u8 {
     bytes.iter().fold(sum, |sum, byte| sum.wrapping_add(*byte))
 }
 
-impl Coding for Sums {
+impl ExtensionState for Sums {
     fn claims(&self) -> u8 {
         self.bit
     }
@@ -90,7 +94,7 @@ impl Coding for Sums {
         }
     }
 
-    fn encode_begin(&mut self, _: Outline) -> Option<u8> {
+    fn encode_begin(&mut self, _: MessageInfo) -> Option<u8> {
         self.sent = 0;
         Some(self.bit)
     }
@@ -123,7 +127,11 @@ impl Extension for OfLong {
         self.0.answer(offer)
     }
 
-    fn start(&self, _: Side, _: &ExtensionOffer) -> Result<Box<dyn Coding>, Disagreement> {
+    fn start(
+        &self,
+        _: Side,
+        _: &ExtensionOffer,
+    ) -> Result<Box<dyn ExtensionState>, NegotiationError> {
         let bit = self.0.bit;
         Ok(Box::new(LongSums(Sums {
             bit,
@@ -135,7 +143,7 @@ impl Extension for OfLong {
 #[derive(Debug)]
 struct LongSums(Sums);
 
-impl Coding for LongSums {
+impl ExtensionState for LongSums {
     fn claims(&self) -> u8 {
         self.0.claims()
     }
@@ -157,9 +165,9 @@ impl Coding for LongSums {
         self.0.decode_end(limit, sink)
     }
 
-    fn encode_begin(&mut self, outline: Outline) -> Option<u8> {
-        let is_long = outline.length.is_some_and(|length| length >= LONG);
-        is_long.then(|| self.0.encode_begin(outline)).flatten()
+    fn encode_begin(&mut self, info: MessageInfo) -> Option<u8> {
+        let is_long = info.length.is_some_and(|length| length >= LONG);
+        is_long.then(|| self.0.encode_begin(info)).flatten()
     }
 
     fn encode(&mut self, payload: &[u8], fin: Fin, output: &mut Vec<u8>) {

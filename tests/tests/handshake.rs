@@ -159,7 +159,7 @@ fn nothing_behind_the_request_is_read_before_the_101() {
                 Some(event) => panic!("{event:?}"),
                 None => {}
             }
-            assert!(!server.is_event_ready());
+            assert!(!server.parse_next());
             assert!(server.data_to_send().is_empty());
         }
         let response = server.accept(&requests[0]);
@@ -292,7 +292,7 @@ fn a_limit_refuses_with_the_byte_that_exceeds_it() {
         for (count, byte) in (1..).zip(endless.take(allowed)) {
             assert_eq!(server.handshake_error(), None, "{error} at {count}");
             server.receive_data(&[byte], NOW);
-            assert!(!server.is_event_ready());
+            assert!(!server.parse_next());
         }
         assert_eq!(server.handshake_error(), Some(&HandshakeError::Head(error)));
     }

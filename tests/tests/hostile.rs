@@ -105,7 +105,7 @@ fn what_is_no_frame_at_all_is_refused_by_its_first_bytes() {
             assert_eq!(outcome.events.len(), 1, "{:?}", outcome.events);
             let mut end = End::open(side);
             end.receive(&bytes[..1]);
-            assert!(end.is_event_ready(), "the first byte is enough");
+            assert!(end.parse_next(), "the first byte is enough");
         }
     }
 }
@@ -209,7 +209,7 @@ fn the_defaults_are_safe() {
         format!("{:?}", sansock::config()),
         defaults
             .replace("NoEntropy", "SystemEntropy")
-            .replace("Unpooled", "ThreadBuffers")
+            .replace("NoPool", "ThreadBuffers")
     );
 }
 

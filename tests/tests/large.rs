@@ -201,7 +201,7 @@ fn keeping() -> (Config, Keeper) {
 /// Receives a message, as a driver does, and keeps it.
 #[track_caller]
 fn owned(end: &mut End, mut bytes: &[u8]) -> Message {
-    while !end.is_event_ready() {
+    while !end.parse_next() {
         let room = end.read_buffer();
         let (read, rest) = bytes.split_at(room.len().min(bytes.len()));
         room[..read.len()].copy_from_slice(read);

@@ -36,7 +36,7 @@ const SLICES: usize = 16;
 /// A connection in whichever phase: what the driver asks of it.
 pub(crate) trait Drives {
     /// Whether an event is ready.
-    fn is_event_ready(&mut self) -> bool;
+    fn parse_next(&mut self) -> bool;
 
     /// Takes the end of the peer's stream.
     fn receive_eof(&mut self, now: Instant);
@@ -48,8 +48,8 @@ macro_rules! drives {
     ($($connection:ty),*) => {$(
         impl Drives for $connection {
             #[inline]
-            fn is_event_ready(&mut self) -> bool {
-                Self::is_event_ready(self)
+            fn parse_next(&mut self) -> bool {
+                Self::parse_next(self)
             }
 
             fn receive_eof(&mut self, now: Instant) {
@@ -152,7 +152,7 @@ where
         cx: &mut Context<'_>,
         connection: &mut impl Drives,
     ) -> Poll<()> {
-        match connection.is_event_ready() {
+        match connection.parse_next() {
             true => self.tell(cx, connection),
             false => self.poll_unready(cx, connection),
         }
@@ -179,7 +179,7 @@ where
                 connection.connection().release_buffers();
                 return Poll::Pending;
             }
-            if connection.is_event_ready() {
+            if connection.parse_next() {
                 return self.tell(cx, connection);
             }
         }
@@ -214,7 +214,7 @@ where
             }
         }
         // The next poll begins with what is ready, or else by reading more.
-        connection.is_event_ready();
+        connection.parse_next();
         self.yield_now(cx)
     }
 
@@ -230,7 +230,7 @@ where
         }
         // Who has just received goes on to do so; others may leave the connection alone for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if connection.connection().owes_read_buffer(receives) {
+        if connection.connection().should_release_read_buffer(receives) {
             release_unread(connection);
         }
         Poll::Ready(())
@@ -271,9 +271,9 @@ where
         written: bool,
         done: impl Fn(&Connection, bool) -> bool,
     ) -> Poll<()> {
-        let before = (connection.is_event_ready(), connection.connection().state());
+        let before = (connection.parse_next(), connection.connection().state());
         let polled = self.poll_writing(cx, connection, written, done);
-        if before != (connection.is_event_ready(), connection.connection().state()) {
+        if before != (connection.parse_next(), connection.connection().state()) {
             // The same task may have asked for a message before, and been told to wait.
             cx.waker().wake_by_ref();
         }
@@ -294,8 +294,7 @@ where
                 return Poll::Ready(());
             }
             if !skip_control(connection) {
-                let read =
-                    !connection.is_event_ready() && self.poll_read(cx, connection).is_ready();
+                let read = !connection.parse_next() && self.poll_read(cx, connection).is_ready();
                 if !read && self.poll_time(cx, connection.connection()).is_pending() {
                     connection.connection().release_buffers();
                     return Poll::Pending;
@@ -362,7 +361,7 @@ where
         }
         if self.unflushed {
             let flushed = uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx));
-            connection.set_held_back(flushed.is_pending());
+            connection.set_flush_pending(flushed.is_pending());
             ready!(flushed)?;
             self.unflushed = false;
         }
@@ -379,7 +378,7 @@ where
     fn judge_vectored(&mut self, size: usize, stretch: usize, connection: &mut Connection) {
         self.vectored = true;
         if size == stretch && !connection.is_flushed() {
-            connection.copy_payloads();
+            connection.disable_vectored_writes();
         }
     }
 
@@ -469,7 +468,7 @@ where
 /// Gives back the buffer of a connection that only sends: nobody may receive from it before long.
 #[cold]
 fn release_unread(connection: &mut impl Drives) {
-    if !connection.is_event_ready() {
+    if !connection.parse_next() {
         connection.connection().release_buffers();
     }
 }
@@ -477,7 +476,7 @@ fn release_unread(connection: &mut impl Drives) {
 /// Skips a ping or pong, and returns whether there was one. Left for whoever receives, it would keep
 /// this side from reading, and with it the other side from writing.
 fn skip_control(connection: &mut impl Drives) -> bool {
-    let ready = connection.is_event_ready();
+    let ready = connection.parse_next();
     let inner = connection.connection();
     let kept = inner.is_data_ready() || inner.closed().is_some();
     ready && !kept && inner.next_event().is_some()

@@ -114,7 +114,7 @@ impl BufferPool for ThreadBuffers {
     }
 
     /// While this thread has made no more than it keeps, or has some left.
-    fn abounds(&self) -> bool {
+    fn has_spare(&self) -> bool {
         let abound = Self::with(|blocks| blocks.made <= Self::KEPT || !blocks.kept.is_empty());
         abound.unwrap_or(false)
     }

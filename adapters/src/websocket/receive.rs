@@ -187,7 +187,7 @@ where
         let inner = &mut *self.inner;
         inner.backlog.is_none()
             && inner.connection.delivery() == delivery
-            && inner.connection.is_event_ready()
+            && inner.connection.parse_next()
             && inner.connection.is_data_ready()
     }
 
@@ -257,7 +257,7 @@ where
     /// Returns whether there was one.
     pub(crate) fn skip_event(&mut self, messages: bool) -> bool {
         // What is ready has to be known first: what was read last may not have been parsed.
-        let ready = self.inner.connection.is_event_ready();
+        let ready = self.inner.connection.parse_next();
         let kept = self.inner.connection.is_data_ready() && !messages;
         ready && !kept && self.inner.connection.next_event().is_some()
     }

@@ -1,56 +1,28 @@
 //! Deadlines as data: the core says when it must be woken, and never waits itself.
 //!
-//! A command does not know the time. It leaves its alarm [`Alarm::Due`], which makes the connection
-//! ask to be woken at once; the next call that brings the time arms it. So every duration is measured
-//! from a time that somebody really gave.
+//! A command does not know the time. It leaves its alarm [`Alarm::UNARMED`], which requests a wakeup at
+//! once; the next call that brings the time arms it. So every duration is measured from a time that
+//! the caller gave.
 
 use core::fmt;
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// What a connection waits for no longer than a configured time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Deadline {
-    /// The opening handshake.
-    Open,
-    /// The end of the stream, after a Close frame or a failure.
-    Close,
-    /// Silence between two pings; its passing sends a ping and fails nothing.
-    Ping,
-    /// The pong that answers a ping.
-    Pong,
-    /// Progress in writing what is queued.
-    Write,
-}
-
-impl fmt::Display for Deadline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "opening handshake",
-            Self::Close => "closing handshake",
-            Self::Ping => "ping interval",
-            Self::Pong => "keepalive ping",
-            Self::Write => "write",
-        })
-    }
-}
-
-/// One deadline, as the nanosecond at which it rings; the last few mean something else.
+/// One deadline, as the nanosecond at which it fires; the last few mean something else.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Alarm(u64);
 
 impl Alarm {
     pub(super) const OFF: Self = Self(u64::MAX);
-    /// Runs, and will not ring: its time is not limited, or lies out of range.
+    /// Runs, and never fires: its time is unlimited or out of range.
     const NEVER: Self = Self(u64::MAX - 1);
     /// Runs from the next time that is given.
-    pub(super) const DUE: Self = Self(u64::MAX - 2);
+    pub(super) const UNARMED: Self = Self(u64::MAX - 2);
 
     pub(super) fn at(time: Instant) -> Self {
         match time.nanos() {
-            nanos if nanos < Self::DUE.0 => Self(nanos),
+            nanos if nanos < Self::UNARMED.0 => Self(nanos),
             _ => Self::NEVER,
         }
     }
@@ -58,7 +30,7 @@ impl Alarm {
     /// Gives the alarm its time, if it waits for one.
     #[inline]
     pub(super) fn arm(&mut self, now: Instant, after: Option<Duration>) {
-        if *self == Self::DUE {
+        if *self == Self::UNARMED {
             *self = match after.and_then(|after| now.checked_add(after)) {
                 Some(at) => Self::at(at),
                 None => Self::NEVER,
@@ -66,27 +38,27 @@ impl Alarm {
         }
     }
 
-    /// Has the alarm ring at this time, where it would not have done so before.
-    pub(super) fn hasten(&mut self, at: Option<Instant>) {
+    /// Moves the alarm to this time, unless it fires earlier.
+    pub(super) fn bring_forward(&mut self, at: Option<Instant>) {
         let at = at.map_or(Self::NEVER, Self::at);
         self.0 = self.0.min(at.0);
     }
 
-    /// Returns whether the alarm rings, and turns it off if so.
+    /// Returns whether the alarm fires now, and turns it off if so.
     #[inline]
-    pub(super) fn rings(&mut self, now: Instant) -> bool {
-        let rings = self.0 <= now.nanos() && self.0 < Self::DUE.0;
-        if rings {
+    pub(super) fn fire(&mut self, now: Instant) -> bool {
+        let fires = self.0 <= now.nanos() && self.0 < Self::UNARMED.0;
+        if fires {
             *self = Self::OFF;
         }
-        rings
+        fires
     }
 
     /// Returns when the alarm wants attention: an unarmed one at once.
     #[inline]
     fn time(self, now: Instant) -> u64 {
         match self {
-            Self::DUE => now.nanos(),
+            Self::UNARMED => now.nanos(),
             Self(nanos) => nanos,
         }
     }
@@ -97,7 +69,7 @@ impl fmt::Debug for Alarm {
         match *self {
             Self::OFF => f.write_str("Off"),
             Self::NEVER => f.write_str("Never"),
-            Self::DUE => f.write_str("Due"),
+            Self::UNARMED => f.write_str("Unarmed"),
             Self(nanos) => write!(f, "At({:?})", Duration::from_nanos(nanos)),
         }
     }
@@ -117,8 +89,8 @@ pub(super) struct Deadlines {
     pub(super) ping: Alarm,
     pub(super) pong: Alarm,
     pub(super) write: Alarm,
-    /// When to see whether the connection has been quiet.
-    pub(super) quiet: Alarm,
+    /// When to release what the codecs hold, if the connection has been idle.
+    pub(super) idle: Alarm,
 }
 
 impl Deadlines {
@@ -126,16 +98,16 @@ impl Deadlines {
     pub(super) fn next(&self, now: Instant, input_waits: bool) -> Option<Instant> {
         let pong = if input_waits { Alarm::OFF } else { self.pong };
         let alarms = [
-            self.open, self.close, self.ping, pong, self.write, self.quiet,
+            self.open, self.close, self.ping, pong, self.write, self.idle,
         ];
         let first = alarms.into_iter().map(|alarm| alarm.time(now)).min()?;
-        (first < Alarm::DUE.0).then(|| Instant::from_nanos(first))
+        (first < Alarm::UNARMED.0).then(|| Instant::from_nanos(first))
     }
 
     /// Turns off everything but the deadline for the end, which goes on if it runs already.
     pub(super) fn only_close(&mut self) {
         let close = match self.close {
-            Alarm::OFF => Alarm::DUE,
+            Alarm::OFF => Alarm::UNARMED,
             running => running,
         };
         *self = Self {
@@ -156,33 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_name_for_errors() {
-        let names = [
-            (Deadline::Open, "opening handshake"),
-            (Deadline::Close, "closing handshake"),
-            (Deadline::Ping, "ping interval"),
-            (Deadline::Pong, "keepalive ping"),
-            (Deadline::Write, "write"),
-        ];
-        for (deadline, name) in names {
-            assert_eq!(format!("{deadline}"), name);
-        }
-    }
-
-    #[test]
-    fn an_alarm_is_armed_once_and_rings_once() {
-        let mut alarm = Alarm::DUE;
+    fn an_alarm_is_armed_once_and_fires_once() {
+        let mut alarm = Alarm::UNARMED;
         alarm.arm(second(1), Some(Duration::from_secs(2)));
         alarm.arm(second(2), Some(Duration::from_secs(2)));
         assert_eq!(alarm, Alarm::at(second(3)));
-        assert!(!alarm.rings(Instant::from_nanos(2_999_999_999)));
-        assert!(alarm.rings(second(3)));
+        assert!(!alarm.fire(Instant::from_nanos(2_999_999_999)));
+        assert!(alarm.fire(second(3)));
         assert_eq!(alarm, Alarm::OFF);
-        assert!(!alarm.rings(second(3)));
+        assert!(!alarm.fire(second(3)));
     }
 
     #[test]
-    fn an_alarm_is_only_ever_hastened() {
+    fn an_alarm_only_ever_moves_forward() {
         for (before, at, after) in [
             (Alarm::OFF, Some(second(2)), Alarm::at(second(2))),
             (Alarm::at(second(3)), Some(second(2)), Alarm::at(second(2))),
@@ -191,7 +149,7 @@ mod tests {
             (Alarm::OFF, None, Alarm::NEVER),
         ] {
             let mut alarm = before;
-            alarm.hasten(at);
+            alarm.bring_forward(at);
             assert_eq!(alarm, after, "{before:?}, {at:?}");
         }
     }
@@ -206,16 +164,16 @@ mod tests {
                 Some(Duration::from_nanos(3)),
             ),
         ] {
-            let mut alarm = Alarm::DUE;
+            let mut alarm = Alarm::UNARMED;
             alarm.arm(now, after);
             assert_eq!(alarm, Alarm::NEVER, "{now:?}, {after:?}");
         }
         let end = Instant::from_nanos(u64::MAX);
-        for mut alarm in [Alarm::DUE, Alarm::NEVER, Alarm::OFF] {
-            assert!(!alarm.rings(end), "{alarm:?}");
+        for mut alarm in [Alarm::UNARMED, Alarm::NEVER, Alarm::OFF] {
+            assert!(!alarm.fire(end), "{alarm:?}");
         }
-        let last = Instant::from_nanos(Alarm::DUE.0 - 1);
-        assert!(Alarm::at(last).rings(end));
+        let last = Instant::from_nanos(Alarm::UNARMED.0 - 1);
+        assert!(Alarm::at(last).fire(end));
     }
 
     #[test]
@@ -230,18 +188,23 @@ mod tests {
         assert_eq!(deadlines.next(second(1), true), Some(second(3)));
         assert_eq!(Deadlines::default().next(second(1), false), None);
         let due = Deadlines {
-            write: Alarm::DUE,
+            write: Alarm::UNARMED,
             ..Deadlines::default()
         };
         assert_eq!(due.next(second(1), false), Some(second(1)));
-        // An alarm that is set so late will not ring.
-        let late = Instant::from_nanos(Alarm::DUE.0);
+        // An alarm that is set so late does not fire.
+        let late = Instant::from_nanos(Alarm::UNARMED.0);
         assert_eq!(due.next(late, false), None);
     }
 
     #[test]
     fn debug_tells_what_a_number_means() {
-        let alarms = [Alarm::OFF, Alarm::NEVER, Alarm::DUE, Alarm::at(second(2))];
-        assert_eq!(format!("{alarms:?}"), "[Off, Never, Due, At(2s)]");
+        let alarms = [
+            Alarm::OFF,
+            Alarm::NEVER,
+            Alarm::UNARMED,
+            Alarm::at(second(2)),
+        ];
+        assert_eq!(format!("{alarms:?}"), "[Off, Never, Unarmed, At(2s)]");
     }
 }

@@ -11,10 +11,10 @@ use crate::error::ProtocolError;
 use crate::extension::Codings;
 use crate::frame::{Kind, OpCode};
 
-use super::assembly::{Assembly, Expectation};
 use super::lend::{Place, Ready};
 use super::link::Link;
-use super::receive::{Incoming, Open, Part, Step};
+use super::reassembly::{Growth, Reassembly};
+use super::receive::{Incoming, IncomingMessage, Part, Step};
 
 /// How much of an encoded message is decoded for one chunk, in bytes. DEFLATE makes at most 1,032 bytes
 /// of one, so that this bounds what a chunk takes.
@@ -25,7 +25,7 @@ impl Incoming {
     pub(super) fn decode(
         &mut self,
         part: Part,
-        mut open: Open,
+        mut open: IncomingMessage,
         opcode: OpCode,
         link: &mut Link,
     ) -> Result<Step, ProtocolError> {
@@ -35,15 +35,15 @@ impl Incoming {
             kind: open.kind,
             delivery: self.delivery,
             limit: settings.message_limit(self.delivery),
-            assembly: &mut self.assembly,
+            reassembly: &mut self.reassembly,
             pool: &*settings.buffers,
         };
         decoder.run(piece, part.ends_message(), &mut open, &mut link.codings)?;
         self.buffer.consume(part.size);
         let (kind, first) = (open.kind, open.untouched);
         let last = !self.keep_open(part, open)?;
-        let place = Place::Assembly;
-        let size = self.assembly.as_deref().map_or(0, Assembly::len);
+        let place = Place::Reassembly;
+        let size = self.reassembly.as_deref().map_or(0, Reassembly::len);
         Ok(Step::Event(match self.delivery {
             Delivery::Messages if last => Ready::Message { kind, place },
             Delivery::Frames if part.left == 0 => Ready::Frame {
@@ -68,7 +68,7 @@ struct Decoder<'a> {
     delivery: Delivery,
     /// The most that the message may decode to.
     limit: usize,
-    assembly: &'a mut Option<Box<Assembly>>,
+    reassembly: &'a mut Option<Box<Reassembly>>,
     pool: &'a dyn BufferPool,
 }
 
@@ -77,7 +77,7 @@ impl Decoder<'_> {
         self,
         piece: &[u8],
         ends: bool,
-        open: &mut Open,
+        open: &mut IncomingMessage,
         codings: &mut Codings,
     ) -> Result<(), ProtocolError> {
         let whole_messages = self.delivery == Delivery::Messages;
@@ -87,13 +87,13 @@ impl Decoder<'_> {
         } else {
             Kind::Binary
         };
-        let assembly = Assembly::of(kind, self.assembly);
-        let expected = Expectation {
+        let reassembly = Reassembly::of(kind, self.reassembly);
+        let growth = Growth {
             announced: 0,
             most: self.limit,
             both: self.limit,
         };
-        let (limit, before, passes) = (self.limit, open.decoded, open.passes);
+        let (limit, before, coding_mask) = (self.limit, open.decoded, open.coding_mask);
         let pool = self.pool;
         let mut sink = |decoded: &[u8]| {
             open.decoded = open.decoded.saturating_add(decoded.len());
@@ -101,12 +101,12 @@ impl Decoder<'_> {
                 return Err(too_big(limit));
             }
             if only_checked {
-                open.cut.feed(decoded, |_| {})?;
+                open.tail.feed(decoded, |_| {})?;
             }
-            Ok(assembly.push(decoded, &mut open.cut, expected, pool)?)
+            Ok(reassembly.push(decoded, &mut open.tail, growth, pool)?)
         };
         let left = limit.saturating_sub(before);
-        let decoded = codings.decode(passes, piece, ends, left, &mut sink);
+        let decoded = codings.decode(coding_mask, piece, ends, left, &mut sink);
         decoded.map_err(
             |error| match matches!(error, ProtocolError::TooBig { .. }) {
                 true => too_big(limit),

@@ -1,7 +1,7 @@
 //! From what is ready to the event that lends it.
 //!
 //! A payload in one piece lies at the start of the read buffer and is lent from there; what was put
-//! together is lent from the assembly. Both are taken back when the connection is used again.
+//! together is lent from the reassembly. Both are taken back when the connection is used again.
 
 use alloc::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::frame::utf8::{self, InvalidUtf8};
 use crate::frame::{Kind, OpCode};
 use crate::message::{LentBytes, LentText, MessageRef};
 
-use super::assembly::Block;
 use super::link::Link;
+use super::reassembly::Block;
 use super::receive::Incoming;
 
 /// An event that is ready.
@@ -51,7 +51,7 @@ pub(super) enum Ready {
 pub(super) enum Place {
     /// So many bytes at the start of the read buffer.
     Read(usize),
-    Assembly,
+    Reassembly,
 }
 
 impl Ready {
@@ -130,7 +130,7 @@ impl Incoming {
                 Ok(MessageRef::Binary(LentBytes::read(self.lend(size))))
             }
             (Place::Read(size), Kind::Text) => self.lend_text(size, link),
-            (Place::Assembly, _) => Ok(self.lend_assembled(link)),
+            (Place::Reassembly, _) => Ok(self.lend_assembled(link)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Incoming {
         match utf8::check(self.buffer.front(size)) {
             Ok(text) => Ok(MessageRef::Text(LentText::read(text))),
             Err(InvalidUtf8) => {
-                self.told = true;
+                self.terminal_event_sent = true;
                 let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
                 link.fail(failure.clone());
                 Err(failure)
@@ -164,7 +164,7 @@ impl Incoming {
         let pool = &link.settings().buffers;
         match place {
             Place::Read(size) => LentBytes::read(self.lend(size)),
-            Place::Assembly => match self.lend_assembly(pool) {
+            Place::Reassembly => match self.lend_assembly(pool) {
                 Some(Block::Binary(bytes)) => LentBytes::assembled(bytes, pool),
                 Some(Block::Text(_)) | None => LentBytes::read(&[]),
             },
@@ -174,7 +174,7 @@ impl Incoming {
     fn lend_slice(&mut self, place: Place, link: &Link) -> &[u8] {
         match place {
             Place::Read(size) => self.lend(size),
-            Place::Assembly => {
+            Place::Reassembly => {
                 let whole = self.lend_assembly(&link.settings().buffers);
                 whole.map_or(&[], |whole| whole.as_bytes())
             }
@@ -182,8 +182,8 @@ impl Incoming {
     }
 
     fn lend_assembly(&mut self, pool: &Arc<dyn BufferPool>) -> Option<&mut Block> {
-        self.lent = Some(Place::Assembly);
-        let assembly = self.assembly.as_deref_mut()?;
-        Some(assembly.whole(&**pool))
+        self.lent = Some(Place::Reassembly);
+        let reassembly = self.reassembly.as_deref_mut()?;
+        Some(reassembly.whole(&**pool))
     }
 }

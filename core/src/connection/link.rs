@@ -6,17 +6,18 @@
 use core::time::Duration;
 
 use crate::config::{Config, Settings};
+use crate::deadline::Deadline;
 use crate::entropy::Generator;
 use crate::error::Failure;
-use crate::extension::{Codings, Disagreement};
-use crate::frame::{CloseCode, CloseFrame, OpCode, Side, Written};
+use crate::extension::{Codings, NegotiationError};
+use crate::frame::{CloseCode, CloseFrame, HeaderEncoder, OpCode, Side};
 use crate::handshake::{ExtensionList, HandshakeError};
 use crate::time::Instant;
 
-use super::deadlines::{Alarm, Deadline, Deadlines};
+use super::deadlines::{Alarm, Deadlines};
 use super::output::Output;
 use super::pings::{PingId, Pings};
-use super::send::{Compression, OpenMessage};
+use super::send::{Compression, OutgoingMessage};
 use super::state::Phase;
 use super::stats::Counters;
 #[cfg(feature = "tracing")]
@@ -26,8 +27,8 @@ use super::trace::Shown;
 /// from once to twice this time after the last one.
 const CODINGS_KEPT: Duration = Duration::from_millis(500);
 
-/// How long a Close frame may take that nobody is there to answer.
-const LAST_WORD: Duration = Duration::from_millis(100);
+/// How long the last Close frame may take when the peer does not answer pings.
+const ABORT_CLOSE_GRACE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -42,14 +43,14 @@ pub(super) struct Link {
     codings_used: bool,
     pub(super) compression: Compression,
     /// The message of ours whose last fragment has not been sent.
-    pub(super) open_message: Option<OpenMessage>,
+    pub(super) open_message: Option<OutgoingMessage>,
     /// Masking keys; a server has none.
     generator: Option<Generator>,
     deadlines: Deadlines,
     /// How far the output was taken when the write deadline was armed.
     progress: u64,
     /// The transport keeps output that it has taken.
-    pub(super) held_back: bool,
+    pub(super) flush_pending: bool,
     /// The keepalive ping whose pong has not come.
     keepalive: Option<PingId>,
     /// Where it ends in the output, while it has not been handed to the transport.
@@ -74,11 +75,11 @@ impl Link {
             open_message: None,
             generator,
             deadlines: Deadlines {
-                open: Alarm::DUE,
+                open: Alarm::UNARMED,
                 ..Deadlines::default()
             },
             progress: 0,
-            held_back: false,
+            flush_pending: false,
             keepalive: None,
             keepalive_ends: None,
             now: Instant::START,
@@ -105,7 +106,7 @@ impl Link {
             let mut configured = self.config.settings().extensions.iter();
             let coding = configured
                 .find(|extension| extension.name() == answer.name())
-                .ok_or(Disagreement("was not offered"))
+                .ok_or(NegotiationError("was not offered"))
                 .and_then(|extension| extension.start(self.side, answer));
             coding
                 .and_then(|coding| codings.push(coding))
@@ -115,11 +116,11 @@ impl Link {
         Ok(())
     }
 
-    /// Takes note that the codings hold what they can give back when the connection has been quiet.
+    /// Schedules the release of what the codings hold once the connection is idle.
     pub(super) fn use_codings(&mut self) {
         self.codings_used = true;
-        if self.deadlines.quiet == Alarm::OFF {
-            self.deadlines.quiet = Alarm::DUE;
+        if self.deadlines.idle == Alarm::OFF {
+            self.deadlines.idle = Alarm::UNARMED;
         }
     }
 
@@ -129,7 +130,7 @@ impl Link {
         #[cfg(feature = "tracing")]
         self.trace_opened();
         self.deadlines.open = Alarm::OFF;
-        self.deadlines.ping = Alarm::DUE;
+        self.deadlines.ping = Alarm::UNARMED;
     }
 
     /// The opening handshake failed: nothing but the end of the stream follows.
@@ -148,7 +149,7 @@ impl Link {
         #[cfg(feature = "tracing")]
         self.trace_queued(Shown::whole(OpCode::Pong, true, false, payload));
         let key = self.masking_key();
-        let header = Written::new(OpCode::Pong, true, 0, payload.len(), key);
+        let header = HeaderEncoder::new(OpCode::Pong, true, 0, payload.len(), key);
         let buffers = &self.config.settings().buffers;
         self.output.push_pong(header, payload, buffers);
     }
@@ -211,7 +212,7 @@ impl Link {
         self.phase.close_sent(frame);
         #[cfg(feature = "tracing")]
         self.trace_closing();
-        self.deadlines.close = Alarm::DUE;
+        self.deadlines.close = Alarm::UNARMED;
     }
 
     /// Queues a Close frame. What waits goes before it.
@@ -246,7 +247,7 @@ impl Link {
         #[cfg(feature = "tracing")]
         self.trace_queued(Shown::whole(opcode, fin, reserved != 0, payload));
         let key = self.masking_key();
-        let header = Written::new(opcode, fin, reserved, payload.len(), key);
+        let header = HeaderEncoder::new(opcode, fin, reserved, payload.len(), key);
         let buffers = &self.config.settings().buffers;
         self.output.push_frame(header, payload, buffers);
     }
@@ -277,7 +278,7 @@ impl Link {
         self.set_now(now);
         self.note_progress();
         self.arm();
-        self.ring(input_waits);
+        self.fire_due(input_waits);
     }
 
     pub(super) fn next_timeout(&self, input_waits: bool) -> Option<Instant> {
@@ -304,7 +305,7 @@ impl Link {
 
     /// Whether output waits, here or in the transport.
     const fn output_waits(&self) -> bool {
-        self.held_back || !self.output.is_empty()
+        self.flush_pending || !self.output.is_empty()
     }
 
     fn note_progress(&mut self) {
@@ -312,12 +313,12 @@ impl Link {
             self.deadlines.write = Alarm::OFF;
         } else if self.write_progressed() {
             self.progress = self.output.taken();
-            self.deadlines.write = Alarm::DUE;
+            self.deadlines.write = Alarm::UNARMED;
         }
         self.note_pings();
         if self.keepalive_was_taken() {
             self.keepalive_ends = None;
-            self.deadlines.pong = Alarm::DUE;
+            self.deadlines.pong = Alarm::UNARMED;
         }
     }
 
@@ -335,36 +336,36 @@ impl Link {
         deadlines.ping.arm(now, settings.ping_interval);
         deadlines.pong.arm(now, settings.ping_timeout);
         deadlines.write.arm(now, settings.write_timeout);
-        deadlines.quiet.arm(now, Some(CODINGS_KEPT));
+        deadlines.idle.arm(now, Some(CODINGS_KEPT));
     }
 
-    fn ring(&mut self, input_waits: bool) {
-        if self.deadlines.open.rings(self.now) {
+    fn fire_due(&mut self, input_waits: bool) {
+        if self.deadlines.open.fire(self.now) {
             self.give_up(Deadline::Open);
         }
-        if self.deadlines.close.rings(self.now) {
+        if self.deadlines.close.fire(self.now) {
             self.give_up(Deadline::Close);
         }
-        if self.deadlines.write.rings(self.now) {
+        if self.deadlines.write.fire(self.now) {
             self.give_up(Deadline::Write);
         }
-        if !input_waits && self.deadlines.pong.rings(self.now) {
+        if !input_waits && self.deadlines.pong.fire(self.now) {
             self.fail(Failure::TimedOut(Deadline::Pong));
-            let last_word = self.now.checked_add(LAST_WORD);
-            self.deadlines.close.hasten(last_word);
+            let grace = self.now.checked_add(ABORT_CLOSE_GRACE);
+            self.deadlines.close.bring_forward(grace);
         }
-        if self.deadlines.ping.rings(self.now) {
+        if self.deadlines.ping.fire(self.now) {
             self.keep_alive();
         }
-        if self.deadlines.quiet.rings(self.now) {
-            self.be_quiet();
+        if self.deadlines.idle.fire(self.now) {
+            self.release_idle_codecs();
         }
     }
 
     /// Gives back what the codings hold, unless they were used since the last time.
-    fn be_quiet(&mut self) {
+    fn release_idle_codecs(&mut self) {
         if core::mem::take(&mut self.codings_used) {
-            self.deadlines.quiet = Alarm::DUE;
+            self.deadlines.idle = Alarm::UNARMED;
             self.arm();
         } else {
             self.codings.release();
@@ -391,7 +392,7 @@ impl Link {
         }
         self.keepalive = Some(self.push_ping());
         self.keepalive_ends = Some(self.output.position());
-        self.deadlines.ping = Alarm::DUE;
+        self.deadlines.ping = Alarm::UNARMED;
         self.arm();
     }
 
@@ -405,7 +406,7 @@ impl Link {
             self.keepalive_ends = None;
             self.deadlines.pong = Alarm::OFF;
             if self.deadlines.ping == Alarm::OFF {
-                self.deadlines.ping = Alarm::DUE;
+                self.deadlines.ping = Alarm::UNARMED;
             }
         }
         latency

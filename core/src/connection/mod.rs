@@ -3,13 +3,13 @@
 //! [`Connection`] joins two halves: `receive` turns bytes into events, `link` holds our end (phase,
 //! output, deadlines). Neither does I/O, reads a clock or draws randomness.
 
-mod assembly;
 mod deadlines;
 mod decode;
 mod lend;
 mod link;
 mod output;
 mod pings;
+mod reassembly;
 mod receive;
 mod send;
 mod state;
@@ -29,16 +29,16 @@ use crate::frame::{CloseCode, CloseFrame, Fin, Kind, Payload, Side, TextPayload}
 use crate::handshake::{ExtensionList, HandshakeError, HeadLimits, Negotiated};
 use crate::message::{MessageRef, Outgoing};
 use crate::prepared::Prepared;
+use crate::state::State;
 use crate::time::Instant;
 
 use link::Link;
 use receive::Incoming;
 
-pub use deadlines::Deadline;
 pub use output::DataToSend;
 pub use pings::PingId;
 pub use send::Compression;
-pub use state::{Closed, State};
+pub use state::Closed;
 pub use stats::Stats;
 
 /// One WebSocket connection, as a state machine: no I/O, no clock.
@@ -159,14 +159,14 @@ impl Connection {
     pub fn receive_eof(&mut self, now: Instant) {
         self.link.set_now(now);
         self.incoming.eof = true;
-        self.is_event_ready();
+        self.parse_next();
     }
 
     /// Does what is due at `now`, and starts the clock of what was begun since the last feed.
     ///
     /// Calling it early, or twice, does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let event_waits = self.is_event_ready();
+        let event_waits = self.parse_next();
         self.link.handle_timeout(now, event_waits);
     }
 
@@ -179,7 +179,7 @@ impl Connection {
     #[doc(alias = "events_received")]
     #[inline]
     pub fn next_event(&mut self) -> Option<Event<'_>> {
-        self.is_event_ready();
+        self.parse_next();
         self.incoming.take_event(&mut self.link)
     }
 
@@ -210,7 +210,7 @@ impl Connection {
     /// Parses until an event is ready, and returns whether [`next_event`](Self::next_event) will give
     /// one. The replies that come before it are queued.
     #[inline]
-    pub fn is_event_ready(&mut self) -> bool {
+    pub fn parse_next(&mut self) -> bool {
         self.incoming.advance(&mut self.link)
     }
 
@@ -219,12 +219,12 @@ impl Connection {
     /// Replies to what was received are among it, up to the first event that was not taken.
     #[inline]
     pub fn data_to_send(&mut self) -> DataToSend<'_> {
-        self.is_event_ready();
+        self.parse_next();
         self.output()
     }
 
     /// As [`data_to_send`](Self::data_to_send), but reads nothing first: for drivers that ask
-    /// [`is_event_ready`](Self::is_event_ready) on their own.
+    /// [`parse_next`](Self::parse_next) on their own.
     #[inline]
     pub fn output(&mut self) -> DataToSend<'_> {
         let buffers = &self.link.config.settings().buffers;
@@ -233,8 +233,8 @@ impl Connection {
 
     /// Copies large payloads to the other bytes that wait, from now on. For a transport that does not support
     /// vectored writes: one larger write is cheaper than two.
-    pub const fn copy_payloads(&mut self) {
-        self.link.output.copy_payloads();
+    pub const fn disable_vectored_writes(&mut self) {
+        self.link.output.disable_vectored_writes();
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, `None` for never.
@@ -252,10 +252,10 @@ impl Connection {
     }
 
     /// Whether a buffer for what is received should be given back though nothing is waited for. One that goes
-    /// on to receive may keep it, while the pool [has enough](crate::BufferPool::abounds).
+    /// on to receive may keep it, while the pool [has enough](crate::BufferPool::has_spare).
     #[must_use]
     #[inline]
-    pub const fn owes_read_buffer(&self, receives: bool) -> bool {
+    pub const fn should_release_read_buffer(&self, receives: bool) -> bool {
         let buffer = &self.incoming.buffer;
         buffer.is_leased() && !(receives && buffer.may_be_kept())
     }
@@ -264,8 +264,8 @@ impl Connection {
     ///
     /// Until it is done, that is output which waits, for as long as the configured
     /// [`write_timeout`](crate::Config::write_timeout).
-    pub const fn set_held_back(&mut self, held_back: bool) {
-        self.link.held_back = held_back;
+    pub const fn set_flush_pending(&mut self, flush_pending: bool) {
+        self.link.flush_pending = flush_pending;
     }
 
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before

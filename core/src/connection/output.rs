@@ -12,7 +12,7 @@ use alloc::vec;
 use bytes::{Buf, Bytes};
 
 use crate::buffer::{Buffer, BufferPool};
-use crate::frame::Written;
+use crate::frame::HeaderEncoder;
 
 /// Payloads from this length on are sent by reference.
 const BY_REFERENCE: usize = 4096;
@@ -22,7 +22,7 @@ const ALONE_BY_REFERENCE: usize = 512;
 
 /// A payload by reference.
 #[derive(Debug)]
-struct Shared {
+struct SharedPayload {
     /// Bytes of the buffer that go before it, counted from the payload before.
     after: usize,
     payload: Bytes,
@@ -30,10 +30,10 @@ struct Shared {
 
 /// Whether the write side has to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum StreamEnd {
     NotYet,
     Queued,
-    Told,
+    Taken,
 }
 
 #[derive(Debug)]
@@ -41,14 +41,14 @@ pub(super) struct Output {
     pub(super) buffer: Buffer,
     /// Absent while there are none.
     #[expect(clippy::box_collection, reason = "an idle connection has none")]
-    shared: Option<Box<VecDeque<Shared>>>,
+    shared: Option<Box<VecDeque<SharedPayload>>>,
     /// Bytes of the buffer that go before the last payload by reference.
     ahead: usize,
     /// Bytes of the payloads by reference.
     referred: usize,
     /// Bytes handed over since the start.
     taken: u64,
-    end: End,
+    end: StreamEnd,
     /// The frame of a pong that waits for an earlier one to be handed over.
     pong: Option<Box<[u8]>>,
     /// Where in the stream the pong ends that was queued last.
@@ -67,7 +67,7 @@ impl Output {
             ahead: 0,
             referred: 0,
             taken: 0,
-            end: End::NotYet,
+            end: StreamEnd::NotYet,
             pong: None,
             pong_ends: 0,
             reply: false,
@@ -76,7 +76,7 @@ impl Output {
     }
 
     /// Copies payloads from now on, for a transport that writes one stretch of bytes a call.
-    pub(super) const fn copy_payloads(&mut self) {
+    pub(super) const fn disable_vectored_writes(&mut self) {
         self.copies = true;
     }
 
@@ -100,7 +100,7 @@ impl Output {
     /// Whether a byte waits, or the end of the stream that was not told.
     #[inline]
     pub(super) const fn has_any(&self) -> bool {
-        !self.is_empty() || matches!(self.end, End::Queued)
+        !self.is_empty() || matches!(self.end, StreamEnd::Queued)
     }
 
     /// Bytes handed over since the start.
@@ -130,7 +130,7 @@ impl Output {
     #[inline]
     pub(super) fn push_frame(
         &mut self,
-        header: Written,
+        header: HeaderEncoder,
         payload: &[u8],
         pool: &Arc<dyn BufferPool>,
     ) {
@@ -142,7 +142,7 @@ impl Output {
     #[inline]
     pub(super) fn push_shared_frame(
         &mut self,
-        header: Written,
+        header: HeaderEncoder,
         payload: Bytes,
         pool: &Arc<dyn BufferPool>,
     ) {
@@ -172,17 +172,19 @@ impl Output {
     fn push_shared(&mut self, bytes: Bytes) {
         let before = core::mem::replace(&mut self.ahead, self.buffer.len());
         self.referred = self.referred.saturating_add(bytes.len());
-        self.shared.get_or_insert_default().push_back(Shared {
-            after: self.ahead.saturating_sub(before),
-            payload: bytes,
-        });
+        self.shared
+            .get_or_insert_default()
+            .push_back(SharedPayload {
+                after: self.ahead.saturating_sub(before),
+                payload: bytes,
+            });
     }
 
     /// Queues a pong, or keeps it in place of the one that waits, so that a flood of pings from a peer
     /// that does not read takes no memory.
     pub(super) fn push_pong(
         &mut self,
-        header: Written,
+        header: HeaderEncoder,
         payload: &[u8],
         pool: &Arc<dyn BufferPool>,
     ) {
@@ -212,14 +214,14 @@ impl Output {
     /// Queues the end of the stream, once. What waits goes before it.
     pub(super) fn push_end(&mut self, pool: &Arc<dyn BufferPool>) {
         self.settle_pong(pool);
-        if self.end == End::NotYet {
-            self.end = End::Queued;
+        if self.end == StreamEnd::NotYet {
+            self.end = StreamEnd::Queued;
         }
     }
 
     /// Whether the end of the stream was queued, taken or not.
     pub(super) fn is_ended(&self) -> bool {
-        self.end != End::NotYet
+        self.end != StreamEnd::NotYet
     }
 
     /// Returns what can be sent now.
@@ -259,8 +261,10 @@ impl Output {
         }
         match self.shared.as_ref().and_then(|shared| shared.front()) {
             None => self.buffer.filled(),
-            Some(Shared { after: 0, payload }) => payload,
-            Some(Shared { after, .. }) => self.buffer.filled().get(..*after).unwrap_or_default(),
+            Some(SharedPayload { after: 0, payload }) => payload,
+            Some(SharedPayload { after, .. }) => {
+                self.buffer.filled().get(..*after).unwrap_or_default()
+            }
         }
     }
 
@@ -357,9 +361,9 @@ impl DataToSend<'_> {
     /// Over TCP this is a half-close; what the peer still sends can be received.
     #[inline]
     pub fn take_end(&mut self) -> bool {
-        let ends = self.output.is_drained() && self.output.end == End::Queued;
+        let ends = self.output.is_drained() && self.output.end == StreamEnd::Queued;
         if ends {
-            self.output.end = End::Told;
+            self.output.end = StreamEnd::Taken;
         }
         ends
     }

@@ -21,7 +21,7 @@ impl PingId {
 
 /// A ping whose pong has not come.
 #[derive(Debug)]
-struct Waiting {
+struct SentPing {
     id: PingId,
     /// When it was sent, as far as is known.
     sent: Instant,
@@ -34,7 +34,7 @@ struct Waiting {
 pub(super) struct Pings {
     /// Absent while none waits, which is most of the time.
     #[expect(clippy::box_collection, reason = "an idle connection has none")]
-    waiting: Option<Box<VecDeque<Waiting>>>,
+    waiting: Option<Box<VecDeque<SentPing>>>,
     last: u32,
     /// The last that was answered, and all before it with it.
     answered: u32,
@@ -57,7 +57,7 @@ impl Pings {
         if waiting.len() >= Self::MAX {
             waiting.pop_front();
         }
-        waiting.push_back(Waiting {
+        waiting.push_back(SentPing {
             id,
             sent: now,
             ends: Some(ends),

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! read buffer ── header ──▶ frame ── payload ──▶ lent from the read buffer   a message in one piece
-//!                                        └─────▶ assembly ──▶ lent from it   everything else
+//!                                        └─────▶ reassembly ──▶ lent from it   everything else
 //! ```
 //!
 //! Parsing is lazy: it stops as soon as an event is ready, and what was not parsed stays in the read
 //! buffer. A payload is unmasked where it lies, and its text checked, as it arrives. What must wait
 //! for more grows with what has arrived, never with what a header declares. What is missing of a large binary
-//! frame is read to its place in the assembly (`apart`), without a stop in the read buffer.
+//! frame is read to its place in the reassembly (`direct_read`), without a stop in the read buffer.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -16,26 +16,22 @@ use alloc::sync::Arc;
 use crate::buffer::{Buffer, BufferPool};
 use crate::config::{Delivery, Settings};
 use crate::error::{Failure, ProtocolError};
-use crate::extension::Passes;
-use crate::frame::utf8::{self, CutCharacter, InvalidUtf8};
-use crate::frame::{CloseCode, CloseFrame, Expected, Header, Kind, OpCode, Whole, mask};
+use crate::extension::CodingMask;
+use crate::frame::utf8::{self, Utf8Tail};
+use crate::frame::{
+    CloseCode, CloseFrame, Header, HeaderError, HeaderRules, Kind, OpCode, SingleFrame, mask,
+};
 
-use super::assembly::{Assembly, Expectation};
 use super::decode::ENCODED_CHUNK;
 use super::lend::{Place, Ready};
 use super::link::Link;
+use super::reassembly::{Growth, Reassembly};
 #[cfg(feature = "tracing")]
 use super::trace::Shown;
 
-impl From<InvalidUtf8> for ProtocolError {
-    fn from(_: InvalidUtf8) -> Self {
-        Self::InvalidUtf8
-    }
-}
-
 /// A frame whose payload has not been read to its end.
 #[derive(Debug, Clone, Copy)]
-struct Frame {
+struct IncomingFrame {
     opcode: OpCode,
     fin: bool,
     /// Bytes of the payload that have not been processed.
@@ -47,20 +43,20 @@ struct Frame {
 }
 
 /// From so many bytes on that are missing of a binary frame, they are read to their place.
-const APART: u64 = 32 << 10;
+const DIRECT_READ_MIN: u64 = 32 << 10;
 
 /// A data message that has begun.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Open {
+pub(super) struct IncomingMessage {
     pub(super) kind: Kind,
     /// Bytes of its frames so far, those of the frame that is being read included.
     size: u64,
-    pub(super) cut: CutCharacter,
+    pub(super) tail: Utf8Tail,
     empty_fragments: u32,
     /// Whether no part of it was given out.
     pub(super) untouched: bool,
     /// The extensions that have encoded it.
-    pub(super) passes: Passes,
+    pub(super) coding_mask: CodingMask,
     /// Bytes that it was decoded to so far.
     pub(super) decoded: usize,
 }
@@ -77,16 +73,16 @@ pub(super) enum Step {
 pub(super) struct Incoming {
     pub(super) buffer: Buffer,
     pub(super) delivery: Delivery,
-    frame: Option<Frame>,
-    open: Option<Open>,
-    pub(super) assembly: Option<Box<Assembly>>,
+    frame: Option<IncomingFrame>,
+    open: Option<IncomingMessage>,
+    pub(super) reassembly: Option<Box<Reassembly>>,
     pub(super) ready: Option<Ready>,
     /// What the last event lent.
     pub(super) lent: Option<Place>,
     /// The stream ended behind what is in the buffer.
     pub(super) eof: bool,
     /// The last event was given out.
-    pub(super) told: bool,
+    pub(super) terminal_event_sent: bool,
 }
 
 impl Incoming {
@@ -96,11 +92,11 @@ impl Incoming {
             delivery,
             frame: None,
             open: None,
-            assembly: None,
+            reassembly: None,
             ready: None,
             lent: None,
             eof: false,
-            told: false,
+            terminal_event_sent: false,
         }
     }
 
@@ -140,27 +136,28 @@ impl Incoming {
         if self.ready.is_none() {
             self.reclaim();
         }
-        match self.frame.is_some() && self.is_apart() {
-            true => self.room_apart(settings),
+        match self.frame.is_some() && self.reads_directly() {
+            true => self.direct_room(settings),
             false => self.buffer.room(&settings.buffers),
         }
     }
 
     /// Whether the rest of a frame is read to its place, as nothing else can come before that.
     #[cold]
-    fn is_apart(&self) -> bool {
-        let plain = |open: Open| open.kind == Kind::Binary && open.passes.none();
-        let large = |frame: Frame| frame.left >= APART && !frame.untouched;
+    fn reads_directly(&self) -> bool {
+        let plain =
+            |open: IncomingMessage| open.kind == Kind::Binary && open.coding_mask.is_empty();
+        let large = |frame: IncomingFrame| frame.left >= DIRECT_READ_MIN && !frame.untouched;
         self.buffer.is_empty()
             && self.delivery == Delivery::Messages
-            && self.assembly.is_some()
+            && self.reassembly.is_some()
             && self.frame.is_some_and(large)
             && self.open.is_some_and(plain)
     }
 
     #[cold]
-    fn room_apart(&mut self, settings: &Settings) -> &mut [u8] {
-        let (Some(frame), Some(assembly)) = (&self.frame, &mut self.assembly) else {
+    fn direct_room(&mut self, settings: &Settings) -> &mut [u8] {
+        let (Some(frame), Some(reassembly)) = (&self.frame, &mut self.reassembly) else {
             return &mut [];
         };
         self.buffer.release(&settings.buffers);
@@ -171,18 +168,18 @@ impl Incoming {
             whole_frame: false,
         };
         let limit = settings.message_limit(Delivery::Messages);
-        let expected = part.expectation(assembly.len(), limit);
-        assembly.room(expected, &*settings.buffers)
+        let growth = part.growth(reassembly.len(), limit);
+        reassembly.room(growth, &*settings.buffers)
     }
 
     /// Takes what was read to its place. Returns how many bytes that were.
     #[cold]
-    fn received_apart(&mut self, count: usize) -> usize {
-        let (Some(frame), Some(assembly)) = (&mut self.frame, &mut self.assembly) else {
+    fn received_directly(&mut self, count: usize) -> usize {
+        let (Some(frame), Some(reassembly)) = (&mut self.frame, &mut self.reassembly) else {
             return 0;
         };
         let left = usize::try_from(frame.left).unwrap_or(usize::MAX);
-        let payload = assembly.commit(count.min(left));
+        let payload = reassembly.commit(count.min(left));
         let added = payload.len();
         frame.masking_key = mask::apply(payload, frame.masking_key);
         frame.left = frame.left.saturating_sub(added as u64);
@@ -193,7 +190,7 @@ impl Incoming {
             self.open = None;
             self.ready = Some(Ready::Message {
                 kind: Kind::Binary,
-                place: Place::Assembly,
+                place: Place::Reassembly,
             });
         }
         self.frame = None;
@@ -206,8 +203,8 @@ impl Incoming {
         if self.eof {
             return;
         }
-        let added = match self.frame.is_some() && self.is_apart() && !link.phase.discards() {
-            true => self.received_apart(count),
+        let added = match self.frame.is_some() && self.reads_directly() && !link.phase.discards() {
+            true => self.received_directly(count),
             false => self.buffer.commit(count),
         };
         let counted = &mut link.counters.bytes_received;
@@ -238,7 +235,7 @@ impl Incoming {
         if !between_messages || self.delivery != Delivery::Messages || !link.reads_plain_frames() {
             return false;
         }
-        let Some(whole) = Whole::find(self.buffer.filled_mut(), link.side) else {
+        let Some(whole) = SingleFrame::find(self.buffer.filled_mut(), link.side) else {
             return false;
         };
         let (kind, header, size) = (whole.kind, whole.size, whole.payload.len());
@@ -278,8 +275,8 @@ impl Incoming {
         self.reclaim();
         self.buffer.release(pool);
         if self.open.is_none() && self.ready.is_none() {
-            if let Some(assembly) = self.assembly.take() {
-                assembly.release(&**pool);
+            if let Some(reassembly) = self.reassembly.take() {
+                reassembly.release(&**pool);
             }
         }
     }
@@ -290,9 +287,9 @@ impl Incoming {
         match self.lent.take() {
             None => {}
             Some(Place::Read(size)) => self.buffer.consume(size),
-            Some(Place::Assembly) => {
-                if let Some(assembly) = &mut self.assembly {
-                    assembly.clear();
+            Some(Place::Reassembly) => {
+                if let Some(reassembly) = &mut self.reassembly {
+                    reassembly.clear();
                 }
             }
         }
@@ -307,12 +304,12 @@ impl Incoming {
         self.buffer.clear();
         self.frame = None;
         self.open = None;
-        self.assembly = None;
+        self.reassembly = None;
         if self.eof && !link.phase.is_ended() {
             link.eof();
         }
-        if !self.told && link.failure().is_some() {
-            self.told = true;
+        if !self.terminal_event_sent && link.failure().is_some() {
+            self.terminal_event_sent = true;
             self.ready = Some(Ready::Failed);
         }
         self.ready.is_some()
@@ -339,26 +336,25 @@ impl Incoming {
     #[inline]
     fn read_header(&mut self, link: &mut Link) -> Result<Option<Header>, ProtocolError> {
         let (before, encoded) = match &self.open {
-            Some(open) if open.passes.none() => (open.size, false),
+            Some(open) if open.coding_mask.is_empty() => (open.size, false),
             // The limit is that of what comes out.
             Some(open) => (open.decoded as u64, true),
             None => (0, false),
         };
-        let expected = Expected {
+        let rules = HeaderRules {
             side: link.side,
             in_message: self.open.is_some(),
             claimed: link.codings.claims(),
             encoded,
             limit: link.settings().frame_limit(self.delivery, before),
         };
-        let header = match Header::read(self.buffer.filled(), expected) {
+        let header = match Header::read(self.buffer.filled(), rules) {
             Ok(Some(header)) => header,
             Ok(None) => return Ok(None),
-            Err(ProtocolError::TooBig {
-                length: Some(payload),
-                ..
-            }) => return Err(link.settings().too_big(payload, before)),
-            Err(error) => return Err(error),
+            Err(HeaderError::TooBig { length, .. }) => {
+                return Err(link.settings().too_big(length, before));
+            }
+            Err(error) => return Err(error.into()),
         };
         self.buffer.consume(header.size);
         link.counters.frames_received = link.counters.frames_received.saturating_add(1);
@@ -366,8 +362,8 @@ impl Incoming {
     }
 
     /// Begins to read a frame.
-    fn begin(&mut self, header: Header, link: &mut Link) -> Result<Frame, ProtocolError> {
-        let frame = Frame {
+    fn begin(&mut self, header: Header, link: &mut Link) -> Result<IncomingFrame, ProtocolError> {
+        let frame = IncomingFrame {
             opcode: header.opcode,
             fin: header.fin,
             left: header.payload_length,
@@ -383,17 +379,17 @@ impl Incoming {
 
     /// Takes a data frame into account: it opens its message or continues it.
     fn begin_data(&mut self, header: Header, link: &mut Link) -> Result<(), ProtocolError> {
-        let open = self.open.get_or_insert_with(|| Open {
+        let open = self.open.get_or_insert_with(|| IncomingMessage {
             kind: header.opcode.kind().unwrap_or(Kind::Binary),
             size: 0,
-            cut: CutCharacter::default(),
+            tail: Utf8Tail::default(),
             empty_fragments: 0,
             untouched: true,
-            passes: Passes::default(),
+            coding_mask: CodingMask::default(),
             decoded: 0,
         });
         if header.opcode != OpCode::Continuation && !link.codings.is_empty() {
-            open.passes = link.codings.decode_begin(header.reserved);
+            open.coding_mask = link.codings.decode_begin(header.reserved);
             link.use_codings();
         }
         open.size = open.size.saturating_add(header.payload_length);
@@ -411,7 +407,7 @@ impl Incoming {
     }
 
     /// Reads a control frame, which is never in parts.
-    fn control(&mut self, frame: Frame, link: &mut Link) -> Result<Step, ProtocolError> {
+    fn control(&mut self, frame: IncomingFrame, link: &mut Link) -> Result<Step, ProtocolError> {
         let size = usize::try_from(frame.left).unwrap_or(usize::MAX);
         if self.buffer.len() < size {
             return Ok(Step::NeedsInput);
@@ -433,7 +429,7 @@ impl Incoming {
             OpCode::Close | OpCode::Continuation | OpCode::Text | OpCode::Binary => {
                 let received = read_close(payload)?;
                 link.close_received(received);
-                self.told = true;
+                self.terminal_event_sent = true;
                 Ready::Close
             }
         }))
@@ -441,8 +437,8 @@ impl Incoming {
 
     /// Reads what has arrived of a data frame.
     #[inline]
-    fn data(&mut self, frame: Frame, link: &mut Link) -> Result<Step, ProtocolError> {
-        let encoded = self.open.is_some_and(|open| !open.passes.none());
+    fn data(&mut self, frame: IncomingFrame, link: &mut Link) -> Result<Step, ProtocolError> {
+        let encoded = self.open.is_some_and(|open| !open.coding_mask.is_empty());
         let arrived = match self.delivery {
             Delivery::Chunks if encoded => self.buffer.len().min(ENCODED_CHUNK),
             Delivery::Messages | Delivery::Frames | Delivery::Chunks => self.buffer.len(),
@@ -464,7 +460,7 @@ impl Incoming {
                 length: frame.left,
             });
         }
-        self.frame = (left > 0).then_some(Frame {
+        self.frame = (left > 0).then_some(IncomingFrame {
             left,
             masking_key,
             untouched: false,
@@ -500,16 +496,16 @@ impl Incoming {
     fn assemble_message(
         &mut self,
         part: Part,
-        mut open: Open,
+        mut open: IncomingMessage,
         settings: &Settings,
     ) -> Result<Step, ProtocolError> {
-        self.append(part, open.kind, &mut open.cut, settings)?;
+        self.append(part, open.kind, &mut open.tail, settings)?;
         if self.keep_open(part, open)? {
             return Ok(Step::Again);
         }
         Ok(Step::Event(Ready::Message {
             kind: open.kind,
-            place: Place::Assembly,
+            place: Place::Reassembly,
         }))
     }
 
@@ -517,19 +513,19 @@ impl Incoming {
     fn assemble_frame(
         &mut self,
         part: Part,
-        mut open: Open,
+        mut open: IncomingMessage,
         opcode: OpCode,
         settings: &Settings,
     ) -> Result<Step, ProtocolError> {
         if open.kind == Kind::Text {
-            open.cut.feed(self.buffer.front(part.size), |_| {})?;
+            open.tail.feed(self.buffer.front(part.size), |_| {})?;
         }
         let place = if part.whole_frame {
             Place::Read(part.size)
         } else {
-            let mut uncut = CutCharacter::default();
+            let mut uncut = Utf8Tail::default();
             self.append(part, Kind::Binary, &mut uncut, settings)?;
-            Place::Assembly
+            Place::Reassembly
         };
         self.keep_open(part, open)?;
         if part.left > 0 {
@@ -540,9 +536,9 @@ impl Incoming {
     }
 
     /// Gives out what has arrived of a message.
-    fn give_chunk(&mut self, part: Part, mut open: Open) -> Result<Step, ProtocolError> {
+    fn give_chunk(&mut self, part: Part, mut open: IncomingMessage) -> Result<Step, ProtocolError> {
         if open.kind == Kind::Text {
-            open.cut.feed(self.buffer.front(part.size), |_| {})?;
+            open.tail.feed(self.buffer.front(part.size), |_| {})?;
         }
         let (kind, first) = (open.kind, open.untouched);
         let last = !self.keep_open(part, open)?;
@@ -558,31 +554,35 @@ impl Incoming {
     }
 
     /// Keeps the message open unless this part ends it. Returns whether it is open.
-    pub(super) fn keep_open(&mut self, part: Part, mut open: Open) -> Result<bool, ProtocolError> {
+    pub(super) fn keep_open(
+        &mut self,
+        part: Part,
+        mut open: IncomingMessage,
+    ) -> Result<bool, ProtocolError> {
         open.untouched = false;
         if part.ends_message() {
-            open.cut.finish()?;
+            open.tail.finish()?;
             return Ok(false);
         }
         self.open = Some(open);
         Ok(true)
     }
 
-    /// Moves a part from the read buffer to the assembly.
+    /// Moves a part from the read buffer to the reassembly.
     fn append(
         &mut self,
         part: Part,
         kind: Kind,
-        cut: &mut CutCharacter,
+        tail: &mut Utf8Tail,
         settings: &Settings,
     ) -> Result<(), ProtocolError> {
         let limit = settings.message_limit(Delivery::Messages);
         let pool = &*settings.buffers;
         let payload = self.buffer.front(part.size);
-        let assembly = Assembly::of(kind, &mut self.assembly);
-        let length = assembly.len().saturating_add(cut.len());
-        let expected = part.expectation(length, limit);
-        assembly.push(payload, cut, expected, pool)?;
+        let reassembly = Reassembly::of(kind, &mut self.reassembly);
+        let length = reassembly.len().saturating_add(tail.len());
+        let growth = part.growth(length, limit);
+        reassembly.push(payload, tail, growth, pool)?;
         self.buffer.consume(part.size);
         Ok(())
     }
@@ -605,10 +605,10 @@ impl Part {
     }
 
     /// Returns what can still come where `length` bytes are there, this part not among them.
-    fn expectation(self, length: usize, limit: usize) -> Expectation {
+    fn growth(self, length: usize, limit: usize) -> Growth {
         let announced = usize::try_from(self.left).unwrap_or(usize::MAX);
         let whole = length.saturating_add(self.size).saturating_add(announced);
-        Expectation {
+        Growth {
             announced,
             most: if self.fin { whole } else { limit },
             // A frame that ends the message has passed the limit already.

@@ -6,10 +6,12 @@
 use bytes::Bytes;
 
 use crate::error::{Failure, SendError};
-use crate::extension::{Outline, Passes};
-use crate::frame::utf8::CutCharacter;
-use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, TextPayload, Written};
-use crate::prepared::{Frame, Prepared};
+use crate::extension::{CodingMask, MessageInfo};
+use crate::frame::utf8::Utf8Tail;
+use crate::frame::{
+    CloseCode, CloseFrame, Fin, HeaderEncoder, Kind, OpCode, Payload, Side, TextPayload,
+};
+use crate::prepared::{Prepared, PreparedFrame};
 
 use super::link::Link;
 use super::pings::PingId;
@@ -18,14 +20,14 @@ use super::trace::Shown;
 
 /// Borrowed payloads from this length on are copied to a block of their own, which is made once and has their
 /// size, where the output buffer would have to grow for them.
-const APART: usize = 32 << 10;
+const OWN_BLOCK_MIN: usize = 32 << 10;
 
 /// A message of ours whose last fragment has not been sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OpenMessage {
+pub(super) struct OutgoingMessage {
     kind: Kind,
-    cut: CutCharacter,
-    passes: Passes,
+    tail: Utf8Tail,
+    coding_mask: CodingMask,
 }
 
 /// Whether a message is compressed, where the connection has agreed on compression.
@@ -40,15 +42,11 @@ pub enum Compression {
 }
 
 /// Checks the next fragment of a text; returns the character that it cuts.
-fn continued(
-    mut cut: CutCharacter,
-    payload: &Payload<'_>,
-    fin: Fin,
-) -> Result<CutCharacter, SendError> {
-    let fed = cut.feed(payload.as_slice(), |_| {});
-    let ended = if fin.is_last() { cut.finish() } else { Ok(()) };
+fn continued(mut tail: Utf8Tail, payload: &Payload<'_>, fin: Fin) -> Result<Utf8Tail, SendError> {
+    let fed = tail.feed(payload.as_slice(), |_| {});
+    let ended = if fin.is_last() { tail.finish() } else { Ok(()) };
     fed.and(ended).map_err(|_| SendError::InvalidUtf8)?;
-    Ok(cut)
+    Ok(tail)
 }
 
 impl Link {
@@ -60,11 +58,11 @@ impl Link {
     ) -> Result<(), SendError> {
         self.may_send(false)?;
         match payload {
-            Payload::Borrowed(bytes) if bytes.len() < APART && self.codings.is_empty() => {
+            Payload::Borrowed(bytes) if bytes.len() < OWN_BLOCK_MIN && self.codings.is_empty() => {
                 self.push_frame(kind.into(), true, 0, bytes);
             }
             Payload::Borrowed(_) | Payload::Shared(_) => {
-                self.begin(kind, payload, Fin::Last, CutCharacter::default());
+                self.begin(kind, payload, Fin::Last, Utf8Tail::default());
             }
         }
         Ok(())
@@ -72,7 +70,7 @@ impl Link {
 
     pub(super) fn send_text(&mut self, text: TextPayload<'_>, fin: Fin) -> Result<(), SendError> {
         self.may_send(false)?;
-        self.begin(Kind::Text, text.into(), fin, CutCharacter::default());
+        self.begin(Kind::Text, text.into(), fin, Utf8Tail::default());
         Ok(())
     }
 
@@ -82,14 +80,14 @@ impl Link {
         fin: Fin,
     ) -> Result<(), SendError> {
         self.may_send(false)?;
-        let cut = continued(CutCharacter::default(), &payload, fin)?;
-        self.begin(Kind::Text, payload, fin, cut);
+        let tail = continued(Utf8Tail::default(), &payload, fin)?;
+        self.begin(Kind::Text, payload, fin, tail);
         Ok(())
     }
 
     pub(super) fn send_binary(&mut self, payload: Payload<'_>, fin: Fin) -> Result<(), SendError> {
         self.may_send(false)?;
-        self.begin(Kind::Binary, payload, fin, CutCharacter::default());
+        self.begin(Kind::Binary, payload, fin, Utf8Tail::default());
         Ok(())
     }
 
@@ -101,9 +99,9 @@ impl Link {
         self.may_send(true)?;
         let mut open = self.open_message.ok_or(SendError::UnexpectedContinuation)?;
         if open.kind == Kind::Text {
-            open.cut = continued(open.cut, &payload, fin)?;
+            open.tail = continued(open.tail, &payload, fin)?;
         }
-        self.push_data(OpCode::Continuation, 0, open.passes, payload, fin);
+        self.push_data(OpCode::Continuation, 0, open.coding_mask, payload, fin);
         self.open_message = (!fin.is_last()).then_some(open);
         Ok(())
     }
@@ -114,8 +112,8 @@ impl Link {
         let encodes = !self.codings.is_empty();
         let begun = encodes.then(|| self.begin_encoding(&payload, Fin::Last));
         match begun {
-            Some((passes, reserved)) if !passes.none() => {
-                self.push_prepared(prepared, passes, reserved);
+            Some((coding_mask, reserved)) if !coding_mask.is_empty() => {
+                self.push_prepared(prepared, coding_mask, reserved);
             }
             Some(_) | None => self.push_prepared_frame(prepared.kind(), prepared.frame()),
         }
@@ -123,7 +121,7 @@ impl Link {
     }
 
     /// Queues a prepared message that the extensions encode: as it is shared, where that is possible.
-    fn push_prepared(&mut self, prepared: &Prepared, passes: Passes, reserved: u8) {
+    fn push_prepared(&mut self, prepared: &Prepared, coding_mask: CodingMask, reserved: u8) {
         let payload = prepared.payload();
         let shared = self.codings.only().and_then(|coding| {
             let frame = prepared.encoded(coding)?;
@@ -134,12 +132,12 @@ impl Link {
             Some(frame) => self.push_prepared_frame(prepared.kind(), &frame),
             None => {
                 let opcode = prepared.kind().into();
-                self.push_data(opcode, reserved, passes, payload.into(), Fin::Last);
+                self.push_data(opcode, reserved, coding_mask, payload.into(), Fin::Last);
             }
         }
     }
 
-    fn push_prepared_frame(&mut self, kind: Kind, frame: &Frame) {
+    fn push_prepared_frame(&mut self, kind: Kind, frame: &PreparedFrame) {
         if self.side == Side::Client {
             self.push_frame(kind.into(), true, frame.reserved(), frame.payload());
             return;
@@ -240,25 +238,29 @@ impl Link {
 
     /// Queues the first frame of a message, and remembers the message where more frames follow.
     #[inline(never)]
-    fn begin(&mut self, kind: Kind, payload: Payload<'_>, fin: Fin, cut: CutCharacter) {
-        let mut passes = Passes::default();
+    fn begin(&mut self, kind: Kind, payload: Payload<'_>, fin: Fin, tail: Utf8Tail) {
+        let mut coding_mask = CodingMask::default();
         if self.codings.is_empty() {
             self.push_plain(kind.into(), payload, fin);
         } else {
             let reserved;
-            (passes, reserved) = self.begin_encoding(&payload, fin);
-            self.push_data(kind.into(), reserved, passes, payload, fin);
+            (coding_mask, reserved) = self.begin_encoding(&payload, fin);
+            self.push_data(kind.into(), reserved, coding_mask, payload, fin);
         }
         if !fin.is_last() {
-            self.open_message = Some(OpenMessage { kind, cut, passes });
+            self.open_message = Some(OutgoingMessage {
+                kind,
+                tail,
+                coding_mask,
+            });
         }
     }
 
     /// Asks the extensions which of them encode the message that begins.
-    fn begin_encoding(&mut self, payload: &Payload<'_>, fin: Fin) -> (Passes, u8) {
+    fn begin_encoding(&mut self, payload: &Payload<'_>, fin: Fin) -> (CodingMask, u8) {
         let length = payload.as_slice().len();
         self.use_codings();
-        self.codings.encode_begin(Outline {
+        self.codings.encode_begin(MessageInfo {
             length: fin.is_last().then_some(length),
             compress: self.compression == Compression::Auto,
         })
@@ -269,15 +271,15 @@ impl Link {
         &mut self,
         opcode: OpCode,
         reserved: u8,
-        passes: Passes,
+        coding_mask: CodingMask,
         payload: Payload<'_>,
         fin: Fin,
     ) {
-        if passes.none() {
+        if coding_mask.is_empty() {
             self.push_plain(opcode, payload, fin);
             return;
         }
-        let encoded = self.codings.encode(passes, payload.as_slice(), fin);
+        let encoded = self.codings.encode(coding_mask, payload.as_slice(), fin);
         self.push_frame(opcode, fin.is_last(), reserved, &encoded);
         self.codings.recycle(encoded);
     }
@@ -290,12 +292,14 @@ impl Link {
                 self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
                 #[cfg(feature = "tracing")]
                 self.trace_queued(Shown::whole(opcode, fin.is_last(), false, &bytes));
-                let header = Written::new(opcode, fin.is_last(), 0, bytes.len(), None);
+                let header = HeaderEncoder::new(opcode, fin.is_last(), 0, bytes.len(), None);
                 let buffers = &self.config.settings().buffers;
                 self.output.push_shared_frame(header, bytes, buffers);
             }
             Payload::Shared(bytes) => self.push_frame(opcode, fin.is_last(), 0, &bytes),
-            Payload::Borrowed(bytes) if bytes.len() >= APART && self.side == Side::Server => {
+            Payload::Borrowed(bytes)
+                if bytes.len() >= OWN_BLOCK_MIN && self.side == Side::Server =>
+            {
                 self.push_plain(opcode, Bytes::copy_from_slice(bytes).into(), fin);
             }
             Payload::Borrowed(bytes) => self.push_frame(opcode, fin.is_last(), 0, bytes),

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 
 use super::Deflate;
 use super::compressor::Compressor;
-use super::decompressor::{DecompressError, Decompressor};
-use super::negotiate::{EXTENSION_NAME, NegotiationError, ParameterList, Parameters};
+use super::decompressor::Decompressor;
+use super::error::DecompressError;
+use super::negotiate::{EXTENSION_NAME, ParameterError, ParameterList, Parameters};
 use crate::error::ProtocolError;
-use crate::extension::{Coding, Disagreement, Extension, Outline, Sink};
+use crate::extension::{Extension, ExtensionState, MessageInfo, NegotiationError, Sink};
 use crate::frame::{Fin, Side};
 use crate::handshake::ExtensionOffer;
 
@@ -29,7 +30,11 @@ impl Extension for Deflate {
         Some(to_offer(answer))
     }
 
-    fn start(&self, side: Side, answer: &ExtensionOffer) -> Result<Box<dyn Coding>, Disagreement> {
+    fn start(
+        &self,
+        side: Side,
+        answer: &ExtensionOffer,
+    ) -> Result<Box<dyn ExtensionState>, NegotiationError> {
         let agreed = match side {
             Side::Client => self.check_answer(parameters(answer)),
             Side::Server => Parameters::of_own_answer(parameters(answer)),
@@ -56,14 +61,14 @@ fn to_offer(parameters: ParameterList) -> ExtensionOffer {
     })
 }
 
-fn problem(error: &NegotiationError) -> Disagreement {
-    Disagreement(match error {
-        NegotiationError::UnknownParameter(_) => "unknown parameter",
-        NegotiationError::DuplicateParameter(_) => "duplicate parameter",
-        NegotiationError::InvalidValue(..) => "invalid value of a parameter",
-        NegotiationError::NotGranted(_) => "a parameter that was asked for was not granted",
-        NegotiationError::NotOffered(_) => "a parameter was answered that was not offered",
-        NegotiationError::Required(_) => "a required parameter is missing",
+fn problem(error: &ParameterError) -> NegotiationError {
+    NegotiationError(match error {
+        ParameterError::UnknownParameter(_) => "unknown parameter",
+        ParameterError::DuplicateParameter(_) => "duplicate parameter",
+        ParameterError::InvalidValue(..) => "invalid value of a parameter",
+        ParameterError::NotGranted(_) => "a parameter that was asked for was not granted",
+        ParameterError::NotOffered(_) => "a parameter was answered that was not offered",
+        ParameterError::Required(_) => "a required parameter is missing",
     })
 }
 
@@ -74,7 +79,7 @@ struct MessageDeflate {
     decompressor: Decompressor,
 }
 
-impl Coding for MessageDeflate {
+impl ExtensionState for MessageDeflate {
     fn claims(&self) -> u8 {
         COMPRESSED
     }
@@ -101,9 +106,9 @@ impl Coding for MessageDeflate {
             .map_err(|_| ProtocolError::Decompression)
     }
 
-    fn encode_begin(&mut self, outline: Outline) -> Option<u8> {
+    fn encode_begin(&mut self, info: MessageInfo) -> Option<u8> {
         let is_worthwhile = |length| self.compressor.is_worthwhile(length);
-        (outline.compress && outline.length.is_none_or(is_worthwhile)).then_some(COMPRESSED)
+        (info.compress && info.length.is_none_or(is_worthwhile)).then_some(COMPRESSED)
     }
 
     fn encode(&mut self, payload: &[u8], fin: Fin, output: &mut Vec<u8>) {
@@ -113,7 +118,7 @@ impl Coding for MessageDeflate {
         }
     }
 
-    fn shared_kind(&self) -> Option<u64> {
+    fn share_key(&self) -> Option<u64> {
         Some(self.compressor.kind().number())
     }
 

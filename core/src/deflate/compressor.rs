@@ -65,7 +65,7 @@ impl Compressor {
         self.compress(plain, output);
         output.truncate(output.len().saturating_sub(TAIL.len()));
         self.continues = self.takeover;
-        if !self.pool.abounds() {
+        if !self.pool.has_spare() {
             self.release();
         }
     }
@@ -225,7 +225,7 @@ mod tests {
             receiver
                 .decompress(&payload, 100, |bytes| {
                     plain.extend_from_slice(bytes);
-                    Ok::<_, crate::deflate::decompressor::DecompressError>(())
+                    Ok::<_, crate::deflate::error::DecompressError>(())
                 })
                 .unwrap();
             assert!(plain.ends_with(fragment));
@@ -421,7 +421,7 @@ mod tests {
         let half = &payload[..3];
         receiver
             .decompress(half, 10, |_| {
-                Ok::<_, crate::deflate::decompressor::DecompressError>(())
+                Ok::<_, crate::deflate::error::DecompressError>(())
             })
             .unwrap();
         let kind = sender.kind();

@@ -138,7 +138,7 @@ impl Deflate {
     }
 
     /// Sets where connections borrow compressors and decompressors. Default: with the feature `std`, a
-    /// [`BoundedPool`](super::BoundedPool) of 32 of a kind for all clones of this configuration, else [`NoPool`](super::NoPool).
+    /// [`BoundedPool`](super::BoundedPool) of 32 of a kind for all clones of this configuration, else [`NoPool`](crate::NoPool).
     #[must_use]
     pub fn pool(mut self, pool: Arc<dyn CodecPool>) -> Self {
         self.pool = pool;
@@ -175,5 +175,5 @@ fn default_pool() -> Arc<dyn CodecPool> {
 
 #[cfg(not(feature = "std"))]
 fn default_pool() -> Arc<dyn CodecPool> {
-    Arc::new(super::pool::NoPool)
+    Arc::new(crate::NoPool)
 }

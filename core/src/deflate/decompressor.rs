@@ -7,40 +7,11 @@
 use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
+use super::error::DecompressError;
 use super::history::History;
 use super::inflate::Inflater;
 use super::negotiate::Context;
 use super::pool::{CodecPool, give_inflater, take_inflater};
-
-/// Why a compressed message cannot be inflated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub(super) enum DecompressError {
-    /// The payload is not DEFLATE data (RFC 1951).
-    Corrupt,
-    /// A match reaches beyond the agreed window (RFC 7692 section 7.1.2) or before the start of the context.
-    WindowExceeded,
-    /// The message ends in the middle of a block, or before the header of the block that ends it (RFC 7692 section 7.2.1).
-    Truncated,
-    /// More came out than the limit allows.
-    LimitExceeded,
-    /// An earlier error ended decompression.
-    Failed,
-}
-
-impl fmt::Display for DecompressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Corrupt => "compressed data is corrupt",
-            Self::WindowExceeded => "compressed data refers to bytes outside the window",
-            Self::Truncated => "compressed data is truncated",
-            Self::LimitExceeded => "inflated message exceeds the limit",
-            Self::Failed => "decompression has failed before",
-        })
-    }
-}
-
-impl core::error::Error for DecompressError {}
 
 /// Inflates the messages that one side of a connection receives.
 pub(super) struct Decompressor {
@@ -48,12 +19,12 @@ pub(super) struct Decompressor {
     /// What came before while no decompressor is borrowed; the borrowed one knows it otherwise.
     history: History,
     inflater: Option<Box<Inflater>>,
-    state: State,
+    state: MessageState,
     pool: Arc<dyn CodecPool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum MessageState {
     BetweenMessages,
     InMessage,
     Failed,
@@ -65,7 +36,7 @@ impl Decompressor {
             takeover: context.takeover(),
             history: History::new(context.window()),
             inflater: None,
-            state: State::BetweenMessages,
+            state: MessageState::BetweenMessages,
             pool,
         }
     }
@@ -85,18 +56,18 @@ impl Decompressor {
         limit: usize,
         sink: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.state == State::Failed {
+        if self.state == MessageState::Failed {
             return Err(DecompressError::Failed.into());
         }
         let mut inflater = self.started();
         let result = inflater.inflate(piece, limit, sink);
         self.inflater = Some(inflater);
-        self.state = State::InMessage;
+        self.state = MessageState::InMessage;
         result.inspect_err(|_| self.fail())
     }
 
     fn started(&mut self) -> Box<Inflater> {
-        let starts_message = self.state == State::BetweenMessages;
+        let starts_message = self.state == MessageState::BetweenMessages;
         match self.inflater.take() {
             Some(inflater) if !starts_message => inflater,
             Some(mut inflater) if self.takeover => {
@@ -118,16 +89,16 @@ impl Decompressor {
     /// Where the message is not complete. After an error every call fails.
     pub(super) fn finish(&mut self) -> Result<(), DecompressError> {
         let is_complete = match (self.state, &self.inflater) {
-            (State::Failed, _) => return Err(DecompressError::Failed),
-            (State::InMessage, Some(inflater)) => inflater.is_complete(),
-            (State::BetweenMessages, _) | (_, None) => false,
+            (MessageState::Failed, _) => return Err(DecompressError::Failed),
+            (MessageState::InMessage, Some(inflater)) => inflater.is_complete(),
+            (MessageState::BetweenMessages, _) | (_, None) => false,
         };
         if !is_complete {
             self.fail();
             return Err(DecompressError::Truncated);
         }
-        self.state = State::BetweenMessages;
-        if !self.pool.abounds() {
+        self.state = MessageState::BetweenMessages;
+        if !self.pool.has_spare() {
             self.release();
         }
         Ok(())
@@ -135,7 +106,7 @@ impl Decompressor {
 
     /// Gives the borrowed decompressor back. Nothing refers to what it has inflated any more.
     fn fail(&mut self) {
-        self.state = State::Failed;
+        self.state = MessageState::Failed;
         self.history = History::new(0);
         if let Some(inflater) = self.inflater.take() {
             give_inflater(&*self.pool, inflater);
@@ -146,7 +117,7 @@ impl Decompressor {
     ///
     /// Does nothing in the middle of a message.
     pub(super) fn release(&mut self) {
-        if self.state == State::InMessage {
+        if self.state == MessageState::InMessage {
             return;
         }
         let Some(inflater) = self.inflater.take() else {
@@ -190,7 +161,7 @@ mod tests {
 
     use super::DecompressError::{Corrupt, Failed, LimitExceeded, Truncated, WindowExceeded};
     use super::*;
-    use crate::deflate::NoPool;
+    use crate::buffer::NoPool;
     use crate::deflate::testing::{
         FixedBlocks, Numbers, compressed, compressor, decompressor, inflate, inflate_pieces,
     };

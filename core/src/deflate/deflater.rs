@@ -115,7 +115,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::deflate::decompressor::DecompressError;
+    use crate::deflate::error::DecompressError;
     use crate::deflate::inflate::Inflater;
     use crate::deflate::testing::Numbers;
 

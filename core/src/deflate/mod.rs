@@ -16,6 +16,7 @@ mod compressor;
 mod config;
 mod decompressor;
 mod deflater;
+mod error;
 mod history;
 mod inflate;
 mod negotiate;
@@ -26,4 +27,4 @@ mod testing;
 pub use config::Deflate;
 #[cfg(feature = "std")]
 pub use pool::BoundedPool;
-pub use pool::{Codec, CodecKind, CodecPool, NoPool};
+pub use pool::{Codec, CodecKind, CodecPool};

@@ -83,7 +83,7 @@ impl Parameters {
 /// Why an offer or answer of permessage-deflate cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub(super) enum NegotiationError {
+pub(super) enum ParameterError {
     /// The extension has no such parameter.
     UnknownParameter(Box<str>),
     /// The parameter came twice.
@@ -98,7 +98,7 @@ pub(super) enum NegotiationError {
     Required(&'static str),
 }
 
-impl fmt::Display for NegotiationError {
+impl fmt::Display for ParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownParameter(name) => write!(f, "unknown parameter {name:?}"),
@@ -112,7 +112,7 @@ impl fmt::Display for NegotiationError {
     }
 }
 
-impl core::error::Error for NegotiationError {}
+impl core::error::Error for ParameterError {}
 
 /// A bound for the client's window, in an offer with or without a number (section 7.1.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub(super) struct Terms {
 impl Terms {
     fn parse<'a>(
         pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Result<Self, NegotiationError> {
+    ) -> Result<Self, ParameterError> {
         let mut terms = Self::default();
         for (name, value) in pairs {
             terms.read(name, value)?;
@@ -141,7 +141,7 @@ impl Terms {
         Ok(terms)
     }
 
-    fn read(&mut self, name: &str, value: Option<&str>) -> Result<(), NegotiationError> {
+    fn read(&mut self, name: &str, value: Option<&str>) -> Result<(), ParameterError> {
         match name {
             SERVER_NO_CONTEXT_TAKEOVER => read_flag(
                 SERVER_NO_CONTEXT_TAKEOVER,
@@ -172,7 +172,7 @@ impl Terms {
                     &mut self.client_max_window_bits,
                 )
             }
-            _ => Err(NegotiationError::UnknownParameter(name.into())),
+            _ => Err(ParameterError::UnknownParameter(name.into())),
         }
     }
 
@@ -195,10 +195,10 @@ impl Terms {
     }
 
     /// Checks an answer against what was offered, as a client.
-    fn check_answer(self, answer: Self) -> Result<Parameters, NegotiationError> {
+    fn check_answer(self, answer: Self) -> Result<Parameters, ParameterError> {
         // Section 7.1.1.1: the server grants this, or declines the offer.
         if self.server_no_context_takeover && !answer.server_no_context_takeover {
-            return Err(NegotiationError::NotGranted(SERVER_NO_CONTEXT_TAKEOVER));
+            return Err(ParameterError::NotGranted(SERVER_NO_CONTEXT_TAKEOVER));
         }
         let client_no_context_takeover =
             self.client_no_context_takeover || answer.client_no_context_takeover;
@@ -215,20 +215,20 @@ impl Terms {
     }
 
     /// Section 7.1.2.1: a bound that was asked for is answered with that or a smaller one.
-    fn agreed_server_window(self, answer: Self) -> Result<Option<u8>, NegotiationError> {
+    fn agreed_server_window(self, answer: Self) -> Result<Option<u8>, ParameterError> {
         match (self.server_max_window_bits, answer.server_max_window_bits) {
             (None, answered) => Ok(answered),
             (Some(asked), Some(answered)) if answered <= asked => Ok(Some(answered)),
-            (Some(_), _) => Err(NegotiationError::NotGranted(SERVER_MAX_WINDOW_BITS)),
+            (Some(_), _) => Err(ParameterError::NotGranted(SERVER_MAX_WINDOW_BITS)),
         }
     }
 
     /// Section 7.1.2.2: an answer has a number, not above the one offered, and needs an offer.
-    fn agreed_client_window(self, answer: Self) -> Result<Option<u8>, NegotiationError> {
+    fn agreed_client_window(self, answer: Self) -> Result<Option<u8>, ParameterError> {
         use ClientWindow::{Any, AtMost};
         match (self.client_max_window_bits, answer.client_max_window_bits) {
-            (_, Some(Any)) => Err(NegotiationError::InvalidValue(CLIENT_MAX_WINDOW_BITS, None)),
-            (None, Some(AtMost(_))) => Err(NegotiationError::NotOffered(CLIENT_MAX_WINDOW_BITS)),
+            (_, Some(Any)) => Err(ParameterError::InvalidValue(CLIENT_MAX_WINDOW_BITS, None)),
+            (None, Some(AtMost(_))) => Err(ParameterError::NotOffered(CLIENT_MAX_WINDOW_BITS)),
             (None | Some(Any), None) => Ok(None),
             (Some(AtMost(offered)), None) => Ok(Some(offered)),
             (Some(Any), Some(AtMost(answered))) => Ok(Some(answered)),
@@ -236,7 +236,7 @@ impl Terms {
                 Ok(Some(answered))
             }
             (Some(AtMost(_)), Some(AtMost(_))) => {
-                Err(NegotiationError::NotGranted(CLIENT_MAX_WINDOW_BITS))
+                Err(ParameterError::NotGranted(CLIENT_MAX_WINDOW_BITS))
             }
         }
     }
@@ -294,19 +294,19 @@ fn read_flag(
     name: &'static str,
     value: Option<&str>,
     flag: &mut bool,
-) -> Result<(), NegotiationError> {
+) -> Result<(), ParameterError> {
     if let Some(value) = value {
-        return Err(NegotiationError::InvalidValue(name, Some(value.into())));
+        return Err(ParameterError::InvalidValue(name, Some(value.into())));
     }
     if core::mem::replace(flag, true) {
-        return Err(NegotiationError::DuplicateParameter(name));
+        return Err(ParameterError::DuplicateParameter(name));
     }
     Ok(())
 }
 
-fn set_once<T>(name: &'static str, value: T, slot: &mut Option<T>) -> Result<(), NegotiationError> {
+fn set_once<T>(name: &'static str, value: T, slot: &mut Option<T>) -> Result<(), ParameterError> {
     match slot.replace(value) {
-        Some(_) => Err(NegotiationError::DuplicateParameter(name)),
+        Some(_) => Err(ParameterError::DuplicateParameter(name)),
         None => Ok(()),
     }
 }
@@ -323,12 +323,12 @@ const WINDOW_BITS: [(u8, &str); 8] = [
     (15, "15"),
 ];
 
-fn window_bits(name: &'static str, value: Option<&str>) -> Result<u8, NegotiationError> {
+fn window_bits(name: &'static str, value: Option<&str>) -> Result<u8, ParameterError> {
     WINDOW_BITS
         .iter()
         .find(|(_, text)| Some(*text) == value)
         .map(|(bits, _)| *bits)
-        .ok_or_else(|| NegotiationError::InvalidValue(name, value.map(Into::into)))
+        .ok_or_else(|| ParameterError::InvalidValue(name, value.map(Into::into)))
 }
 
 fn written(bits: u8) -> &'static str {
@@ -342,7 +342,7 @@ impl Parameters {
     /// Returns what a server has agreed on with its own answer.
     pub(super) fn of_own_answer<'a>(
         answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Result<Self, NegotiationError> {
+    ) -> Result<Self, ParameterError> {
         Ok(Terms::parse(answer)?.agreed_by_answer())
     }
 }
@@ -364,7 +364,7 @@ impl Deflate {
     pub(super) fn check_answer<'a>(
         &self,
         answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Result<Parameters, NegotiationError> {
+    ) -> Result<Parameters, ParameterError> {
         let answer = Terms::parse(answer)?;
         let mut offered = self.offered();
         let preferred = self.terms.check_answer(answer);
@@ -384,10 +384,10 @@ impl Deflate {
     pub(super) fn answer<'a>(
         &self,
         offer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Result<(ParameterList, Parameters), NegotiationError> {
+    ) -> Result<(ParameterList, Parameters), ParameterError> {
         let offer = Terms::parse(offer)?;
         if self.requires_client_window && offer.client_max_window_bits.is_none() {
-            return Err(NegotiationError::Required(CLIENT_MAX_WINDOW_BITS));
+            return Err(ParameterError::Required(CLIENT_MAX_WINDOW_BITS));
         }
         let answer = self.terms.answer(offer);
         Ok((answer.to_list(), answer.agreed_by_answer()))
@@ -398,7 +398,7 @@ impl Deflate {
 mod tests {
     use alloc::{format, string::String, vec};
 
-    use super::NegotiationError::{
+    use super::ParameterError::{
         DuplicateParameter, InvalidValue, NotGranted, NotOffered, Required, UnknownParameter,
     };
     use super::*;
@@ -425,7 +425,7 @@ mod tests {
         parameters.join("; ")
     }
 
-    fn answer(server: &Deflate, offer: &str) -> Result<String, NegotiationError> {
+    fn answer(server: &Deflate, offer: &str) -> Result<String, ParameterError> {
         server.answer(pairs(offer)).map(|(list, _)| text(&list))
     }
 

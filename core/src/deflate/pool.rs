@@ -10,29 +10,30 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::deflater::{Deflater, DeflaterKind};
 use super::inflate::Inflater;
+use crate::buffer::NoPool;
 
 /// What a [`Codec`] does, and with which parameters; codecs of one kind can stand in for one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CodecKind(Kind);
+pub struct CodecKind(Parameters);
 
 impl CodecKind {
-    pub(super) const INFLATER: Self = Self(Kind::Inflater);
+    pub(super) const INFLATER: Self = Self(Parameters::Inflater);
 
     pub(super) const fn of_deflater(kind: DeflaterKind) -> Self {
-        Self(Kind::Deflater(kind))
+        Self(Parameters::Deflater(kind))
     }
 
     /// Returns a number that no other kind has.
     pub(super) fn number(self) -> u64 {
         match self.0 {
-            Kind::Inflater => 0,
-            Kind::Deflater(kind) => kind.number(),
+            Parameters::Inflater => 0,
+            Parameters::Deflater(kind) => kind.number(),
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum Parameters {
     Deflater(DeflaterKind),
     Inflater,
 }
@@ -77,15 +78,12 @@ pub trait CodecPool: fmt::Debug + Send + Sync {
 
     /// Whether so few are lent that a connection may keep its own from one message to the next, for a while.
     /// One that may not gives it back after each message, and goes on from its history.
-    fn abounds(&self) -> bool {
+    fn has_spare(&self) -> bool {
         true
     }
 }
 
 /// Keeps nothing: every codec is allocated when it is needed and freed when it is not.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoPool;
-
 impl CodecPool for NoPool {
     fn take(&self, _: CodecKind) -> Option<Codec> {
         None
@@ -147,7 +145,7 @@ impl CodecPool for BoundedPool {
         }
     }
 
-    fn abounds(&self) -> bool {
+    fn has_spare(&self) -> bool {
         self.lent.load(Ordering::Relaxed) <= self.limit.saturating_mul(2)
     }
 }
@@ -166,7 +164,7 @@ pub(super) fn give_inflater(pool: &dyn CodecPool, inflater: Box<Inflater>) {
 
 /// Takes a compressor from the pool, or makes one.
 pub(super) fn take_deflater(pool: &dyn CodecPool, kind: DeflaterKind) -> Box<Deflater> {
-    match pool.take(CodecKind(Kind::Deflater(kind))) {
+    match pool.take(CodecKind(Parameters::Deflater(kind))) {
         Some(Codec(Inner::Deflater(deflater))) if deflater.kind() == kind => deflater,
         Some(_) | None => Box::new(Deflater::new(kind)),
     }
@@ -208,13 +206,13 @@ mod tests {
         let pool = BoundedPool::new(1);
         let kind = kind(9, 4, 1);
         let lent = [(); 3].map(|()| {
-            assert!(pool.abounds());
+            assert!(pool.has_spare());
             take_deflater(&pool, kind)
         });
-        assert!(!pool.abounds());
+        assert!(!pool.has_spare());
         for deflater in lent {
             give_deflater(&pool, deflater);
-            assert!(pool.abounds());
+            assert!(pool.has_spare());
         }
     }
 

@@ -2,10 +2,12 @@
 
 use alloc::{sync::Arc, vec, vec::Vec};
 
+use super::Deflate;
 use super::compressor::Compressor;
-use super::decompressor::{DecompressError, Decompressor};
+use super::decompressor::Decompressor;
+use super::error::DecompressError;
 use super::negotiate::Parameters;
-use super::{Deflate, NoPool};
+use crate::buffer::NoPool;
 
 /// Numbers that look random and are the same in every run.
 pub(super) struct Numbers(u64);

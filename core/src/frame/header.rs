@@ -4,8 +4,8 @@
 //! 0, masking and the length of control frames at byte 1, then the length, and only then the masking
 //! key. A change must keep that order: nothing of a payload is stored before its header is right.
 
+use super::error::HeaderError;
 use super::{Kind, OpCode, Side, mask};
-use crate::error::ProtocolError;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -19,7 +19,7 @@ const LENGTH_64: u8 = 127;
 
 /// What the connection allows the next frame to be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expected {
+pub(crate) struct HeaderRules {
     /// The side that reads.
     pub(crate) side: Side,
     /// Whether a fragmented message is open, so that a continuation must come.
@@ -49,22 +49,22 @@ pub(crate) struct Header {
 impl Header {
     /// Reads the header at the start of `bytes`; `None` where more bytes are needed.
     #[inline]
-    pub(crate) fn read(bytes: &[u8], expected: Expected) -> Result<Option<Self>, ProtocolError> {
+    pub(crate) fn read(bytes: &[u8], rules: HeaderRules) -> Result<Option<Self>, HeaderError> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
-        let opcode = check_first(first, expected)?;
+        let opcode = check_first(first, rules)?;
         let Some((&second, rest)) = rest.split_first() else {
             return Ok(None);
         };
-        check_second(second, opcode, expected.side)?;
+        check_second(second, opcode, rules.side)?;
         let Some((payload_length, rest)) = read_length(second & LENGTH, rest)? else {
             return Ok(None);
         };
         if !opcode.is_control() {
-            check_size(payload_length, first & RESERVED != 0, expected)?;
+            check_size(payload_length, first & RESERVED != 0, rules)?;
         }
-        let (masking_key, rest) = match expected.side {
+        let (masking_key, rest) = match rules.side {
             Side::Client => ([0; 4], rest),
             Side::Server => match rest.split_first_chunk::<4>() {
                 Some((key, rest)) => (*key, rest),
@@ -84,7 +84,7 @@ impl Header {
 
 /// A message in one frame that has arrived whole: what is most common.
 #[derive(Debug)]
-pub(crate) struct Whole<'a> {
+pub(crate) struct SingleFrame<'a> {
     pub(crate) kind: Kind,
     pub(crate) masking_key: [u8; 4],
     /// Length of the header.
@@ -93,7 +93,7 @@ pub(crate) struct Whole<'a> {
     pub(crate) payload: &'a mut [u8],
 }
 
-impl<'a> Whole<'a> {
+impl<'a> SingleFrame<'a> {
     /// Finds the message at the start of `bytes`, up to 64 KiB long. `None` for whatever else there is, right
     /// or wrong: [`Header::read`] is the judge of that.
     #[inline(always)]
@@ -135,39 +135,39 @@ impl<'a> Whole<'a> {
 }
 
 #[inline]
-fn check_first(first: u8, expected: Expected) -> Result<OpCode, ProtocolError> {
+fn check_first(first: u8, rules: HeaderRules) -> Result<OpCode, HeaderError> {
     let opcode =
-        OpCode::from_number(first & OPCODE).ok_or(ProtocolError::ReservedOpcode(first & OPCODE))?;
+        OpCode::from_number(first & OPCODE).ok_or(HeaderError::ReservedOpcode(first & OPCODE))?;
     let claimed = match opcode {
-        OpCode::Text | OpCode::Binary => expected.claimed,
+        OpCode::Text | OpCode::Binary => rules.claimed,
         OpCode::Continuation | OpCode::Close | OpCode::Ping | OpCode::Pong => 0,
     };
     if first & RESERVED & !claimed != 0 {
-        return Err(ProtocolError::ReservedBits(first & RESERVED & !claimed));
+        return Err(HeaderError::ReservedBits(first & RESERVED & !claimed));
     }
     if opcode.is_control() {
         if first & FIN == 0 {
-            return Err(ProtocolError::FragmentedControl(opcode));
+            return Err(HeaderError::FragmentedControl(opcode));
         }
-    } else if (opcode == OpCode::Continuation) != expected.in_message {
-        return Err(if expected.in_message {
-            ProtocolError::ExpectedContinuation(opcode)
+    } else if (opcode == OpCode::Continuation) != rules.in_message {
+        return Err(if rules.in_message {
+            HeaderError::ExpectedContinuation(opcode)
         } else {
-            ProtocolError::UnexpectedContinuation
+            HeaderError::UnexpectedContinuation
         });
     }
     Ok(opcode)
 }
 
 #[inline]
-fn check_second(second: u8, opcode: OpCode, side: Side) -> Result<(), ProtocolError> {
+fn check_second(second: u8, opcode: OpCode, side: Side) -> Result<(), HeaderError> {
     match (second & MASK != 0, side) {
-        (false, Side::Server) => return Err(ProtocolError::NotMasked),
-        (true, Side::Client) => return Err(ProtocolError::Masked),
+        (false, Side::Server) => return Err(HeaderError::NotMasked),
+        (true, Side::Client) => return Err(HeaderError::Masked),
         (true, Side::Server) | (false, Side::Client) => {}
     }
     if opcode.is_control() && second & LENGTH >= LENGTH_16 {
-        return Err(ProtocolError::ControlTooLong(opcode));
+        return Err(HeaderError::ControlTooLong(opcode));
     }
     Ok(())
 }
@@ -175,22 +175,21 @@ fn check_second(second: u8, opcode: OpCode, side: Side) -> Result<(), ProtocolEr
 /// Checks the payload of a data frame against the limit. What cannot be compressed grows when it is:
 /// an encoded frame may be an eighth larger, and is measured again when it is decoded.
 #[inline]
-fn check_size(length: u64, encoded: bool, expected: Expected) -> Result<(), ProtocolError> {
-    let limit = expected.limit;
-    let growth = match encoded || expected.encoded {
+fn check_size(length: u64, encoded: bool, rules: HeaderRules) -> Result<(), HeaderError> {
+    let limit = rules.limit;
+    let growth = match encoded || rules.encoded {
         true => (limit >> 3).saturating_add(64),
         false => 0,
     };
     if length > limit.saturating_add(growth) {
-        let length = Some(length);
-        return Err(ProtocolError::TooBig { length, limit });
+        return Err(HeaderError::TooBig { length, limit });
     }
     Ok(())
 }
 
 /// Reads the extended length, if `length` says that there is one.
 #[inline]
-fn read_length(length: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
+fn read_length(length: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, HeaderError> {
     match length {
         LENGTH_16 => {
             let Some((bytes, rest)) = rest.split_first_chunk::<2>() else {
@@ -198,7 +197,7 @@ fn read_length(length: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Protocol
             };
             let length = u64::from(u16::from_be_bytes(*bytes));
             if length < u64::from(LENGTH_16) {
-                return Err(ProtocolError::LengthNotMinimal);
+                return Err(HeaderError::LengthNotMinimal);
             }
             Ok(Some((length, rest)))
         }
@@ -207,30 +206,30 @@ fn read_length(length: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Protocol
     }
 }
 
-fn read_long_length(rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
+fn read_long_length(rest: &[u8]) -> Result<Option<(u64, &[u8])>, HeaderError> {
     if rest.first().is_some_and(|top| top & 0x80 != 0) {
-        return Err(ProtocolError::LengthTopBit);
+        return Err(HeaderError::LengthTopBit);
     }
     let Some((bytes, rest)) = rest.split_first_chunk::<8>() else {
         return Ok(None);
     };
     let length = u64::from_be_bytes(*bytes);
     if length <= u64::from(u16::MAX) {
-        return Err(ProtocolError::LengthNotMinimal);
+        return Err(HeaderError::LengthNotMinimal);
     }
     Ok(Some((length, rest)))
 }
 
 /// A header to be written, with the shortest form of the length.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
+pub(crate) struct HeaderEncoder {
     first: u8,
     payload_length: usize,
     /// Only on a client.
     masking_key: Option<[u8; 4]>,
 }
 
-impl Written {
+impl HeaderEncoder {
     #[inline]
     pub(crate) const fn new(
         opcode: OpCode,

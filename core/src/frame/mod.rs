@@ -4,6 +4,7 @@
 //! allows it, before any byte of its payload is looked at or stored.
 
 mod close;
+mod error;
 mod header;
 pub(crate) mod mask;
 mod opcode;
@@ -11,6 +12,7 @@ mod payload;
 pub(crate) mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
-pub(crate) use header::{Expected, Header, Whole, Written};
+pub(crate) use error::HeaderError;
+pub(crate) use header::{Header, HeaderEncoder, HeaderRules, SingleFrame};
 pub use opcode::{Fin, Kind, OpCode, Side};
 pub use payload::{Payload, TextPayload};

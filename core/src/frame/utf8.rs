@@ -12,12 +12,12 @@ pub(crate) struct InvalidUtf8;
 
 /// The start of a character whose end has not arrived.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CutCharacter {
+pub(crate) struct Utf8Tail {
     bytes: [u8; 4],
     len: u8,
 }
 
-impl CutCharacter {
+impl Utf8Tail {
     /// Checks the next piece of a text and hands what is complete to `sink`, in order.
     pub(crate) fn feed(
         &mut self,
@@ -126,7 +126,7 @@ mod tests {
     fn read_in_pieces<'a>(
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<String, InvalidUtf8> {
-        let (mut text, mut cut) = (String::new(), CutCharacter::default());
+        let (mut text, mut cut) = (String::new(), Utf8Tail::default());
         for piece in pieces {
             cut.feed(piece, |complete| text.push_str(complete))?;
         }
@@ -135,7 +135,7 @@ mod tests {
 
     /// Feeds byte by byte; returns how many bytes were taken before one was refused.
     fn refused_at(bytes: &[u8]) -> Option<usize> {
-        let mut cut = CutCharacter::default();
+        let mut cut = Utf8Tail::default();
         bytes
             .iter()
             .position(|&byte| cut.feed(&[byte], |_| {}).is_err())
@@ -186,7 +186,7 @@ mod tests {
     /// Feeds a string in pieces, cut behind each byte whose bit in `cuts` is set, as often as there are pieces until
     /// one is refused. Returns where it was refused: behind which byte, or at the end of the text.
     fn judged(bytes: &[u8], cuts: usize) -> Result<(), usize> {
-        let mut cut = CutCharacter::default();
+        let mut cut = Utf8Tail::default();
         let (mut start, mut complete) = (0, 0);
         for end in 1..=bytes.len() {
             if end == bytes.len() || cuts & (1 << (end - 1)) != 0 {
@@ -296,8 +296,8 @@ mod tests {
     }
 
     /// Feeds every piece but the last; returns where that starts, and what is carried over to it.
-    fn before_the_last_piece(bytes: [u8; 3], cuts: usize) -> Result<(usize, CutCharacter), usize> {
-        let (mut start, mut cut) = (0, CutCharacter::default());
+    fn before_the_last_piece(bytes: [u8; 3], cuts: usize) -> Result<(usize, Utf8Tail), usize> {
+        let (mut start, mut cut) = (0, Utf8Tail::default());
         for end in (1..=3).filter(|end| cuts & (1 << (end - 1)) != 0) {
             let fed = cut.feed(&bytes[start..end], |_| {});
             fed.map_err(|InvalidUtf8| end)?;

@@ -20,14 +20,14 @@ const MAX_LINE: usize = 1024;
 /// Reads the body of a response and keeps the start of it.
 #[derive(Debug)]
 pub struct BodyReader {
-    state: State,
+    state: Framing,
     kept: Vec<u8>,
     limit: usize,
     truncated: bool,
 }
 
 #[derive(Debug)]
-enum State {
+enum Framing {
     UntilEof,
     Length { left: u64 },
     ChunkSize { line: Vec<u8> },
@@ -47,7 +47,7 @@ impl BodyReader {
     /// The headers that tell the length of the body are malformed.
     pub fn new(response: &Response, limit: usize) -> Result<Self, BodyError> {
         Ok(Self {
-            state: State::of(response)?,
+            state: Framing::of(response)?,
             kept: Vec::new(),
             limit,
             truncated: false,
@@ -57,7 +57,7 @@ impl BodyReader {
     /// Whether the body is complete, or as much of it as is kept.
     #[must_use]
     pub const fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, Framing::Done)
     }
 
     /// Takes the next bytes of the body and returns [`is_done`](Self::is_done).
@@ -69,12 +69,12 @@ impl BodyReader {
     /// The chunked coding is malformed. What came before is kept.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<bool, BodyError> {
         while !bytes.is_empty() && !self.is_done() {
-            let state = mem::replace(&mut self.state, State::Done);
+            let state = mem::replace(&mut self.state, Framing::Done);
             let step = self.step(state, bytes);
             self.truncated |= step.is_err();
             (self.state, bytes) = step?;
             if self.truncated {
-                self.state = State::Done;
+                self.state = Framing::Done;
             }
         }
         Ok(self.is_done())
@@ -86,12 +86,12 @@ impl BodyReader {
     ///
     /// The body is shorter than announced. What came is kept.
     pub fn receive_eof(&mut self) -> Result<(), BodyError> {
-        match mem::replace(&mut self.state, State::Done) {
-            State::UntilEof | State::Done => Ok(()),
-            State::Length { .. }
-            | State::ChunkSize { .. }
-            | State::ChunkData { .. }
-            | State::ChunkEnd { .. } => {
+        match mem::replace(&mut self.state, Framing::Done) {
+            Framing::UntilEof | Framing::Done => Ok(()),
+            Framing::Length { .. }
+            | Framing::ChunkSize { .. }
+            | Framing::ChunkData { .. }
+            | Framing::ChunkEnd { .. } => {
                 self.truncated = true;
                 Err(BodyError::Incomplete)
             }
@@ -104,27 +104,31 @@ impl BodyReader {
         response.receive_body(Bytes::from(self.kept), truncated);
     }
 
-    fn step<'a>(&mut self, state: State, bytes: &'a [u8]) -> Result<(State, &'a [u8]), BodyError> {
+    fn step<'a>(
+        &mut self,
+        state: Framing,
+        bytes: &'a [u8],
+    ) -> Result<(Framing, &'a [u8]), BodyError> {
         Ok(match state {
-            State::UntilEof => (State::UntilEof, self.keep(bytes, u64::MAX).1),
-            State::Length { left } => match self.keep(bytes, left) {
-                (0, rest) => (State::Done, rest),
-                (left, rest) => (State::Length { left }, rest),
+            Framing::UntilEof => (Framing::UntilEof, self.keep(bytes, u64::MAX).1),
+            Framing::Length { left } => match self.keep(bytes, left) {
+                (0, rest) => (Framing::Done, rest),
+                (left, rest) => (Framing::Length { left }, rest),
             },
-            State::ChunkSize { mut line } => match read_line(&mut line, bytes)? {
-                (true, rest) => (State::after_size(chunk_size(&line)?), rest),
-                (false, rest) => (State::ChunkSize { line }, rest),
+            Framing::ChunkSize { mut line } => match read_line(&mut line, bytes)? {
+                (true, rest) => (Framing::after_size(chunk_size(&line)?), rest),
+                (false, rest) => (Framing::ChunkSize { line }, rest),
             },
-            State::ChunkData { left } => match self.keep(bytes, left) {
-                (0, rest) => (State::ChunkEnd { line: Vec::new() }, rest),
-                (left, rest) => (State::ChunkData { left }, rest),
+            Framing::ChunkData { left } => match self.keep(bytes, left) {
+                (0, rest) => (Framing::ChunkEnd { line: Vec::new() }, rest),
+                (left, rest) => (Framing::ChunkData { left }, rest),
             },
-            State::ChunkEnd { mut line } => match read_line(&mut line, bytes)? {
-                (true, rest) if line.is_empty() => (State::ChunkSize { line }, rest),
+            Framing::ChunkEnd { mut line } => match read_line(&mut line, bytes)? {
+                (true, rest) if line.is_empty() => (Framing::ChunkSize { line }, rest),
                 (true, _) => return Err(BodyError::Chunk),
-                (false, rest) => (State::ChunkEnd { line }, rest),
+                (false, rest) => (Framing::ChunkEnd { line }, rest),
             },
-            State::Done => (State::Done, bytes),
+            Framing::Done => (Framing::Done, bytes),
         })
     }
 
@@ -141,7 +145,7 @@ impl BodyReader {
     }
 }
 
-impl State {
+impl Framing {
     /// RFC 9112 section 6.3: what tells where the body ends.
     fn of(response: &Response) -> Result<Self, BodyError> {
         let headers = response.headers();

@@ -97,7 +97,7 @@ impl HeadScanner {
                 .is_some_and(|byte| *byte != b'\r')
     }
 
-    /// Passes one line and returns its length without CRLF.
+    /// CodingMask one line and returns its length without CRLF.
     fn next_line(&mut self, allowed: &[u8]) -> Result<Option<usize>, HeadError> {
         let number = self.lines.saturating_add(1);
         let unseen = allowed.get(self.scanned..).unwrap_or_default();

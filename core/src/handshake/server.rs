@@ -99,12 +99,12 @@ impl ServerOptions {
     /// Checks a request and returns the response to it: 101 if it is accepted, otherwise the one
     /// that tells the client what is wrong.
     pub fn accept(&self, request: &Request) -> (Response, Result<Negotiated, HandshakeError>) {
-        self.accept_with(request, |_| ExtensionList::new())
+        self.accept_with_extensions(request, |_| ExtensionList::new())
     }
 
     /// As [`accept`](Self::accept), but `answer` decides which of the offered extensions are accepted,
     /// and with which parameters.
-    pub fn accept_with(
+    pub fn accept_with_extensions(
         &self,
         request: &Request,
         answer: impl Fn(&ExtensionList) -> ExtensionList,
@@ -387,7 +387,7 @@ mod tests {
 
     fn negotiate(options: &ServerOptions, request: &Request) -> (Response, Negotiated) {
         let first = |offers: &ExtensionList| offers.iter().take(1).cloned().collect();
-        let (response, result) = options.accept_with(request, first);
+        let (response, result) = options.accept_with_extensions(request, first);
         (response, result.unwrap())
     }
 

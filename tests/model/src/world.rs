@@ -244,7 +244,7 @@ impl<'a> World<'a> {
         match action {
             Close | Ping | Send => open,
             Fail => !matches!(state, State::Closed),
-            Take => self.is_event_ready(),
+            Take => self.parse_next(),
             Accept | Refuse => self.request.is_some() && state == State::Connecting,
             PeerClose | PeerPing | PeerText | PeerNonsense => self.hears() && self.opened(),
             PeerPong => self.hears() && self.opened() && self.unanswered().is_some(),
@@ -387,7 +387,7 @@ impl<'a> World<'a> {
         (
             self.connection().state(),
             self.frames().len(),
-            self.is_event_ready(),
+            self.parse_next(),
         )
     }
 
@@ -403,7 +403,7 @@ impl<'a> World<'a> {
 
     /// Sees what has changed, as a driver does after each step.
     fn look(&mut self) {
-        let ready = self.is_event_ready();
+        let ready = self.parse_next();
         self.connection_mut().release_buffers();
         match self.connection().state() {
             State::Connecting => {}
@@ -480,8 +480,8 @@ impl<'a> World<'a> {
         each!(&mut self.core, connection => connection)
     }
 
-    fn is_event_ready(&mut self) -> bool {
-        each!(&mut self.core, connection => connection.is_event_ready())
+    fn parse_next(&mut self) -> bool {
+        each!(&mut self.core, connection => connection.parse_next())
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -36,7 +36,7 @@ impl<S: Stream> ByHand<S> {
     pub(crate) async fn next_event(&mut self) -> io::Result<Option<Event<'_>>> {
         loop {
             self.write().await?;
-            if self.connection.is_event_ready() {
+            if self.connection.parse_next() {
                 return Ok(self.connection.next_event());
             }
             if self.read_ended {

@@ -20,7 +20,7 @@ mod bits;
 mod huffman;
 mod output;
 
-use crate::deflate::decompressor::DecompressError;
+use crate::deflate::error::DecompressError;
 
 use bits::{BitReader, Carry, Starved};
 use huffman::{
@@ -38,7 +38,7 @@ const MAX_LENGTH_CODES: usize = 286;
 const MAX_DISTANCE_CODES: usize = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum BlockPart {
     BlockHeader,
     StoredLength,
     Stored { remaining: usize },
@@ -87,7 +87,7 @@ struct CodeCounts {
 
 #[derive(Debug)]
 pub(super) struct Inflater {
-    phase: Phase,
+    part: BlockPart,
     carry: Carry,
     is_last_block: bool,
     tables: Tables,
@@ -103,7 +103,7 @@ pub(super) struct Inflater {
 impl Inflater {
     pub(super) fn new() -> Self {
         Self {
-            phase: Phase::BlockHeader,
+            part: BlockPart::BlockHeader,
             carry: Carry::default(),
             is_last_block: false,
             tables: Tables::Other,
@@ -124,7 +124,7 @@ impl Inflater {
 
     /// Starts a message that may refer to what was inflated before.
     pub(super) fn start_message(&mut self) {
-        self.phase = Phase::BlockHeader;
+        self.part = BlockPart::BlockHeader;
         self.carry = Carry::default();
         self.is_last_block = false;
     }
@@ -172,14 +172,14 @@ impl Inflater {
     ///
     /// A final block that is followed by nothing at all is complete as well.
     pub(super) fn is_complete(&self) -> bool {
-        let may_end = match self.phase {
-            Phase::StoredLength => true,
-            Phase::BlockHeader => self.is_last_block,
-            Phase::Stored { .. }
-            | Phase::CodeCounts
-            | Phase::CodeLengthLengths { .. }
-            | Phase::CodeLengths { .. }
-            | Phase::Symbols => false,
+        let may_end = match self.part {
+            BlockPart::StoredLength => true,
+            BlockPart::BlockHeader => self.is_last_block,
+            BlockPart::Stored { .. }
+            | BlockPart::CodeCounts
+            | BlockPart::CodeLengthLengths { .. }
+            | BlockPart::CodeLengths { .. }
+            | BlockPart::Symbols => false,
         };
         may_end && self.carry.is_empty()
     }
@@ -193,37 +193,37 @@ impl Inflater {
     }
 
     fn step(&mut self, reader: &mut BitReader<'_>) -> Result<(), Stop> {
-        match self.phase {
-            Phase::BlockHeader => self.block_header(reader),
-            Phase::StoredLength => self.stored_length(reader),
-            Phase::Stored { remaining } => self.stored(reader, remaining),
-            Phase::CodeCounts => self.code_counts(reader),
-            Phase::CodeLengthLengths { read } => self.code_length_lengths(reader, read),
-            Phase::CodeLengths { read } => self.code_lengths(reader, read),
-            Phase::Symbols => self.symbols(reader),
+        match self.part {
+            BlockPart::BlockHeader => self.block_header(reader),
+            BlockPart::StoredLength => self.stored_length(reader),
+            BlockPart::Stored { remaining } => self.stored(reader, remaining),
+            BlockPart::CodeCounts => self.code_counts(reader),
+            BlockPart::CodeLengthLengths { read } => self.code_length_lengths(reader, read),
+            BlockPart::CodeLengths { read } => self.code_lengths(reader, read),
+            BlockPart::Symbols => self.symbols(reader),
         }
     }
 
     fn block_header(&mut self, reader: &mut BitReader<'_>) -> Result<(), Stop> {
         let header = reader.take(3)?;
         self.is_last_block = header & 1 != 0;
-        self.phase = match header >> 1 {
+        self.part = match header >> 1 {
             0 => {
                 reader.align();
-                Phase::StoredLength
+                BlockPart::StoredLength
             }
             1 => {
                 self.use_fixed_codes()?;
-                Phase::Symbols
+                BlockPart::Symbols
             }
-            2 => Phase::CodeCounts,
+            2 => BlockPart::CodeCounts,
             _ => return Err(CORRUPT),
         };
         Ok(())
     }
 
     fn end_block(&mut self, reader: &mut BitReader<'_>) {
-        self.phase = Phase::BlockHeader;
+        self.part = BlockPart::BlockHeader;
         if self.is_last_block {
             reader.align();
         }
@@ -235,7 +235,7 @@ impl Inflater {
         if length != !complement & 0xffff {
             return Err(CORRUPT);
         }
-        self.phase = Phase::Stored {
+        self.part = BlockPart::Stored {
             remaining: length as usize,
         };
         Ok(())
@@ -251,7 +251,7 @@ impl Inflater {
         }
         let taken = reader.take_bytes(self.output.room(remaining));
         self.output.advance(taken);
-        self.phase = Phase::Stored {
+        self.part = BlockPart::Stored {
             remaining: remaining - taken,
         };
         match taken {
@@ -282,7 +282,7 @@ impl Inflater {
             return Err(CORRUPT);
         }
         self.lengths = [0; 320];
-        self.phase = Phase::CodeLengthLengths { read: 0 };
+        self.part = BlockPart::CodeLengthLengths { read: 0 };
         Ok(())
     }
 
@@ -293,7 +293,7 @@ impl Inflater {
     ) -> Result<(), Stop> {
         let order = CODE_LENGTH_ORDER.iter().take(self.counts.code_lengths);
         for symbol in order.skip(read) {
-            self.phase = Phase::CodeLengthLengths { read };
+            self.part = BlockPart::CodeLengthLengths { read };
             let length = reader.take(3)? as u8;
             self.lengths[usize::from(*symbol)] = length;
             read += 1;
@@ -301,14 +301,14 @@ impl Inflater {
         let lengths = &self.lengths[..CODE_LENGTH_ORDER.len()];
         self.code_lengths
             .build(lengths, &CODE_LENGTHS, Completeness::Required)?;
-        self.phase = Phase::CodeLengths { read: 0 };
+        self.part = BlockPart::CodeLengths { read: 0 };
         Ok(())
     }
 
     fn code_lengths(&mut self, reader: &mut BitReader<'_>, mut read: usize) -> Result<(), Stop> {
         let total = self.counts.lengths + self.counts.distances;
         while read < total {
-            self.phase = Phase::CodeLengths { read };
+            self.part = BlockPart::CodeLengths { read };
             let (length, repeat) = self.code_length(reader, read)?;
             if read + repeat > total {
                 return Err(CORRUPT);
@@ -317,7 +317,7 @@ impl Inflater {
             read += repeat;
         }
         self.use_dynamic_codes()?;
-        self.phase = Phase::Symbols;
+        self.part = BlockPart::Symbols;
         Ok(())
     }
 

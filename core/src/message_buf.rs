@@ -12,12 +12,12 @@ use crate::buffer::BufferPool;
 
 /// The front of a block. `filled <= block.len()` always; what lies between was initialised by somebody.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
+pub(crate) struct MessageBuf {
     block: Vec<u8>,
     filled: usize,
 }
 
-impl Gathered {
+impl MessageBuf {
     /// Blocks from this size on are worth to be kept.
     const LARGE: usize = 64 << 10;
 
@@ -95,7 +95,7 @@ impl Gathered {
             return taken.block.into();
         }
         let pool = pool.clone();
-        Bytes::from_owner(Lent { taken, pool })
+        Bytes::from_owner(PooledBlock { taken, pool })
     }
 
     /// Gives a large block to the pool, and forgets the bytes.
@@ -108,18 +108,18 @@ impl Gathered {
 }
 
 /// Bytes whose block goes to the pool.
-struct Lent {
-    taken: Gathered,
+struct PooledBlock {
+    taken: MessageBuf,
     pool: Arc<dyn BufferPool>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBlock {
     fn as_ref(&self) -> &[u8] {
         self.taken.as_slice()
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBlock {
     fn drop(&mut self) {
         self.taken.release(&*self.pool);
     }

@@ -10,12 +10,12 @@ use alloc::string::String;
 
 use crate::buffer::BufferPool;
 use crate::frame::Kind;
-use crate::frame::utf8::{CutCharacter, InvalidUtf8};
-use crate::gathered::Gathered;
+use crate::frame::utf8::{InvalidUtf8, Utf8Tail};
+use crate::message_buf::MessageBuf;
 
 /// What has arrived.
 #[derive(Debug)]
-pub(super) struct Assembly {
+pub(super) struct Reassembly {
     first: Block,
     /// What follows the first block, until the message is complete.
     rest: Option<Block>,
@@ -24,13 +24,13 @@ pub(super) struct Assembly {
 /// Bytes or text in one piece.
 #[derive(Debug)]
 pub(super) enum Block {
-    Binary(Gathered),
+    Binary(MessageBuf),
     Text(String),
 }
 
 /// How much can still come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expectation {
+pub(super) struct Growth {
     /// Bytes that have been announced and have not arrived.
     pub(super) announced: usize,
     /// The most that the whole can have.
@@ -39,7 +39,7 @@ pub(super) struct Expectation {
     pub(super) both: usize,
 }
 
-impl Expectation {
+impl Growth {
     /// Bytes reserved ahead of their arrival, where less has arrived.
     const AHEAD: usize = 4096;
 
@@ -55,8 +55,8 @@ impl Expectation {
     }
 }
 
-impl Assembly {
-    /// Returns the assembly in this place, made anew where it holds the other kind.
+impl Reassembly {
+    /// Returns the reassembly in this place, made anew where it holds the other kind.
     pub(super) fn of(kind: Kind, place: &mut Option<Box<Self>>) -> &mut Self {
         place.take_if(|held| held.first.kind() != kind);
         place.get_or_insert_with(|| {
@@ -85,22 +85,22 @@ impl Assembly {
     pub(super) fn push(
         &mut self,
         bytes: &[u8],
-        cut: &mut CutCharacter,
-        expected: Expectation,
+        tail: &mut Utf8Tail,
+        growth: Growth,
         pool: &dyn BufferPool,
     ) -> Result<(), InvalidUtf8> {
-        let more = cut.len().saturating_add(bytes.len());
-        self.last_with_room(more, expected, pool).push(bytes, cut)
+        let more = tail.len().saturating_add(bytes.len());
+        self.last_with_room(more, growth, pool).push(bytes, tail)
     }
 
     /// Returns room at the end to read announced bytes into, of a binary message; at least one.
-    pub(super) fn room(&mut self, expected: Expectation, pool: &dyn BufferPool) -> &mut [u8] {
-        let more = expected.announced.min(Expectation::AHEAD);
-        let room = match self.last_with_room(more, expected, pool) {
+    pub(super) fn room(&mut self, growth: Growth, pool: &dyn BufferPool) -> &mut [u8] {
+        let more = growth.announced.min(Growth::AHEAD);
+        let room = match self.last_with_room(more, growth, pool) {
             Block::Binary(bytes) => bytes.room(),
             Block::Text(_) => &mut [],
         };
-        let size = room.len().min(expected.announced);
+        let size = room.len().min(growth.announced);
         room.get_mut(..size).unwrap_or_default()
     }
 
@@ -113,21 +113,16 @@ impl Assembly {
     }
 
     /// Returns the block at the end, with room for `more` bytes.
-    fn last_with_room(
-        &mut self,
-        more: usize,
-        expected: Expectation,
-        pool: &dyn BufferPool,
-    ) -> &mut Block {
+    fn last_with_room(&mut self, more: usize, growth: Growth, pool: &dyn BufferPool) -> &mut Block {
         let first = &mut self.first;
         if self.rest.is_none() {
             let (length, held) = (first.len(), first.capacity());
-            let capacity = expected.capacity_for(length.saturating_add(more), held);
-            if capacity == held || held.saturating_add(capacity) <= expected.both {
+            let capacity = growth.capacity_for(length.saturating_add(more), held);
+            if capacity == held || held.saturating_add(capacity) <= growth.both {
                 first.reserve_to(capacity, pool);
             } else {
                 let mut rest = Block::of(first.kind());
-                rest.reserve_to(expected.most.saturating_sub(length), pool);
+                rest.reserve_to(growth.most.saturating_sub(length), pool);
                 self.rest = Some(rest);
             }
         }
@@ -153,7 +148,7 @@ impl Assembly {
 impl Block {
     fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Binary => Self::Binary(Gathered::default()),
+            Kind::Binary => Self::Binary(MessageBuf::default()),
             Kind::Text => Self::Text(String::new()),
         }
     }
@@ -190,13 +185,13 @@ impl Block {
         }
     }
 
-    fn push(&mut self, bytes: &[u8], cut: &mut CutCharacter) -> Result<(), InvalidUtf8> {
+    fn push(&mut self, bytes: &[u8], tail: &mut Utf8Tail) -> Result<(), InvalidUtf8> {
         match self {
             Self::Binary(held) => {
                 held.push(bytes);
                 Ok(())
             }
-            Self::Text(held) => cut.feed(bytes, |text| held.push_str(text)),
+            Self::Text(held) => tail.feed(bytes, |text| held.push_str(text)),
         }
     }
 
