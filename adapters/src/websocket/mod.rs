@@ -1,4 +1,9 @@
-//! A WebSocket over any transport: the type that applications hold.
+//! The type that applications hold: a WebSocket over any transport.
+//!
+//! `receive.rs`, `send.rs`, `writer.rs` and `control.rs` are its methods; `upgrade.rs` opens it, `split.rs`
+//! shares it between two tasks, `stream_sink.rs` and `byte_stream.rs` give it the interfaces of other crates.
+//!
+//! The rule: state lives in the struct, not in futures, so that every future may be dropped at any time.
 
 mod byte_stream;
 mod control;
