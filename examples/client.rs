@@ -20,7 +20,7 @@ fn main() -> sansock::Result<()> {
 async fn converse(url: &str) -> sansock::Result<()> {
     let ws = sansock::smol::connect(url).await?;
     // Two halves, as sending waits for the keyboard and receiving for the server.
-    let (mut receiver, mut sender) = ws.split();
+    let (sender, mut receiver) = ws.split();
 
     let sending = async {
         // By a thread, as reading the input blocks.

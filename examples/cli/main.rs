@@ -80,7 +80,7 @@ async fn run(options: &Options) -> Status {
         Err(error) => return refused(&console, &error),
     };
     console.note(&connected(&ws, begin.elapsed()));
-    let (mut receiver, mut sender) = ws.split();
+    let (sender, mut receiver) = ws.split();
 
     let mistaken = Cell::new(false);
     let sending = async {

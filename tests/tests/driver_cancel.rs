@@ -2,6 +2,7 @@
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use sansock::clock::VirtualClock;
+use sansock::core::OpCode;
 use sansock::{Error, Message, Prepared, Upgrade, WebSocket};
 use sansock_core::handshake::{ClientOptions, ServerOptions};
 use sansock_core::{Fin, Kind, Side};
@@ -77,8 +78,10 @@ fn lending_and_partial_receivers_made_anew_for_every_poll() {
     let (mut client, mut server) = slow_pair(&clock);
     let send = async {
         for _ in 0..3 {
-            client.feed_text("some", Fin::More).await?;
-            client.feed_continuation(b" text", Fin::Last).await?;
+            client.feed_frame(OpCode::Text, "some", Fin::More).await?;
+            client
+                .feed_frame(OpCode::Continuation, b" text", Fin::Last)
+                .await?;
         }
         client.close(1000, "").await
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use sansock::clock::VirtualClock;
+use sansock::core::OpCode;
 use sansock::{CloseCode, Closed, Error, Message, Prepared, Upgrade, WebSocket};
 use sansock_core::handshake::{ClientOptions, HandshakeError, ServerOptions, StatusCode};
 use sansock_core::{Connection, Deadline, Fin, Instant, Kind, Negotiated, Side, State};
@@ -126,10 +127,16 @@ fn fragments_and_chunks_arrive_as_they_were_sent() {
     let clock = VirtualClock::new();
     let (mut client, mut server) = opened_pair(3, &clock);
     let send = async {
-        client.feed_text("one", Fin::More).await?;
-        client.feed_continuation(b"", Fin::More).await?;
-        client.feed_continuation(b"two", Fin::Last).await?;
-        client.feed_binary(b"chunks", Fin::Last).await?;
+        client.feed_frame(OpCode::Text, "one", Fin::More).await?;
+        client
+            .feed_frame(OpCode::Continuation, b"", Fin::More)
+            .await?;
+        client
+            .feed_frame(OpCode::Continuation, b"two", Fin::Last)
+            .await?;
+        client
+            .feed_frame(OpCode::Binary, b"chunks", Fin::Last)
+            .await?;
         client.flush().await
     };
     let receive = async {

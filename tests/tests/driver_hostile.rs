@@ -129,7 +129,7 @@ fn a_hundred_thousand_polls_without_a_wakeup_allocate_nothing() {
 fn futures_and_halves_that_are_forgotten_only_leak() {
     let clock = VirtualClock::new();
     let (mut client, server) = opened_pair(100, &clock);
-    let (mut receiver, mut sender) = server.split();
+    let (sender, mut receiver) = server.split();
     let mut forgotten = Task::new(receiver.recv());
     forgotten.poll();
     std::mem::forget(forgotten);

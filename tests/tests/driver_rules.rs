@@ -257,7 +257,7 @@ fn a_transport_that_never_flushes_is_given_up() {
         let mut ws = opened(Side::Server, FlushOnly::new(near), &clock);
         let mut parts = None;
         let mut send = if halves {
-            let (receiver, sender) = ws.split();
+            let (sender, receiver) = ws.split();
             let (_, sender) = parts.insert((receiver, sender));
             Task::new(async { sender.send("a message longer than the pipe").await })
         } else {
@@ -411,7 +411,7 @@ fn an_idle_connection_holds_no_buffers() {
     run(ws.send("sent")).unwrap();
     assert_eq!(pool.bytes(), 0, "after sending");
 
-    let (mut receiver, mut sender) = ws.split();
+    let (sender, mut receiver) = ws.split();
     let mut recv = Task::new(receiver.recv());
     settle(&mut [&mut recv]);
     run(sender.send("from a half")).unwrap();

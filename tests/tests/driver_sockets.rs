@@ -33,7 +33,7 @@ macro_rules! over_loopback {
                             assert_eq!(ws.recv().await?, Some(message));
                         }
                         assert!(Some(ws.ping().await?) == ws.latency());
-                        let (mut receiver, mut sender) = ws.split();
+                        let (sender, mut receiver) = ws.split();
                         let talk = async {
                             for _ in 0..100 {
                                 sender.send("from a half").await?;

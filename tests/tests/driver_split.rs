@@ -28,7 +28,8 @@ fn halves<S>(stream: S, clock: &VirtualClock) -> Halves<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    opened(Side::Client, stream, clock).split()
+    let (sender, receiver) = opened(Side::Client, stream, clock).split();
+    (receiver, sender)
 }
 
 fn from_peer(text: &str) -> Vec<u8> {
@@ -54,8 +55,8 @@ fn one_task_receives_while_others_send() {
     };
     for (near, far) in [pipe(1), pipe(1000), pipe_with(5, hesitant)] {
         let clock = VirtualClock::new();
-        let (mut receiver, mut first) = halves(near, &clock);
-        let mut second = first.clone();
+        let (mut receiver, first) = halves(near, &clock);
+        let second = first.clone();
         let mut server = opened(Side::Server, far, &clock);
         let mut answer = Task::fickle(async { echo(&mut server).await });
         let count = RefCell::new(0);
@@ -95,7 +96,7 @@ fn one_task_receives_while_others_send() {
 fn the_receiver_alone_writes_what_was_fed_and_answers_pings() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     run(sender.feed("fed")).unwrap();
     assert_eq!(peer.arrived(), 0);
     peer.put(&frame(Side::Server, 0x89, b"?"));
@@ -110,7 +111,7 @@ fn the_receiver_alone_writes_what_was_fed_and_answers_pings() {
 fn a_sender_that_waits_answers_pings() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (_receiver, mut sender) = halves(near, &clock);
+    let (_receiver, sender) = halves(near, &clock);
     let mut ping = Task::new(sender.ping());
     settle(&mut [&mut ping]);
     let sent = parse_frames(&peer.take_all());
@@ -126,7 +127,7 @@ fn a_sender_that_waits_answers_pings() {
 fn a_sender_without_room_is_woken_when_the_receiver_drains_the_queue() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(10);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     run(sender.feed(vec![0; 70_000])).unwrap();
     let mut send = Task::new(sender.feed("more"));
     let mut receive = Task::new(receiver.recv());
@@ -143,7 +144,7 @@ fn a_sender_without_room_is_woken_when_the_receiver_drains_the_queue() {
 fn a_sender_that_flushes_is_woken_when_the_receiver_has_written() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(10);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut send = Task::new(sender.send("a message longer than the pipe"));
     let mut receive = Task::new(receiver.recv());
     settle(&mut [&mut send, &mut receive]);
@@ -159,7 +160,7 @@ fn a_sender_that_flushes_is_woken_when_the_receiver_has_written() {
 fn a_sender_that_flushes_is_woken_when_the_receiver_has_flushed() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(10);
-    let (mut receiver, mut sender) = halves(FlushOnly::new(near), &clock);
+    let (mut receiver, sender) = halves(FlushOnly::new(near), &clock);
     let mut send = Task::new(sender.send("a message longer than the pipe"));
     let mut receive = Task::new(receiver.recv());
     settle(&mut [&mut send, &mut receive]);
@@ -177,7 +178,7 @@ fn a_sender_that_flushes_is_woken_when_the_receiver_fails_to_write() {
     let (near, mut peer) = pipe(10);
     // A write of ten bytes, one that is pending, a read; then one that writes nothing.
     let stream = Scripted::failing(near, Fault::Zero, 5);
-    let (mut receiver, mut sender) = halves(stream, &clock);
+    let (mut receiver, sender) = halves(stream, &clock);
     let mut send = Task::new(sender.send("a message longer than the pipe"));
     let mut receive = Task::new(receiver.recv());
     send.poll();
@@ -194,7 +195,7 @@ fn a_sender_that_flushes_is_woken_when_the_receiver_fails_to_write() {
 fn a_receiver_is_woken_when_a_sender_has_read_its_message() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(10);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut receive = Task::new(receiver.recv());
     settle(&mut [&mut receive]);
     peer.put_silently(&from_peer("for the receiver"));
@@ -214,7 +215,7 @@ fn a_receiver_is_woken_when_a_sender_has_read_the_end() {
     for bytes in [&close_frame(Side::Server, 1000, "")[..], b"\xff\xff", b""] {
         let clock = VirtualClock::new();
         let (near, mut peer) = pipe(10);
-        let (mut receiver, mut sender) = halves(near, &clock);
+        let (mut receiver, sender) = halves(near, &clock);
         let mut receive = Task::new(receiver.recv());
         let mut send = Task::new(sender.send("a message longer than the pipe"));
         settle(&mut [&mut receive, &mut send]);
@@ -232,7 +233,7 @@ fn a_receiver_is_woken_when_a_sender_has_read_the_end() {
 fn a_sender_that_pings_is_woken_when_the_receiver_has_read_the_pong() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut receive = Task::new(receiver.recv());
     // The second round trip takes as long as the first.
     for _ in 0..2 {
@@ -259,7 +260,7 @@ fn a_message_that_a_waiting_sender_has_read_is_not_lost() {
             ..Manner::default()
         };
         let (near, mut peer) = pipe_with(1000, manner);
-        let (mut receiver, mut sender) = opened(Side::Server, near, &clock).split();
+        let (sender, mut receiver) = opened(Side::Server, near, &clock).split();
         let text = "x".repeat(length);
         peer.put(&frame(Side::Client, 0x81, text.as_bytes()));
         let mut ping = Task::new(sender.ping());
@@ -275,7 +276,7 @@ fn a_message_that_a_waiting_sender_has_read_is_not_lost() {
 fn a_message_wakes_no_one_for_ever() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut receive = Task::new(async { while receiver.recv().await.unwrap().is_some() {} });
     let mut ping = Task::new(sender.ping());
     settle(&mut [&mut ping, &mut receive]);
@@ -290,7 +291,7 @@ fn a_message_wakes_no_one_for_ever() {
 fn without_receiver_the_sender_works_and_closes() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (receiver, mut sender) = halves(near, &clock);
+    let (receiver, sender) = halves(near, &clock);
     drop(receiver);
     run(sender.send("alone")).unwrap();
     assert_eq!(parse_frames(&peer.take_all())[0].payload, b"alone");
@@ -316,7 +317,7 @@ fn without_receiver_the_sender_works_and_closes() {
 fn a_sender_that_closes_is_woken_when_the_receiver_is_dropped() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (receiver, mut sender) = halves(near, &clock);
+    let (receiver, sender) = halves(near, &clock);
     peer.put(&from_peer("never received"));
     let mut close = Task::new(sender.close(1000, ""));
     settle(&mut [&mut close]);
@@ -360,7 +361,7 @@ fn the_transport_goes_with_the_last_half() {
 fn the_sender_closes_while_the_receiver_reads() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut receive = Task::new(async {
         let mut received = Vec::new();
         while let Some(message) = receiver.recv().await? {
@@ -390,7 +391,7 @@ fn the_sender_closes_while_the_receiver_reads() {
 fn the_sender_closes_while_the_receiver_is_idle() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut close = Task::new(sender.close(1000, ""));
     settle(&mut [&mut close]);
     peer.put(&close_frame(Side::Server, 1000, ""));
@@ -405,8 +406,8 @@ fn the_sender_closes_while_the_receiver_is_idle() {
 fn a_message_that_was_written_counts_as_sent_though_another_has_closed_since() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(10);
-    let (mut receiver, mut sender) = halves(near, &clock);
-    let mut another = sender.clone();
+    let (mut receiver, sender) = halves(near, &clock);
+    let another = sender.clone();
     let mut send = Task::new(sender.send("a message longer than the pipe"));
     settle(&mut [&mut send]);
     let mut receive = Task::new(receiver.recv());
@@ -424,7 +425,7 @@ fn a_message_that_was_written_counts_as_sent_though_another_has_closed_since() {
 fn a_message_that_had_arrived_is_given_out_after_the_sender_has_ended_the_connection() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     peer.put(&from_peer("in time"));
     let mut close = Task::new(sender.close(1000, ""));
     settle(&mut [&mut close]);
@@ -450,7 +451,7 @@ fn a_wakeup_may_poll_the_other_half_on_the_spot() {
     };
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe_with(10, hesitant);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let received = Arc::new(Mutex::new(Vec::new()));
     let log = received.clone();
     let receive: Polls = Box::new(move |cx| {
@@ -544,7 +545,7 @@ impl AsyncWrite for Panics {
 fn a_panic_in_one_task_does_not_spread_to_the_other() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let (mut receiver, mut sender) = halves(Panics(near, Arc::default()), &clock);
+    let (mut receiver, sender) = halves(Panics(near, Arc::default()), &clock);
     let panicked = catch_unwind(AssertUnwindSafe(|| run(receiver.recv())));
     assert!(panicked.is_err());
     let mut ping = Task::new(sender.ping());
@@ -587,7 +588,7 @@ fn halves_of_a_transport_for_one_thread() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
     let near = Rc::new(RefCell::new(near));
-    let (mut receiver, mut sender) = halves(Local(near.clone()), &clock);
+    let (mut receiver, sender) = halves(Local(near.clone()), &clock);
     let mut receive = Task::new(receiver.recv());
     settle(&mut [&mut receive]);
     run(sender.send("hello")).unwrap();
@@ -605,11 +606,11 @@ fn halves_on_threads_of_their_own() {
     const COUNT: usize = 500;
     let clock = VirtualClock::new();
     let (near, far) = pipe(100);
-    let (mut receiver, mut sender) = halves(near, &clock);
+    let (mut receiver, sender) = halves(near, &clock);
     let mut server = opened(Side::Server, far, &clock);
     std::thread::scope(|scope| {
         scope.spawn(|| block_on(echo(&mut server)).unwrap());
-        let mut another = sender.clone();
+        let another = sender.clone();
         scope.spawn(move || {
             for _ in 0..COUNT {
                 block_on(another.feed("from another")).unwrap();

@@ -304,7 +304,7 @@ async fn receive_one(ws: &mut Socket, way: Way) -> Result<Option<Vec<u8>>, Error
 }
 
 async fn receive_in_halves(guillotine: &Guillotine, ws: Socket) -> (Vec<Vec<u8>>, String) {
-    let (mut receiver, mut sender) = ws.split();
+    let (sender, mut receiver) = ws.split();
     let mut parts = Vec::new();
     loop {
         let part = match guillotine.insist(async || receiver.recv().await).await {

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 
 use async_net::TcpListener;
 use futures_lite::future;
+use sansock::core::OpCode;
 use sansock::core::{Event, Fin};
 use sansock::{Message, Result, WebSocket};
 
@@ -24,8 +25,12 @@ async fn connected() -> Result<(Socket, Socket)> {
 fn text_may_begin_with_a_frame_that_ends_inside_a_character() {
     async_io::block_on(async {
         let (mut client, mut server) = connected().await?;
-        client.feed_text_part(b"\xe5\xaf", Fin::More).await?;
-        client.feed_continuation(b"\xbf", Fin::Last).await?;
+        client
+            .feed_frame(OpCode::Text, b"\xe5\xaf", Fin::More)
+            .await?;
+        client
+            .feed_frame(OpCode::Continuation, b"\xbf", Fin::Last)
+            .await?;
         client.flush().await?;
         assert_eq!(server.recv().await?, Some(Message::text("寿")));
         Result::<()>::Ok(())
@@ -37,7 +42,10 @@ fn text_may_begin_with_a_frame_that_ends_inside_a_character() {
 fn text_that_is_not_utf8_is_not_sent() {
     async_io::block_on(async {
         let (mut client, mut server) = connected().await?;
-        let error = client.feed_text_part(b"\xff", Fin::More).await.unwrap_err();
+        let error = client
+            .feed_frame(OpCode::Text, b"\xff", Fin::More)
+            .await
+            .unwrap_err();
         assert!(error.is_misuse());
         client.send("after").await?;
         assert_eq!(server.recv().await?, Some(Message::text("after")));

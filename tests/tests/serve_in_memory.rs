@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_executor::{Executor, Task};
 use sansock::clock::{VirtualClock, VirtualTimer};
+use sansock::core::OpCode;
 use sansock::serve::{
     Accepted, Acceptor, BoxFuture, Handle, IncomingRequest, Listen, Listener, Origins, Outcome,
     OverflowPolicy, Peer, Push, Serve, ServerHandle, Socket,
@@ -600,7 +601,7 @@ fn a_handler_that_returns_closes_with_1000() {
     assert_eq!(ends_with(async |_: Ws| {}, 0), 1000);
     assert_eq!(ends_with(async |ws: Ws| drop(ws.split()), 0), 1000);
     let splits = async |ws: Ws| {
-        let (_receiver, mut sender) = ws.split();
+        let (sender, _receiver) = ws.split();
         sender.send("hello").await
     };
     assert_eq!(ends_with(splits, 0), 1000);
@@ -697,7 +698,7 @@ fn an_end_that_a_handler_reports_is_no_failure_of_it() {
     for splits in [true, false] {
         let handler = move |mut ws: Ws| async move {
             if splits {
-                let (mut receiver, _sender) = ws.split();
+                let (_sender, mut receiver) = ws.split();
                 while receiver.recv().await?.is_some() {}
             } else {
                 while ws.recv().await?.is_some() {}
@@ -723,7 +724,7 @@ fn a_client_that_is_gone_when_the_handler_sends_is_no_failure_of_it() {
     for splits in [true, false] {
         let handler = move |ws: Ws| async move {
             if splits {
-                let (mut receiver, mut sender) = ws.split();
+                let (sender, mut receiver) = ws.split();
                 while let Some(message) = receiver.recv().await? {
                     sender.send(message).await?;
                 }
@@ -837,7 +838,7 @@ fn a_shutdown_reaches_halves_and_what_was_taken_out() {
     for split in [true, false] {
         let handler = move |ws: Ws| async move {
             if split {
-                let (mut receiver, _sender) = ws.split();
+                let (_sender, mut receiver) = ws.split();
                 while receiver.recv().await?.is_some() {}
             } else {
                 let mut ws = ws.into_inner();
@@ -867,7 +868,7 @@ fn an_abort_reaches_what_other_tasks_hold() {
     let handler = move |ws: Ws| {
         let spawner = spawner.clone();
         async move {
-            let (mut receiver, _sender) = ws.split();
+            let (_sender, mut receiver) = ws.split();
             let receiving = async move { while let Ok(Some(_)) = receiver.recv().await {} };
             spawner.spawn(receiving).detach();
             pending::<()>().await;
@@ -1077,9 +1078,9 @@ fn a_message_larger_than_the_backlog_goes_out_alone() {
 #[test]
 fn a_broadcast_waits_for_a_message_that_is_sent_in_parts() {
     let world = World::new(async |mut ws: Ws| {
-        ws.feed_text("a", Fin::More).await?;
+        ws.feed_frame(OpCode::Text, "a", Fin::More).await?;
         ws.recv().await?;
-        ws.feed_continuation("b", Fin::Last).await?;
+        ws.feed_frame(OpCode::Continuation, "b", Fin::Last).await?;
         echo(ws).await
     });
     let mut client = world.open();

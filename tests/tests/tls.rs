@@ -294,7 +294,7 @@ macro_rules! over_loopback {
                     let exchange = |ws: WebSocket| {
                         let large = Message::binary(large.clone());
                         async move {
-                            let (mut receiver, mut sender) = ws.split();
+                            let (sender, mut receiver) = ws.split();
                             let send = async {
                                 for _ in 0..4 {
                                     sender.send(&large).await.unwrap();

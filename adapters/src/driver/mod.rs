@@ -1,86 +1,166 @@
-//! The driver: moves bytes between a transport and a connection, and minds the time.
+//! The driver: moves bytes between a transport and a connection, and keeps its guarantees on every path.
 //!
-//! One step writes what is queued, reads, and looks at the clock, in this order:
+//! Every operation that waits is one call of [`Driver::drive_until`] with a [`Goal`], which repeats one
+//! step: take commands from outside, write, parse, read, look at the clock. Operations that do not have
+//! to wait use [`Driver::poll_flush`] or nothing at all. So each duty is decided once, here:
 //!
-//! - A write that is blocked never keeps from reading, and deadlines pass while it is.
-//! - A reply to the peer is offered to the transport before the event behind it is given out.
-//! - A pong is missed only when there is nothing left to read: it might be in there.
-//! - Everything that was begun is kept in the struct, so that a future may be dropped at any time.
+//! - **D1, keep reading.** Every step reads unless a message was not taken yet. A flush that completes
+//!   at once reads as well, at most every [`READ_INTERVAL`]: [`Driver::look_around`].
+//! - **D2, deadlines always fire.** A poll that calls the transport looks at the clock once, whether it
+//!   waits or not: [`Driver::mind_deadlines`], [`Driver::poll_time`].
+//! - **D3, yield fairly.** Whatever is ready spends from a [`Budget`]; once it is spent, the task yields:
+//!   [`Driver::yield_now`].
+//! - **D4, wake the right tasks.** The transport gets the waker of all tasks that wait, and a task whose
+//!   goal another task has met is woken: [`Wakers`].
+//! - **D5, one outcome.** A transport that fails to write is read to its end, so that a Close frame that
+//!   was received is what every operation reports: [`Driver::is_met`], [`FAREWELL`].
+//! - **D6, progress counts as liveness.** The connection is told when the transport is full; it knows
+//!   what was received and what was sent: [`Driver::write`].
+//! - **D7, bounded memory.** Events that no operation waits for are dropped, or kept up to a bound:
+//!   [`Unclaimed`]. What reaches the connection from outside is counted: [`Inbox`].
+//! - **D8, few replies, sent first.** All control frames before the next message are parsed before one
+//!   write, and that write is made before the message is delivered: [`Driver::step`].
 //!
-//! A transport that fails to write is still read to its end: what arrived before is given out, and a
-//! Close frame among it makes the end a clean one.
+//! All progress is kept in the struct, so that a future may be dropped at any time.
 
+mod budget;
+mod inbox;
+pub(crate) mod interim;
 pub(crate) mod sync;
 mod system;
 mod timer;
 pub(crate) mod trace;
+mod transfer;
+mod unclaimed;
+mod wakers;
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::Buf;
-use futures_io::{AsyncRead, AsyncWrite, IoSlice};
-use sansock_core::{ClientConnection, Connection, Instant, ServerConnection, State};
+use futures_io::{AsyncRead, AsyncWrite};
+use sansock_core::{ClientConnection, Connection, Instant, PingId, ServerConnection, State};
 
+use budget::Budget;
+use transfer::WriteSide;
+use wakers::{Registered, Wakers};
+
+pub(crate) use inbox::{Command, Inbox, Pushed, Totals};
 pub use system::{SystemEntropy, ThreadBuffers, config};
 pub use timer::{NoTimer, Timer};
+pub(crate) use unclaimed::{ControlEvent, Unclaimed};
+pub(crate) use wakers::{Role, WakerSet};
 
-/// Steps that read before the task lets others run.
-const STEPS_PER_POLL: u32 = 64;
+/// How often a connection that only sends is read, and its deadlines are looked at.
+const READ_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Slices in one vectored write.
-const SLICES: usize = 16;
+/// How long the transport is read after it has failed to write, if it has nothing to read then.
+const FAREWELL: Duration = Duration::from_millis(100);
 
-/// A connection in whichever phase: what the driver asks of it.
-pub(crate) trait Drives {
-    /// Whether an event is ready.
-    fn parse_next(&mut self) -> bool;
+/// How long messages wait for a task that receives, while another closes the connection.
+const UNREAD_GRACE: Duration = Duration::from_millis(100);
+
+/// What an operation waits for. Every goal is also met by the end of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// An event of any kind.
+    Event,
+    /// A message, or a part of one.
+    Data,
+    /// Room in the output queue.
+    Capacity,
+    /// Everything that is queued was written and flushed.
+    Written,
+    /// The pong of a ping.
+    Pong(PingId),
+    /// The pong of a ping, or data that has to be taken before it can be seen.
+    PongOrData(PingId),
+    /// Nothing but the end.
+    End,
+}
+
+/// A connection, before or after its opening handshake: what the driver needs of it.
+pub(crate) trait DriveTarget {
+    /// Whether the transport is dropped once the connection is over.
+    const DROPS_TRANSPORT: bool;
+
+    /// Parses up to the next event that an operation waits for. Returns whether there is one.
+    fn parse(&mut self, unclaimed: &mut Unclaimed, goal: Goal) -> bool;
 
     /// Takes the end of the peer's stream.
     fn receive_eof(&mut self, now: Instant);
 
-    fn connection(&mut self) -> &mut Connection;
+    fn connection(&self) -> &Connection;
+
+    fn connection_mut(&mut self) -> &mut Connection;
 }
 
-macro_rules! drives {
+impl DriveTarget for Connection {
+    const DROPS_TRANSPORT: bool = true;
+
+    #[inline]
+    fn parse(&mut self, unclaimed: &mut Unclaimed, goal: Goal) -> bool {
+        unclaimed.parse(self, goal)
+    }
+
+    fn receive_eof(&mut self, now: Instant) {
+        Self::receive_eof(self, now);
+    }
+
+    #[inline]
+    fn connection(&self) -> &Connection {
+        self
+    }
+
+    #[inline]
+    fn connection_mut(&mut self) -> &mut Connection {
+        self
+    }
+}
+
+/// The first event of an opening handshake is always waited for.
+macro_rules! drive_handshake {
     ($($connection:ty),*) => {$(
-        impl Drives for $connection {
-            #[inline]
-            fn parse_next(&mut self) -> bool {
-                Self::parse_next(self)
+        impl DriveTarget for $connection {
+            const DROPS_TRANSPORT: bool = false;
+
+            fn parse(&mut self, _: &mut Unclaimed, _: Goal) -> bool {
+                self.parse_next()
             }
 
             fn receive_eof(&mut self, now: Instant) {
                 Self::receive_eof(self, now);
             }
 
-            #[inline]
-            fn connection(&mut self) -> &mut Connection {
+            fn connection(&self) -> &Connection {
+                self
+            }
+
+            fn connection_mut(&mut self) -> &mut Connection {
                 self
             }
         }
     )*};
 }
 
-drives!(Connection, ClientConnection, ServerConnection);
+drive_handshake!(ClientConnection, ServerConnection);
 
-/// How far the write side of the transport is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WriteSide {
-    Open,
-    Closing,
-    Closed,
-}
-
-/// A transport and a timer, and what has to be remembered of them between two polls.
+/// A connection with its transport and its timer, and what must be remembered between two polls.
 #[derive(Debug)]
-pub(crate) struct Driver<S, T> {
-    stream: S,
+pub(crate) struct Driver<S, T, C = Connection> {
+    pub(crate) connection: C,
+    /// Dropped as soon as the connection is over.
+    transport: Option<S>,
     timer: T,
     /// What the timer is set to.
     alarm: Option<Instant>,
+    /// When to read and to look at the deadlines although no operation waits.
+    look_at: Instant,
+    pub(crate) budget: Budget,
+    pub(crate) unclaimed: Unclaimed,
+    wakers: Wakers,
+    inbox: Option<Owner>,
     write_side: WriteSide,
     /// The peer's stream has ended.
     read_ended: bool,
@@ -88,451 +168,515 @@ pub(crate) struct Driver<S, T> {
     unflushed: bool,
     /// Bytes were read since the last flush.
     read_lately: bool,
-    /// Whether vectored writes were seen to be worth their name.
+    /// Whether the first vectored write was judged.
     vectored: bool,
-    /// The first failure of the transport, where it came before that of the connection.
-    error: Option<Arc<io::Error>>,
     write_failed: bool,
+    /// Until when a transport that has failed to write is read.
+    farewell: Option<Instant>,
+    /// When messages that are not taken are discarded, while the connection is being closed.
+    discard_at: Option<Instant>,
+    /// The first failure of the transport, unless the connection had failed before.
+    error: Option<Arc<io::Error>>,
 }
 
-impl<S, T> Driver<S, T>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    pub(crate) const fn new(stream: S, timer: T) -> Self {
+/// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
+#[derive(Debug)]
+struct Owner(Arc<Inbox>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// How a poll has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The goal is met, or the connection is over.
+    Met,
+    /// The transport and the timer will wake the task.
+    Waiting,
+    /// The budget is spent.
+    Spent,
+}
+
+impl<S, T, C> Driver<S, T, C> {
+    pub(crate) fn new(transport: S, timer: T, connection: C) -> Self {
         Self {
-            stream,
+            connection,
+            transport: Some(transport),
             timer,
             alarm: None,
+            look_at: Instant::START,
+            budget: Budget::full(),
+            unclaimed: Unclaimed::default(),
+            wakers: Wakers::default(),
+            inbox: None,
             write_side: WriteSide::Open,
             read_ended: false,
             unflushed: false,
             read_lately: false,
             vectored: false,
-            error: None,
             write_failed: false,
+            farewell: None,
+            discard_at: None,
+            error: None,
         }
     }
 
-    pub(crate) fn into_parts(self) -> (S, T) {
-        (self.stream, self.timer)
+    /// Returns the transport, the timer and the connection; `None` once the transport was dropped.
+    pub(crate) fn into_parts(self) -> Option<(S, T, C)> {
+        Some((self.transport?, self.timer, self.connection))
     }
 
-    pub(crate) fn now(&self) -> Instant {
-        self.timer.now()
+    /// Takes commands from this inbox as well.
+    pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
+        self.inbox = Some(Owner(inbox));
     }
 
-    pub(crate) const fn stream(&self) -> &S {
-        &self.stream
+    /// Replaces the connection by what it has become.
+    pub(crate) fn map<D>(self, map: impl FnOnce(C) -> D) -> Driver<S, T, D> {
+        Driver {
+            connection: map(self.connection),
+            transport: self.transport,
+            timer: self.timer,
+            alarm: self.alarm,
+            look_at: self.look_at,
+            budget: self.budget,
+            unclaimed: self.unclaimed,
+            wakers: self.wakers,
+            inbox: self.inbox,
+            write_side: self.write_side,
+            read_ended: self.read_ended,
+            unflushed: self.unflushed,
+            read_lately: self.read_lately,
+            vectored: self.vectored,
+            write_failed: self.write_failed,
+            farewell: self.farewell,
+            discard_at: self.discard_at,
+            error: self.error,
+        }
     }
 
-    pub(crate) const fn stream_mut(&mut self) -> &mut S {
-        &mut self.stream
+    /// Leaves it to the owner to wake the other tasks that wait, as halves do.
+    pub(crate) const fn leave_waking_to_owner(&mut self) {
+        self.wakers.leave_to_owner();
     }
 
-    /// Returns the first failure of the transport, where it came before that of the connection.
+    /// Returns the transport, `None` once it was dropped.
+    pub(crate) const fn transport(&self) -> Option<&S> {
+        self.transport.as_ref()
+    }
+
+    pub(crate) const fn transport_mut(&mut self) -> Option<&mut S> {
+        self.transport.as_mut()
+    }
+
+    /// Returns the first failure of the transport, unless the connection had failed before.
     pub(crate) const fn error(&self) -> Option<&Arc<io::Error>> {
         self.error.as_ref()
     }
 
+    /// Whether there is a transport, and it takes what is written.
+    #[inline]
+    pub(crate) const fn can_write(&self) -> bool {
+        self.transport.is_some() && !self.write_failed
+    }
+
+    /// Whether the transport has failed to write: nothing that is queued will leave.
     pub(crate) const fn write_failed(&self) -> bool {
         self.write_failed
     }
+}
+
+impl<S, T, C> Driver<S, T, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+    C: DriveTarget,
+{
+    pub(crate) fn now(&self) -> Instant {
+        self.timer.now()
+    }
 
     /// Whether nothing waits to be written or flushed, or never will be.
-    pub(crate) const fn is_written(&self, connection: &Connection) -> bool {
-        self.write_failed || (connection.is_flushed() && !self.unflushed)
+    pub(crate) fn is_written(&self) -> bool {
+        self.write_failed || (self.connection.connection().is_flushed() && !self.unflushed)
     }
 
-    /// Drives the connection until an event is ready, or nothing more can come.
+    /// Drives the connection until the goal is met, or the connection is over.
+    ///
+    /// A message that no operation has taken stops reading; it is left to the operation that receives.
+    /// So two sides that both write do not wait for each other's reading, and the socket is the queue.
+    pub(crate) fn drive_until(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
+        let mut progress = match self.wakers.shared(role, cx.waker()) {
+            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal),
+            None => self.repeat(cx, goal),
+        };
+        if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
+            // D4: both tasks are to be woken, so the transport is asked again with the waker of both.
+            if let Some(waker) = self.wakers.shared(role, cx.waker()) {
+                progress = self.repeat(&mut Context::from_waker(&waker), goal);
+            }
+        }
+        if progress == Progress::Met {
+            self.wakers.stop_waiting(role);
+        }
+        if self.wakers.others_wait(role) {
+            self.wake_others(role);
+        }
+        match progress {
+            Progress::Met => Poll::Ready(()),
+            Progress::Spent => self.yield_now(cx),
+            Progress::Waiting => {
+                self.budget.refill();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// D5: drives the connection to its end, while another task may receive. A message that it does not
+    /// take within [`UNREAD_GRACE`] is discarded, with all that follow, and counted.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
+        loop {
+            let ended = self.drive_until(cx, role, Goal::End);
+            if ended.is_ready() || !self.connection.connection().is_data_ready() {
+                self.discard_at = None;
+                return ended;
+            }
+            let now = self.now();
+            let discard_at = self
+                .discard_at
+                .get_or_insert_with(|| now.checked_add(UNREAD_GRACE).unwrap_or(now));
+            let discard_at = Some(*discard_at);
+            ready!(self.poll_deadline(cx, discard_at));
+            self.unclaimed.discard_unread();
+        }
+    }
+
+    /// Registers the task that waits. Returns whether another task waits as well, since now.
+    fn registers_another(&mut self, cx: &Context<'_>, role: Role, goal: Goal) -> bool {
+        let registered = self.wakers.wait(role, goal, cx.waker());
+        if registered != Registered::Known {
+            self.listen(role, cx);
+        }
+        registered == Registered::Shared
+    }
+
+    /// Tells the inbox whom to wake.
+    #[cold]
+    fn listen(&mut self, role: Role, cx: &Context<'_>) {
+        if let Some(Owner(inbox)) = &self.inbox {
+            let shared = self.wakers.shared(role, cx.waker());
+            inbox.listen(shared.as_ref().unwrap_or(cx.waker()));
+        }
+    }
+
+    /// D4: wakes the tasks in other roles whose goal was met by this poll.
+    #[cold]
+    fn wake_others(&mut self, role: Role) {
+        let (written, has_event) = (
+            self.is_written(),
+            self.connection.connection().is_event_at_hand(),
+        );
+        let mut wakers = std::mem::take(&mut self.wakers);
+        wakers.wake_others(role, |goal| {
+            self.transport.is_none() || self.is_met(goal, written, has_event)
+        });
+        self.wakers = wakers;
+    }
+
+    /// D3: lets other tasks run, and asks to be polled again.
+    pub(crate) fn yield_now<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
+        self.budget.refill();
+        // A clock that stands still must not keep a connection that only sends from being read.
+        self.look_at = Instant::START;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Repeats the step until the goal is met or the transport has nothing to do.
+    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal) -> Progress {
+        let mut clock = Clock::default();
+        loop {
+            if self.budget.is_spent() {
+                return Progress::Spent;
+            }
+            if let Some(progress) = self.step(cx, goal, &mut clock) {
+                return progress;
+            }
+        }
+    }
+
+    /// One step. Returns how the poll ends, `None` if another step is due.
+    fn step(&mut self, cx: &mut Context<'_>, goal: Goal, clock: &mut Clock) -> Option<Progress> {
+        let took_commands = self.take_commands();
+        let mut written = self.poll_write(cx).is_ready();
+        if took_commands && written && self.has_commands() {
+            // There was no room for all of them.
+            return None;
+        }
+        let has_event = self.connection.parse(&mut self.unclaimed, goal);
+        if self.connection.connection().has_reply() {
+            // D8: the reply is offered to the transport before the event that follows is delivered.
+            written = self.poll_write(cx).is_ready();
+        }
+        if self.is_over(written) {
+            self.drop_transport();
+            return Some(Progress::Met);
+        }
+        if self.is_met(goal, written, has_event) {
+            return Some(Progress::Met);
+        }
+        self.budget.spend_call(0);
+        // D1: a message that was not taken is the only reason not to read.
+        if !has_event && self.poll_read(cx, clock).is_ready() {
+            return None;
+        }
+        if self.poll_time(cx, clock).is_ready() {
+            return None;
+        }
+        if self.budget.is_spent() {
+            return Some(Progress::Spent);
+        }
+        self.wait();
+        Some(Progress::Waiting)
+    }
+
+    /// Whether there is nothing to wait for: the connection has ended, and all that it had to send was sent.
+    fn is_over(&self, written: bool) -> bool {
+        let connection = self.connection.connection();
+        self.transport.is_none()
+            || (connection.state() == State::Closed && (written || connection.is_flushed()))
+    }
+
+    fn is_met(&self, goal: Goal, written: bool, has_event: bool) -> bool {
+        let connection = self.connection.connection();
+        // D5: after a failed write, how the connection ended is known only once the transport was read
+        // to its end. A message that was not taken is in the way.
+        let is_written = written && (!self.write_failed || has_event);
+        match goal {
+            Goal::Event => has_event,
+            Goal::Data => connection.is_data_ready(),
+            Goal::Capacity => is_written || (!self.write_failed && connection.has_capacity()),
+            Goal::Written => is_written,
+            Goal::Pong(ping) => connection.is_ping_answered(ping),
+            Goal::PongOrData(ping) => {
+                connection.is_ping_answered(ping) || connection.is_data_ready()
+            }
+            Goal::End => false,
+        }
+    }
+
+    /// Writes and flushes what is queued. As [`drive_until`](Self::drive_until) with
+    /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline]
-    pub(crate) fn poll_event(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-    ) -> Poll<()> {
-        match connection.parse_next() {
-            true => self.tell(cx, connection),
-            false => self.poll_unready(cx, connection),
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
+        let is_simple = !self.wakers.is_shared() && !self.budget.is_spent();
+        if is_simple && self.poll_write(cx).is_ready() && self.can_write() {
+            self.budget.spend_message();
+        } else {
+            ready!(self.drive_until(cx, role, Goal::Written));
         }
-    }
-
-    /// As [`poll_event`](Self::poll_event), where it is known that no event is ready.
-    #[inline]
-    pub(crate) fn poll_unready(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-    ) -> Poll<()> {
-        if self.timer.is_called() {
-            self.timer.attend(cx, connection.connection());
-        }
-        for _ in 0..STEPS_PER_POLL {
-            let written = self.poll_write(cx, connection.connection()).is_ready();
-            if is_over(connection.connection(), written) {
-                return Poll::Ready(());
-            }
-            if self.poll_read(cx, connection).is_pending()
-                && self.poll_time(cx, connection.connection()).is_pending()
-            {
-                connection.connection().release_buffers();
-                return Poll::Pending;
-            }
-            if connection.parse_next() {
-                return self.tell(cx, connection);
-            }
-        }
-        self.yield_now(cx)
-    }
-
-    /// Offers the reply to an event to the transport before the event is given out.
-    #[inline]
-    fn tell(&mut self, cx: &mut Context<'_>, connection: &mut impl Drives) -> Poll<()> {
-        if connection.connection().has_reply() {
-            let _ = self.poll_write(cx, connection.connection());
-        }
-        Poll::Ready(())
-    }
-
-    /// Drives the connection past its events until one is to be kept. Returns whether one is; where
-    /// not, nothing more can come.
-    pub(crate) fn poll_skipping(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut Connection,
-        keep: impl Fn(&Connection) -> bool,
-    ) -> Poll<bool> {
-        for _ in 0..STEPS_PER_POLL {
-            let event = self.poll_event(cx, connection);
-            if keep(connection) {
-                return Poll::Ready(true);
-            }
-            ready!(event);
-            if connection.next_event().is_none() {
-                return Poll::Ready(false);
-            }
-        }
-        // The next poll begins with what is ready, or else by reading more.
-        connection.parse_next();
-        self.yield_now(cx)
-    }
-
-    /// Drives the connection until everything queued was written and flushed.
-    #[inline]
-    pub(crate) fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-    ) -> Poll<()> {
-        if self.poll_write(cx, connection.connection()).is_pending() {
-            ready!(self.poll_after_write(cx, connection, false, |_, written| written));
-        }
-        // Who has just received goes on to do so; others may leave the connection alone for long.
+        // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if connection.connection().should_release_read_buffer(receives) {
-            release_unread(connection);
+        if !receives && self.timer.now() >= self.look_at {
+            self.look_around(cx, role);
+        }
+        let connection = self.connection.connection_mut();
+        if connection.should_release_read_buffer(receives) {
+            self.release_unread();
         }
         Poll::Ready(())
     }
 
-    /// Drives the connection until data can be queued.
-    pub(crate) fn poll_capacity(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-    ) -> Poll<()> {
-        if connection.connection().has_capacity() {
+    /// D1, D2: reads once and minds the deadlines, without waiting.
+    #[cold]
+    fn look_around(&mut self, cx: &mut Context<'_>, role: Role) {
+        match self.wakers.shared(role, cx.waker()) {
+            Some(waker) => self.look(&mut Context::from_waker(&waker)),
+            None => self.look(cx),
+        }
+        self.read_lately = false;
+        if self.wakers.others_wait(role) {
+            self.wake_others(role);
+        }
+    }
+
+    fn look(&mut self, cx: &mut Context<'_>) {
+        let mut clock = Clock::default();
+        // With this goal, pings and pongs are passed over.
+        let goal = Goal::End;
+        if !self.connection.parse(&mut self.unclaimed, goal)
+            && self.poll_read(cx, &mut clock).is_ready()
+        {
+            self.connection.parse(&mut self.unclaimed, goal);
+        }
+        let now = clock.read(&self.timer);
+        self.mind_deadlines(now);
+        let written = self.poll_write(cx).is_ready();
+        if self.is_over(written) {
+            self.drop_transport();
+        }
+    }
+
+    /// D2: does what is due.
+    #[cold]
+    fn mind_deadlines(&mut self, now: Instant) {
+        let connection = self.connection.connection_mut();
+        connection.handle_timeout(now);
+        let soon = now.checked_add(READ_INTERVAL).unwrap_or(now);
+        self.look_at = connection
+            .next_timeout()
+            .map_or(soon, |next| next.min(soon));
+    }
+
+    /// Looks at the clock, and arranges that the task is woken at the next deadline. Ready if a deadline
+    /// changed something.
+    fn poll_time(&mut self, cx: &mut Context<'_>, clock: &mut Clock) -> Poll<()> {
+        let now = clock.read(&self.timer);
+        let connection = self.connection.connection_mut();
+        let before = (connection.state(), connection.is_flushed());
+        connection.handle_timeout(now);
+        if (connection.state(), connection.is_flushed()) != before {
             return Poll::Ready(());
         }
-        self.poll_until(cx, connection, |connection, written| {
-            written || connection.has_capacity()
-        })
-    }
-
-    /// Drives the connection until `done`, given whether everything was written, or until it is over.
-    /// Reads no further than the next message or end, which it leaves to whoever receives; so two sides
-    /// that both write do not wait for each other.
-    pub(crate) fn poll_until(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-        done: impl Fn(&Connection, bool) -> bool,
-    ) -> Poll<()> {
-        let written = self.poll_write(cx, connection.connection()).is_ready();
-        self.poll_after_write(cx, connection, written, done)
-    }
-
-    /// As [`poll_until`](Self::poll_until), after a first attempt to write.
-    fn poll_after_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-        written: bool,
-        done: impl Fn(&Connection, bool) -> bool,
-    ) -> Poll<()> {
-        let before = (connection.parse_next(), connection.connection().state());
-        let polled = self.poll_writing(cx, connection, written, done);
-        if before != (connection.parse_next(), connection.connection().state()) {
-            // The same task may have asked for a message before, and been told to wait.
-            cx.waker().wake_by_ref();
-        }
-        polled
-    }
-
-    /// Writes until `done`, and reads meanwhile.
-    fn poll_writing(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut impl Drives,
-        mut written: bool,
-        done: impl Fn(&Connection, bool) -> bool,
-    ) -> Poll<()> {
-        for _ in 0..STEPS_PER_POLL {
-            let inner = connection.connection();
-            if done(inner, written) || is_over(inner, written) {
+        let mut deadline = connection.next_timeout();
+        if self.write_failed && !self.read_ended {
+            let farewell = *self
+                .farewell
+                .get_or_insert_with(|| now.checked_add(FAREWELL).unwrap_or(now));
+            if farewell <= now {
+                self.end_reading(now);
                 return Poll::Ready(());
             }
-            if !skip_control(connection) {
-                let read = !connection.parse_next() && self.poll_read(cx, connection).is_ready();
-                if !read && self.poll_time(cx, connection.connection()).is_pending() {
-                    connection.connection().release_buffers();
-                    return Poll::Pending;
-                }
-            }
-            written = self.poll_write(cx, connection.connection()).is_ready();
+            deadline = Some(deadline.map_or(farewell, |deadline| deadline.min(farewell)));
         }
-        self.yield_now(cx)
+        self.poll_alarm(cx, deadline, clock)
     }
 
-    /// Whether there is nothing to write, flush or close.
-    #[inline]
-    fn is_quiet(&self, connection: &Connection) -> bool {
-        !connection.has_output() && !self.unflushed && self.write_side != WriteSide::Closing
-    }
-
-    /// Writes and flushes what is queued, then closes the write side where that is due. A failure ends
-    /// the writing, and is kept.
-    #[inline(always)]
-    fn poll_write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
-        match self.is_quiet(connection) || self.write_failed {
-            true => Poll::Ready(()),
-            false => self.write(cx, connection),
-        }
-    }
-
-    #[inline(never)]
-    fn write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
-        let written = ready!(self.try_write(cx, connection));
-        if let Err(error) = written {
-            self.write_failed = true;
-            self.keep_error(error, connection);
-        }
-        Poll::Ready(())
-    }
-
-    /// Keeps the first failure of the transport, unless the connection had failed before.
-    #[cold]
-    fn keep_error(&mut self, error: io::Error, connection: &Connection) {
-        if self.error.is_none() && connection.failure().is_none() {
-            self.error = Some(Arc::new(error));
-        }
-    }
-
-    #[inline]
-    fn try_write(
+    /// Sets the alarm. An earlier one may stay: when it fires, the clock is asked.
+    fn poll_alarm(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Connection,
-    ) -> Poll<io::Result<()>> {
-        while !connection.is_flushed() {
-            let mut data = connection.output();
-            let stretch = data.chunk().len();
-            let in_parts = !data.is_contiguous();
-            let size = ready!(write_some(&mut self.stream, cx, &data))?;
-            data.advance(size);
-            self.unflushed = true;
-            if in_parts && !self.vectored {
-                self.judge_vectored(size, stretch, connection);
-            }
-        }
-        if connection.has_output() && connection.output().take_end() {
-            self.write_side = WriteSide::Closing;
-        }
-        if self.unflushed {
-            let flushed = uninterrupted(|| Pin::new(&mut self.stream).poll_flush(cx));
-            connection.set_flush_pending(flushed.is_pending());
-            ready!(flushed)?;
-            self.unflushed = false;
-        }
-        if self.write_side == WriteSide::Closing {
-            ready!(uninterrupted(|| Pin::new(&mut self.stream).poll_close(cx)))?;
-            self.write_side = WriteSide::Closed;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Judges the first vectored write, of which `size` bytes were taken: a transport that takes the first
-    /// stretch alone does not support them, and gets payloads copied from now on.
-    #[cold]
-    fn judge_vectored(&mut self, size: usize, stretch: usize, connection: &mut Connection) {
-        self.vectored = true;
-        if size == stretch && !connection.is_flushed() {
-            connection.disable_vectored_writes();
-        }
-    }
-
-    /// Reads once. A failure is the end of the stream, and is kept.
-    #[inline]
-    fn poll_read(&mut self, cx: &mut Context<'_>, connection: &mut impl Drives) -> Poll<()> {
-        if self.read_ended {
-            return Poll::Pending;
-        }
-        let room = connection.connection().read_buffer();
-        let size = room.len();
-        let read = ready!(uninterrupted(|| {
-            Pin::new(&mut self.stream).poll_read(cx, room)
-        }));
-        let now = self.timer.now();
-        match read {
-            Ok(read @ 1..) if read <= size => {
-                connection.connection().received(read, now);
-                self.read_lately = true;
-            }
-            ended => self.end_read(ended, connection, now),
-        }
-        Poll::Ready(())
-    }
-
-    /// The peer's stream has ended, in whatever way.
-    #[cold]
-    fn end_read(&mut self, read: io::Result<usize>, connection: &mut impl Drives, now: Instant) {
-        self.read_ended = true;
-        match read {
-            Ok(0) => {}
-            Ok(_) => self.keep_error(lied("read"), connection.connection()),
-            Err(error) => self.keep_error(error, connection.connection()),
-        }
-        connection.receive_eof(now);
-    }
-
-    /// Looks at the clock, and sees that the task is woken at the next deadline. Ready where a
-    /// deadline brought something about.
-    fn poll_time(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
-        let (state, flushed) = (connection.state(), connection.is_flushed());
-        connection.handle_timeout(self.timer.now());
-        self.timer.attend(cx, connection);
-        if connection.state() != state || connection.is_flushed() != flushed {
-            return Poll::Ready(());
-        }
-        let deadline = connection.next_timeout();
-        self.poll_alarm(cx, deadline)
-    }
-
-    /// Sets the alarm. An earlier one may stay: when it rings, the clock is asked.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        deadline: Option<Instant>,
+        clock: &mut Clock,
+    ) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
+        let now = clock.read(&self.timer);
         if self
             .alarm
-            .is_none_or(|alarm| deadline < alarm || alarm <= self.timer.now())
+            .is_none_or(|alarm| deadline < alarm || alarm <= now)
         {
             self.timer.set(Some(deadline));
             self.alarm = Some(deadline);
         }
         ready!(self.timer.poll(cx));
         self.alarm = None;
+        *clock = Clock::default();
         Poll::Ready(())
     }
 
-    /// Ready once a time of the caller's own has come; where it has not, the task is woken for it.
+    /// Ready once a time of the caller's has come; the task is woken for it.
     pub(crate) fn poll_deadline(
         &mut self,
         cx: &mut Context<'_>,
         deadline: Option<Instant>,
     ) -> Poll<()> {
-        while deadline.is_none_or(|deadline| self.timer.now() < deadline) {
-            ready!(self.poll_alarm(cx, deadline));
+        let mut clock = Clock::default();
+        while deadline.is_none_or(|deadline| clock.read(&self.timer) < deadline) {
+            ready!(self.poll_alarm(cx, deadline, &mut clock));
         }
         Poll::Ready(())
     }
 
-    /// Lets other tasks run, and asks to be polled again.
-    fn yield_now<R>(&self, cx: &Context<'_>) -> Poll<R> {
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    // Commands from outside.
+
+    /// Whether the inbox holds something.
+    #[inline]
+    fn has_commands(&self) -> bool {
+        self.inbox
+            .as_ref()
+            .is_some_and(|Owner(inbox)| inbox.is_called())
     }
-}
 
-/// Gives back the buffer of a connection that only sends: nobody may receive from it before long.
-#[cold]
-fn release_unread(connection: &mut impl Drives) {
-    if !connection.parse_next() {
-        connection.connection().release_buffers();
+    /// Takes what was left in the inbox. Returns whether something was queued.
+    #[inline]
+    pub(crate) fn take_commands(&mut self) -> bool {
+        self.has_commands() && self.deliver()
     }
-}
 
-/// Skips a ping or pong, and returns whether there was one. Left for whoever receives, it would keep
-/// this side from reading, and with it the other side from writing.
-fn skip_control(connection: &mut impl Drives) -> bool {
-    let ready = connection.parse_next();
-    let inner = connection.connection();
-    let kept = inner.is_data_ready() || inner.closed().is_some();
-    ready && !kept && inner.next_event().is_some()
-}
-
-/// Whether there is nothing to wait for: the connection has ended, and so has what it had to say.
-fn is_over(connection: &Connection, written: bool) -> bool {
-    connection.state() == State::Closed && (written || connection.is_flushed())
-}
-
-/// Writes as much as the transport takes at once.
-fn write_some(
-    stream: &mut (impl AsyncWrite + Unpin),
-    cx: &mut Context<'_>,
-    data: &sansock_core::DataToSend<'_>,
-) -> Poll<io::Result<usize>> {
-    let size = data.remaining();
-    let written = ready!(uninterrupted(|| {
-        let stream = Pin::new(&mut *stream);
-        match data.is_contiguous() {
-            true => stream.poll_write(cx, data.chunk()),
-            false => write_stretches(stream, cx, data),
+    #[cold]
+    fn deliver(&mut self) -> bool {
+        let Some(Owner(inbox)) = &self.inbox else {
+            return false;
+        };
+        let delivered = inbox.deliver(self.connection.connection_mut());
+        if delivered.drops_transport {
+            self.abort();
         }
-    }))?;
-    Poll::Ready(match written {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        lie if lie > size => Err(lied("write")),
-        written => Ok(written),
-    })
-}
+        delivered.queued
+    }
 
-/// Writes several stretches of bytes in one call.
-#[inline(never)]
-fn write_stretches(
-    stream: Pin<&mut impl AsyncWrite>,
-    cx: &mut Context<'_>,
-    data: &sansock_core::DataToSend<'_>,
-) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let count = data.chunks_vectored(&mut slices);
-    stream.poll_write_vectored(cx, &slices[..count])
-}
+    /// Ends the connection at once, as if the transport had been lost.
+    fn abort(&mut self) {
+        let now = self.now();
+        let connection = self.connection.connection_mut();
+        // The code may be given; nothing is sent.
+        let _ = connection.fail(sansock_core::CloseCode::ABNORMAL_CLOSURE, "");
+        self.connection.receive_eof(now);
+        self.drop_transport();
+    }
 
-/// Calls the transport again as long as signals interrupt it.
-#[inline]
-fn uninterrupted<R>(mut call: impl FnMut() -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-    loop {
-        match ready!(call()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return Poll::Ready(result),
+    // Resources.
+
+    /// Gives back what is not needed while nothing happens.
+    fn wait(&mut self) {
+        let connection = self.connection.connection_mut();
+        connection.release_buffers();
+        if let Some(Owner(inbox)) = &self.inbox {
+            inbox.note(&connection.stats(), connection.closed());
         }
     }
+
+    /// Gives back the read buffer of a connection that only sends, unless it holds something.
+    #[cold]
+    fn release_unread(&mut self) {
+        let connection = self.connection.connection_mut();
+        if !connection.parse_next() {
+            connection.release_buffers();
+        }
+    }
+
+    /// The connection is over: closes the socket and frees the timer.
+    #[cold]
+    fn drop_transport(&mut self) {
+        if !C::DROPS_TRANSPORT {
+            return;
+        }
+        self.transport = None;
+        self.timer.set(None);
+        self.alarm = None;
+        self.connection.connection_mut().release_buffers();
+        if let Some(Owner(inbox)) = &self.inbox {
+            let connection = self.connection.connection();
+            inbox.note(&connection.stats(), connection.closed());
+            inbox.leave();
+        }
+    }
 }
 
-/// The error of a transport that claims to have moved more bytes than there were.
-fn lied(call: &str) -> io::Error {
-    let text = format!("the transport claims that a {call} moved more bytes than it was given");
-    io::Error::new(io::ErrorKind::InvalidData, text)
+/// The time of one poll: the clock is asked once, when the time is first needed.
+#[derive(Debug, Default)]
+struct Clock {
+    now: Option<Instant>,
+}
+
+impl Clock {
+    #[inline]
+    fn read(&mut self, timer: &impl Timer) -> Instant {
+        *self.now.get_or_insert_with(|| timer.now())
+    }
 }

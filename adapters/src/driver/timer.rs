@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use sansock_core::{Connection, Instant};
+use sansock_core::Instant;
 
 /// A clock and one alarm: all the time that a connection needs.
 ///
@@ -24,18 +24,6 @@ pub trait Timer {
     ///
     /// Called after [`set`](Self::set), and again whenever the task is woken.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Whether somebody else than its owner wants something of the connection. A timer that belongs to
-    /// one connection only says no, as this does.
-    fn is_called(&self) -> bool {
-        false
-    }
-
-    /// Gives the connection what others want to be sent, and has the task woken when they want more.
-    ///
-    /// Called where [`is_called`](Self::is_called), and whenever the connection is about to wait. Does
-    /// nothing unless a timer says otherwise, as [`ServerTimer`](crate::serve::ServerTimer) does.
-    fn attend(&mut self, _cx: &mut Context<'_>, _connection: &mut Connection) {}
 }
 
 /// No time at all: no deadline ever passes, and no keepalive ping is sent.

@@ -56,6 +56,14 @@ pub enum Error {
     NoTls,
     /// There is no tunnel through the proxy.
     Proxy(Box<ProxyError>),
+    /// The transport failed to write. Messages that were not received yet may tell how the connection
+    /// ended: [`recv`](crate::WebSocket::recv) them.
+    NotSent(Arc<io::Error>),
+    /// Messages were discarded, as no task received them while another closed the connection.
+    Discarded {
+        /// How many.
+        messages: u64,
+    },
     /// Reading or writing failed.
     Io(Arc<io::Error>),
 }
@@ -92,6 +100,8 @@ impl Error {
             self,
             Self::Closed(_)
                 | Self::Lost(_)
+                | Self::NotSent(_)
+                | Self::Discarded { .. }
                 | Self::TimedOut(_)
                 | Self::Protocol(_)
                 | Self::Failed(_)
@@ -118,7 +128,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io(error) => is_transient_io(error.kind()),
-            Self::TimedOut(_) | Self::Lost(_) => true,
+            Self::TimedOut(_) | Self::Lost(_) | Self::NotSent(_) => true,
             Self::Handshake(error) => is_transient_handshake(error),
             Self::Proxy(error) => error.is_transient(),
             Self::Connect(error) => error.is_transient(),
@@ -129,6 +139,7 @@ impl Error {
             | Self::Misuse(_)
             | Self::InMessage
             | Self::Backlog
+            | Self::Discarded { .. }
             | Self::Uri(_)
             | Self::Connection(_)
             | Self::NoTls => false,
@@ -208,6 +219,16 @@ impl fmt::Display for Error {
                  enable it with: cargo add sansock --features rustls",
             ),
             Self::Proxy(error) => write!(f, "no tunnel through the proxy: {error}"),
+            Self::NotSent(error) => write!(
+                f,
+                "the transport failed to write ({error}); receive what has arrived to learn how the \
+                 connection ended"
+            ),
+            Self::Discarded { messages } => write!(
+                f,
+                "the connection was closed while {messages} messages waited to be received; they \
+                 were discarded"
+            ),
             Self::Io(_) => f.write_str("input or output failed"),
         }
     }
@@ -225,7 +246,9 @@ impl StdError for Error {
             Self::Tls(error) => error.source(),
             Self::Proxy(error) => error.source(),
             Self::Io(error) => Some(&**error),
-            Self::TimedOut(_)
+            Self::NotSent(error) => error.source(),
+            Self::Discarded { .. }
+            | Self::TimedOut(_)
             | Self::Closed(_)
             | Self::Failed(_)
             | Self::Misuse(_)
@@ -301,9 +324,10 @@ impl From<Error> for io::Error {
             Error::Misuse(_) | Error::InMessage | Error::Backlog | Error::Uri(_) => {
                 io::ErrorKind::InvalidInput
             }
-            Error::Io(error) => error.kind(),
+            Error::Io(error) | Error::NotSent(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
             Error::Failed(_)
+            | Error::Discarded { .. }
             | Error::Connection(_)
             | Error::Tls(_)
             | Error::NoTls

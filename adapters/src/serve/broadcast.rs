@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use sansock_core::Prepared;
 
-use super::control::{Handle, OverflowPolicy, Push};
+use super::handle::{Handle, OverflowPolicy, Push};
 
 /// What became of a message for many.
 #[derive(Debug, Clone, Default)]

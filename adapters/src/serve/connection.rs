@@ -5,24 +5,25 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use futures_lite::future::{or, poll_once};
 use sansock_core::handshake::{
     HandshakeError, HeadError, Headers, Request, Response, ServerOptions, StatusCode,
 };
-use sansock_core::{CloseCode, CloseFrame, Closed, Config, Deadline, ServerConnection};
+use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
-use super::control::{Handle, Order, ServerTimer, Waiting};
+use super::handle::Handle;
 use super::outcome::{Ending, HandlerError, ServerEvent};
 use super::registry::{Refused, Registration, Registry};
 use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
-use super::socket::{Returned, Seat, Socket};
-use crate::driver::{Timer, trace};
+use super::slot::Slot;
+use super::socket::Socket;
+use crate::driver::{Command, Timer, trace};
 use crate::error::{Error, Result};
 use crate::transport::{Accepted, BoxFuture, Peer};
 use crate::websocket::{Pending, WebSocket};
@@ -61,7 +62,7 @@ type Opens<S, T> = Result<Opened<S, T>, NotOpened>;
 
 /// A connection that was opened, and who handles it.
 struct Opened<S, T> {
-    socket: Box<WebSocket<S, ServerTimer<T>>>,
+    socket: WebSocket<S, T>,
     request: Request,
     chosen: Option<Chosen<S, T>>,
 }
@@ -120,7 +121,7 @@ where
             Err(Error::TimedOut(Deadline::Open).into())
         };
         let aborted = async {
-            ordered(registration.handle(), Order::Abort).await;
+            commanded(registration.handle(), Command::Abort).await;
             Err(Error::Lost(None).into())
         };
         or(self.open(registration, accepted), or(timeout, aborted)).await
@@ -130,21 +131,21 @@ where
     async fn open(&self, registration: &Registration, accepted: Accepted<S>) -> Opens<S, T> {
         let handle = registration.handle();
         let leaving = async {
-            ordered(handle, Order::Leave).await;
+            commanded(handle, Command::Leave).await;
             Err(Error::Lost(None))
         };
         let transport = or(accepted.transport, leaving).await?;
-        let timer = ServerTimer::new((self.timer)(), handle.clone());
         let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
         trace::peer(&mut connection, || Some(handle.peer()));
-        let mut pending = Pending::new(transport, timer, connection);
+        let mut pending = Pending::new(transport, (self.timer)(), connection);
+        pending.set_inbox(handle.inbox().clone());
         let request = pending.read_unless(|cx| {
-            let leaves = handle.poll_order(cx, Order::Leave);
+            let leaves = handle.inbox().poll_command(cx, Command::Leave);
             leaves.map(|()| unavailable(Refused::Closing))
         });
         let request = request.await?;
         let leaving = async {
-            ordered(handle, Order::Leave).await;
+            commanded(handle, Command::Leave).await;
             Err(unavailable(Refused::Closing))
         };
         match or(self.decide(request, *handle.peer()), leaving).await {
@@ -175,7 +176,7 @@ where
     async fn answer(
         &self,
         registration: &Registration,
-        mut pending: Box<Pending<S, ServerTimer<T>>>,
+        mut pending: Box<Pending<S, T>>,
         decision: HandshakeDecision<S, T>,
     ) -> Opens<S, T> {
         let HandshakeDecision {
@@ -189,14 +190,14 @@ where
                 return Err(respond(pending, with(response, &headers)).await);
             }
         };
-        let response = pending.connection.accept(&request);
+        let response = pending.connection_mut().accept(&request);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if let Err(refused) = registration.open() {
                 return Err(refuse(pending, unavailable(refused)).await.into());
             }
         }
         Ok(Opened {
-            socket: Box::new(pending.answer(&with(response, &headers)).await?),
+            socket: pending.answer(&with(response, &headers)).await?,
             request,
             chosen,
         })
@@ -205,20 +206,31 @@ where
     /// Runs the handler, and closes the connection in the way that it ends.
     async fn handle(&self, registration: &Registration, opened: Opened<S, T>) {
         let handle = registration.handle();
-        let (socket, seat) = Socket::lend(opened.socket, handle.clone(), opened.request);
+        let Opened {
+            socket,
+            request,
+            chosen,
+        } = opened;
+        let subprotocol = socket.subprotocol().map(str::to_owned);
+        let slot = Arc::new(Slot::new(socket, handle.inbox().clone()));
+        let socket = Socket::new(
+            slot.clone(),
+            handle.clone(),
+            request,
+            subprotocol.as_deref(),
+        );
         let serving = async {
-            let ending = run(self.handling(socket, opened.chosen)).await;
-            let code = self.close_code_for(handle.peer(), &seat, ending.as_ref());
-            close(handle, &seat, code).await;
+            let ending = run(attended(&slot, self.handling(socket, chosen))).await;
+            let code = self.close_code_for(handle.peer(), &slot, ending.as_ref());
+            close(handle, &slot, code).await;
             false
         };
         let aborted = async {
-            ordered(handle, Order::Abort).await;
+            commanded(handle, Command::Abort).await;
             true
         };
         if or(serving, aborted).await {
-            last_word(handle, &seat).await;
-            handle.cut();
+            abort(handle, &slot).await;
         }
     }
 
@@ -231,10 +243,10 @@ where
 
     /// Returns the code to close with, for how a handler has ended. That its connection is over is no
     /// failure of a handler.
-    fn close_code_for(&self, peer: &Peer, seat: &Seat<S, T>, ending: Option<&Ending>) -> CloseCode {
+    fn close_code_for(&self, peer: &Peer, slot: &Slot<S, T>, ending: Option<&Ending>) -> CloseCode {
         let event = match ending {
             Some(Ok(())) => return CloseCode::NORMAL,
-            Some(Err(error)) if tells_the_end(error) && seat.is_over() => {
+            Some(Err(error)) if tells_the_end(error) && slot.is_over() => {
                 return CloseCode::NORMAL;
             }
             Some(Err(error)) => ServerEvent::Handler(peer, error),
@@ -257,61 +269,53 @@ fn tells_the_end(error: &HandlerError) -> bool {
     error.is_some_and(Error::is_closed)
 }
 
+/// Runs a handler, and drives its connection whenever the handler waits for something else (D9).
+async fn attended<S, T, F>(slot: &Slot<S, T>, handling: F) -> F::Output
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+    F: Future,
+{
+    let mut handling = pin!(handling);
+    poll_fn(|cx| {
+        slot.begin_poll();
+        let polled = handling.as_mut().poll(cx);
+        if polled.is_pending() {
+            slot.attend_unless_driven(cx);
+        }
+        polled
+    })
+    .await
+}
+
 /// Closes a connection whose handler has ended.
-async fn close<S, T>(handle: &Handle, seat: &Seat<S, T>, code: CloseCode)
+async fn close<S, T>(handle: &Handle, slot: &Slot<S, T>, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    if seat.is_empty() {
+    let frame = CloseFrame::new(code, "");
+    if !slot.is_returned() {
         // Another task has the WebSocket.
-        handle.start_close(code, ByteString::new(), Waiting::Keep);
-        poll_fn(|cx| handle.poll_given_back(cx)).await;
+        handle.inbox().close(frame.clone(), false);
+        poll_fn(|cx| slot.poll_returned(cx)).await;
     }
-    // How it ends is noted, whether well or not.
-    match seat.take() {
-        Some(Returned::Whole(mut socket)) => {
-            let is_mute = socket.write_failed();
-            let _ = socket.close(code, "").await;
-            let closed = socket.closed().cloned();
-            handle.note(&socket.stats(), closed.map(|it| said(it, is_mute)).as_ref());
-        }
-        Some(Returned::Half(mut sender)) => {
-            let is_mute = sender.write_failed();
-            let _ = sender.close(code, "").await;
-            let closed = sender.closed();
-            handle.note(&sender.stats(), closed.map(|it| said(it, is_mute)).as_ref());
-        }
-        None => {}
-    }
+    // How it ends is recorded, whether well or not.
+    poll_fn(|cx| slot.poll_close(cx, &frame)).await;
 }
 
-/// How a connection has ended: where nothing could be written any more, our Close frame was not sent.
-fn said(closed: Closed, is_mute: bool) -> Closed {
-    match is_mute && matches!(closed, Closed::Sent(_)) {
-        true => Closed::Abnormal,
-        false => closed,
-    }
-}
-
-/// Sends a Close frame, if that takes no waiting.
-async fn last_word<S, T>(handle: &Handle, seat: &Seat<S, T>)
+/// Ends a connection at once. A Close frame is sent if that takes no waiting.
+async fn abort<S, T>(handle: &Handle, slot: &Slot<S, T>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    let CloseFrame { code, reason } = handle.last_word();
-    match seat.take() {
-        Some(Returned::Whole(mut socket)) => {
-            poll_once(socket.close(code, reason)).await;
-            handle.note(&socket.stats(), socket.closed());
-        }
-        Some(Returned::Half(mut sender)) => {
-            poll_once(sender.close(code, reason)).await;
-            handle.note(&sender.stats(), sender.closed().as_ref());
-        }
-        None => {}
-    }
+    let inbox = handle.inbox();
+    let frame = inbox.take_close();
+    let frame = frame.unwrap_or_else(|| CloseFrame::new(CloseCode::GOING_AWAY, ""));
+    poll_once(poll_fn(|cx| slot.poll_close(cx, &frame))).await;
+    inbox.drop_transport();
+    poll_once(poll_fn(|cx| slot.poll_close(cx, &frame))).await;
 }
 
 /// Adds headers to a response.
@@ -367,8 +371,9 @@ fn unavailable(refused: Refused) -> Response {
     Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-async fn ordered(handle: &Handle, order: Order) {
-    poll_fn(|cx| handle.poll_order(cx, order)).await;
+/// Waits for a command that is at least this strict.
+async fn commanded(handle: &Handle, command: Command) {
+    poll_fn(|cx| handle.inbox().poll_command(cx, command)).await;
 }
 
 /// Waits for a time; for ever without one.

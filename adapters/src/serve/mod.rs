@@ -13,19 +13,20 @@
 mod broadcast;
 mod builder;
 mod connection;
-mod control;
+mod handle;
 mod outcome;
 mod registry;
 mod request;
 mod room;
 mod server;
+mod slot;
 mod socket;
 
 pub use sansock_core::handshake::{OriginList, Origins};
 
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
-pub use control::{Handle, OverflowPolicy, Push, ServerTimer};
+pub use handle::{Handle, OverflowPolicy, Push};
 pub use outcome::{HandlerError, Outcome, ServerEvent};
 pub use registry::Snapshot;
 pub use request::{HandshakeDecision, IncomingRequest};

@@ -9,12 +9,13 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
-use sansock_core::CloseCode;
 use sansock_core::handshake::StatusCode;
+use sansock_core::{CloseCode, CloseFrame};
 
-use super::control::{Handle, Order, Totals, Waiting};
+use super::handle::Handle;
 use crate::driver::sync::atomic::Ordering;
 use crate::driver::sync::{Mutex, MutexGuard};
+use crate::driver::{Command, Totals};
 use crate::transport::Peer;
 
 /// Numbers of a server, as they were at one moment.
@@ -105,7 +106,7 @@ impl Registry {
         state.counts.accepted += 1;
         state.handshakes.insert(handle.clone());
         if state.phase != Phase::Serving {
-            handle.order(Order::Leave);
+            handle.inbox().command(Command::Leave);
         }
         drop(state);
         Registration {
@@ -164,10 +165,11 @@ impl Registry {
         let open: Vec<Handle> = state.open.iter().cloned().collect();
         state.wake();
         for handle in handshakes {
-            handle.order(Order::Leave);
+            handle.inbox().command(Command::Leave);
         }
         for handle in open {
-            handle.start_close(code, reason.clone(), Waiting::Keep);
+            let frame = CloseFrame::new(code, reason.clone());
+            handle.inbox().close(frame, false);
         }
     }
 
@@ -286,7 +288,11 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let code = self.handle.code().unwrap_or(CloseCode::ABNORMAL_CLOSURE);
+        let code = self
+            .handle
+            .inbox()
+            .code()
+            .unwrap_or(CloseCode::ABNORMAL_CLOSURE);
         let mut state = self.registry.state();
         let counts = &mut state.counts;
         match self.stage {

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use sansock_core::Prepared;
 
 use super::broadcast::{Broadcast, broadcast};
-use super::control::{Handle, OverflowPolicy};
+use super::handle::{Handle, OverflowPolicy};
 use crate::driver::sync::{Mutex, MutexGuard};
 
 /// Connections that hear the same messages. A clone is the same room.

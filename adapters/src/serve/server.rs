@@ -17,7 +17,7 @@ use sansock_core::{CloseCode, Prepared};
 
 use super::broadcast::{Broadcast, broadcast};
 use super::connection::{Shared, sleep};
-use super::control::{Handle, OverflowPolicy};
+use super::handle::{Handle, OverflowPolicy};
 use super::outcome::ServerEvent;
 use super::registry::{Phase, Registry, Snapshot};
 use crate::driver::Timer;

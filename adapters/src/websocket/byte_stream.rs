@@ -81,7 +81,10 @@ where
             Some((Kind::Text, _)) => {
                 self.rest.clear();
                 let reason = "text message in a stream of bytes";
-                self.socket.start_fail(CloseCode::UNSUPPORTED_DATA, reason);
+                // Code and reason may be sent.
+                let _ = self
+                    .socket
+                    .start_fail(CloseCode::UNSUPPORTED_DATA, reason.into());
                 Err(io::Error::new(io::ErrorKind::InvalidData, reason))
             }
             Some((Kind::Binary, size)) if size > 0 => Ok(Some(size)),
@@ -137,7 +140,7 @@ where
             return Poll::Ready(Ok(0));
         }
         let socket = &mut self.get_mut().socket;
-        ready!(socket.poll_capacity(cx))?;
+        ready!(socket.poll_room(cx))?;
         let size = buf.len().min(Self::MESSAGE);
         socket.queue(|connection| connection.send_binary(&buf[..size], Fin::Last))?;
         Poll::Ready(Ok(size))

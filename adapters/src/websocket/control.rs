@@ -1,15 +1,16 @@
-//! Control: pings of our own, and the end of the connection.
+//! Control: pings, the end of the connection, and keeping it alive meanwhile.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
-use sansock_core::{CloseCode, Delivery, Event, Message, PingId, SendError, State};
+use sansock_core::{CloseCode, Delivery, Event, PingId, SendError, State};
 
-use super::{Backlog, WebSocket};
-use crate::driver::Timer;
+use super::WebSocket;
+use crate::driver::{Goal, Role, Timer};
 use crate::error::{Error, Result};
 
 impl<S, T> WebSocket<S, T>
@@ -19,125 +20,185 @@ where
 {
     /// Pings the peer, and returns the round trip.
     ///
-    /// Messages that arrive before the pong are kept for [`recv`](Self::recv), up to 1 MiB.
+    /// Messages that arrive before the pong are kept for [`recv`](Self::recv), up to 1 MiB, each with an
+    /// overhead of 64 bytes.
     ///
     /// # Errors
     /// What ended the connection; [`Error::InMessage`] inside a message that is being received in
-    /// parts; [`Error::Backlog`] where too much arrives before the pong.
+    /// parts; [`Error::Backlog`] if too much arrives before the pong: the messages are kept, and no
+    /// more are read until some of them are received.
     ///
     /// # Cancel safety
     /// The ping is sent, and its pong ignored.
     pub async fn ping(&mut self) -> Result<Duration> {
-        if !self.inner.connection.set_delivery(Delivery::Messages) {
-            return Err(Error::InMessage);
-        }
-        let id = self.queue_ping()?;
-        poll_fn(|cx| self.poll_pong(cx, id)).await
+        let mut ping = None;
+        poll_fn(|cx| self.poll_ping(cx, &mut ping)).await
+    }
+
+    /// Pings the peer in the first poll, and waits for the pong.
+    pub(crate) fn poll_ping(
+        &mut self,
+        cx: &mut Context<'_>,
+        ping: &mut Option<PingId>,
+    ) -> Poll<Result<Duration>> {
+        let ping = match *ping {
+            Some(ping) => ping,
+            None if !self
+                .inner
+                .driver
+                .connection
+                .set_delivery(Delivery::Messages) =>
+            {
+                return Poll::Ready(Err(Error::InMessage));
+            }
+            None => *ping.insert(self.queue_ping()?),
+        };
+        self.poll_pong(cx, ping)
     }
 
     pub(crate) fn queue_ping(&mut self) -> Result<PingId> {
-        let Some(driver) = &self.inner.driver else {
-            return Err(self.ended_error());
-        };
-        match self.inner.connection.ping(driver.now()) {
-            Ok(id) => Ok(id),
+        let now = self.inner.driver.now();
+        match self.inner.driver.connection.ping(now) {
+            Ok(ping) => Ok(ping),
             Err(SendError::State(State::Closing | State::Closed)) => Err(self.ended_error()),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn poll_pong(&mut self, cx: &mut Context<'_>, id: PingId) -> Poll<Result<Duration>> {
+    fn poll_pong(&mut self, cx: &mut Context<'_>, ping: PingId) -> Poll<Result<Duration>> {
         loop {
-            if let Some(latency) = self.answered(id) {
+            let driver = &mut self.inner.driver;
+            ready!(driver.drive_until(cx, Role::Send, Goal::PongOrData(ping)));
+            if let Some(latency) = self.latency_of(ping) {
                 return Poll::Ready(Ok(latency));
             }
-            let Some(driver) = &mut self.inner.driver else {
+            if !self.connection().is_data_ready() {
                 return Poll::Ready(Err(self.ended_error()));
-            };
-            let over = !ready!(driver.poll_skipping(
-                cx,
-                &mut self.inner.connection,
-                |connection| { connection.is_ping_answered(id) || connection.is_data_ready() }
-            ));
-            if over {
-                self.drop_transport();
-            } else if let Some(Event::Message(message)) = self.next_data() {
-                let message = message.into_owned();
-                self.push_backlog(message)?;
             }
+            self.keep_message()?;
         }
     }
 
-    /// Returns the message, or the part of one, that is ready.
-    fn next_data(&mut self) -> Option<Event<'_>> {
-        match self.inner.connection.is_data_ready() {
-            true => self.inner.connection.next_event(),
-            false => None,
+    /// Moves the message that is ready to the backlog, if there is room.
+    fn keep_message(&mut self) -> Result<()> {
+        let inner = &mut *self.inner;
+        let backlog = inner.backlog.get_or_insert_default();
+        if backlog.is_full() {
+            return Err(Error::Backlog);
         }
+        // D3: messages that are kept spend from the budget as those that are received.
+        inner.driver.budget.spend_message();
+        if let Some(Event::Message(message)) = inner.driver.connection.next_event() {
+            backlog.push(message.into_owned());
+        }
+        Ok(())
     }
 
-    /// Drives the connection until a ping is answered; the pong is received by whoever receives.
+    /// Drives the connection until a ping is answered. Messages are left to another task.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-        id: PingId,
+        ping: PingId,
     ) -> Poll<Result<Duration>> {
-        if let Some(driver) = &mut self.inner.driver {
-            ready!(
-                driver.poll_until(cx, &mut self.inner.connection, |connection, _| {
-                    connection.is_ping_answered(id) || connection.state() == State::Closed
-                })
-            );
-        }
-        Poll::Ready(self.answered(id).ok_or_else(|| self.ended_error()))
+        ready!(
+            self.inner
+                .driver
+                .drive_until(cx, Role::Send, Goal::Pong(ping))
+        );
+        Poll::Ready(self.latency_of(ping).ok_or_else(|| self.ended_error()))
     }
 
     /// Returns the round trip of a ping that was answered.
-    pub(crate) fn answered(&self, id: PingId) -> Option<Duration> {
-        let answered = self.inner.connection.is_ping_answered(id);
-        answered.then(|| self.latency()).flatten()
+    fn latency_of(&self, ping: PingId) -> Option<Duration> {
+        let is_answered = self.connection().is_ping_answered(ping);
+        is_answered.then(|| self.latency()).flatten()
     }
 
-    fn push_backlog(&mut self, message: Message) -> Result<()> {
-        let backlog = self.inner.backlog.get_or_insert_default();
-        backlog.push(message);
-        match backlog.size > Backlog::LIMIT {
-            true => Err(Error::Backlog),
-            false => Ok(()),
-        }
+    /// Sends a ping with a payload of up to 125 bytes. Its pong is reported by
+    /// [`recv_event`](Self::recv_event) only; to measure a round trip use [`ping`](Self::ping).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`Error::Misuse`] for a longer payload.
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn send_ping(&mut self, payload: &[u8]) -> Result<()> {
+        self.queue(|connection| connection.send_ping(payload))?;
+        self.flush().await
+    }
+
+    /// Sends a pong that answers no ping, with a payload of up to 125 bytes (RFC 6455 section 5.5.3).
+    /// Pings are answered without it.
+    ///
+    /// # Errors
+    /// As [`send_ping`](Self::send_ping).
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn send_pong(&mut self, payload: &[u8]) -> Result<()> {
+        self.queue(|connection| connection.send_pong(payload))?;
+        self.flush().await
     }
 
     /// Closes the connection: sends a Close frame, waits for the peer's and for the end of the stream,
-    /// and drops the transport. What still arrives is dropped.
+    /// and drops the transport. Messages that still arrive are dropped; to receive them, call
+    /// [`send_close`](Self::send_close) and go on receiving.
     ///
-    /// All that takes no longer than the configured close timeout. Where the connection is closing or
-    /// closed already, this waits for its end.
+    /// This takes no longer than the configured close timeout. If the connection is closing or closed
+    /// already, this waits for its end.
     ///
     /// # Errors
-    /// [`Error::Misuse`] for a code or reason that may not be sent. What ended the connection, where
-    /// that was not a closing handshake.
+    /// [`Error::Misuse`] for a code or reason that may not be sent. What ended the connection if that was
+    /// not a closing handshake.
     ///
     /// # Cancel safety
-    /// The Close frame is queued in the first poll. Called again, it goes on where it was.
+    /// The Close frame is queued in the first poll. Called again, it continues.
     pub async fn close(
         &mut self,
         code: impl Into<CloseCode>,
         reason: impl Into<ByteString>,
     ) -> Result<()> {
         self.start_close(code.into(), reason.into())?;
-        poll_fn(|cx| self.poll_end(cx)).await
+        poll_fn(|cx| self.poll_discarding(cx)).await
+    }
+
+    /// Sends a Close frame and returns, without waiting for the peer's: continue with
+    /// [`recv`](Self::recv), which returns the messages that the peer sent before its own Close frame,
+    /// and then `None`.
+    ///
+    /// What the transport does not take at once is written by the next operation. If the connection is
+    /// closing or closed already, nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] for a code or reason that may not be sent.
+    ///
+    /// # Cancel safety
+    /// The Close frame is queued in the first poll.
+    pub async fn send_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<ByteString>,
+    ) -> Result<()> {
+        self.start_close(code.into(), reason.into())?;
+        poll_fn(|cx| {
+            let _ = self.poll_written(cx);
+            Poll::Ready(())
+        })
+        .await;
+        Ok(())
     }
 
     /// Queues a Close frame, unless the connection is closing already.
     pub(crate) fn start_close(&mut self, code: CloseCode, reason: ByteString) -> Result<()> {
-        match self.inner.connection.send_close(code, reason) {
+        self.inner.driver.take_commands();
+        match self.inner.driver.connection.send_close(code, reason) {
             Ok(()) | Err(SendError::State(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Fails the connection (RFC 6455 section 7.1.7): says so to the peer, and waits for the end of
-    /// the stream as [`close`](Self::close) does. Nothing more is received.
+    /// Fails the connection (RFC 6455 section 7.1.7): sends the peer a Close frame, and waits for the end
+    /// of the stream as [`close`](Self::close) does. Nothing more is received.
     ///
     /// # Errors
     /// [`Error::Misuse`] for a code or reason that may not be sent.
@@ -149,33 +210,76 @@ where
         code: impl Into<CloseCode>,
         reason: impl Into<ByteString>,
     ) -> Result<()> {
-        self.inner.connection.fail(code, reason)?;
-        // The failure that this reports is the caller's own.
-        let _ = poll_fn(|cx| self.poll_end(cx)).await;
+        self.start_fail(code.into(), reason.into())?;
+        // The failure that this reports is the caller's.
+        let _ = poll_fn(|cx| self.poll_discarding(cx)).await;
         Ok(())
     }
 
-    /// Drives the connection to its end; what arrives is dropped.
+    /// Fails the connection unless it has ended already.
+    pub(crate) fn start_fail(&mut self, code: CloseCode, reason: ByteString) -> Result<()> {
+        Ok(self.inner.driver.connection.fail(code, reason)?)
+    }
+
+    /// Drives the connection to its end. Messages are dropped.
+    pub(crate) fn poll_discarding(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_discarding_as(cx, Role::Send)
+    }
+
+    /// As [`poll_discarding`](Self::poll_discarding), for a task in this role.
+    pub(crate) fn poll_discarding_as(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+    ) -> Poll<Result<()>> {
+        self.inner.backlog = None;
+        self.inner.driver.unclaimed.discard(u64::MAX);
+        ready!(self.inner.driver.drive_until(cx, role, Goal::End));
+        Poll::Ready(self.outcome())
+    }
+
+    /// Drives the connection to its end. Messages are left to a task that receives, if there is one.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Some(driver) = &mut self.inner.driver {
-            ready!(driver.poll_skipping(cx, &mut self.inner.connection, |_| false));
-            self.drop_transport();
-        }
+        ready!(self.inner.driver.poll_end(cx, Role::Send));
         Poll::Ready(self.outcome())
     }
 
-    /// Drives the connection to its end; what arrives is left to whoever receives.
-    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Some(driver) = &mut self.inner.driver {
-            ready!(driver.poll_until(cx, &mut self.inner.connection, |_, _| false));
-            self.drop_transport();
-        }
-        Poll::Ready(self.outcome())
+    /// Runs a future, and keeps the connection alive meanwhile: pings are answered, keepalive and all
+    /// deadlines run, a Close frame is answered, and what is queued is written. At most one message is
+    /// read; it is left for [`recv`](Self::recv).
+    ///
+    /// The end of the connection does not stop the future. The next operation reports it.
+    ///
+    /// # Cancel safety
+    /// Dropping this future drops the other one; the WebSocket is not harmed.
+    ///
+    /// ```no_run
+    /// # async fn query(_: &str) -> String { String::new() }
+    /// # async fn run() -> sansock::Result<()> {
+    /// let mut ws = sansock::smol::connect("ws://localhost:9001/").await?;
+    /// while let Some(message) = ws.recv().await? {
+    ///     let answer = ws.attend(query(message.as_text().unwrap_or(""))).await;
+    ///     ws.send(answer).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn attend<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let polled = future.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.poll_attend(cx);
+            }
+            polled
+        })
+        .await
     }
 
-    /// Fails the connection, where it has not ended already.
-    pub(crate) fn start_fail(&mut self, code: CloseCode, reason: &'static str) {
-        // The code and the reason are the driver's own.
-        let _ = self.inner.connection.fail(code, reason);
+    /// Does what can be done without the application. The task is woken when there is more to do.
+    pub(crate) fn poll_attend(&mut self, cx: &mut Context<'_>) {
+        if self.inner.driver.transport().is_some() {
+            let _ = self.inner.driver.drive_until(cx, Role::Attend, Goal::End);
+        }
     }
 }

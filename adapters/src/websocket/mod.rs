@@ -1,4 +1,7 @@
 //! A WebSocket over any transport: the type that applications hold.
+//!
+//! It adds no duty of its own: every method is a command to the connection, or a goal for the
+//! [driver](crate::driver), which keeps the guarantees.
 
 mod byte_stream;
 mod control;
@@ -11,14 +14,13 @@ mod writer;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Closed, Connection, Message, SendError, State, Stats};
 
-use crate::driver::{Driver, Timer};
+use crate::driver::interim::InterimClosed;
+use crate::driver::{ControlEvent, Driver, Timer};
 use crate::error::{Error, Result};
 
 pub use byte_stream::ByteStream;
@@ -26,61 +28,81 @@ pub use split::{Receiver, Sender};
 pub(crate) use upgrade::Pending;
 pub use upgrade::Upgrade;
 pub use writer::MessageWriter;
+pub(crate) use writer::{FragmentSink, send_frame};
 
 /// A WebSocket connection over the transport `S`, with the time of `T`.
 ///
-/// All you need to know at first is [`recv`](Self::recv) and [`send`](Self::send). Pings are answered,
-/// the peer is pinged, and deadlines are kept, while any operation is awaited; nothing happens behind
-/// your back, as nothing is spawned.
+/// All you need to know at first is [`recv`](Self::recv) and [`send`](Self::send). While any operation
+/// is awaited, pings are answered, the peer is pinged and deadlines are kept. Nothing is spawned. While
+/// you wait for something else, [`attend`](Self::attend) keeps the connection alive.
 ///
 /// | family | methods |
 /// |---|---|
-/// | receive | [`recv`](Self::recv), [`recv_ref`](Self::recv_ref) without a copy, [`recv_frame`](Self::recv_frame), [`recv_chunk`](Self::recv_chunk) for messages larger than memory |
-/// | send | [`send`](Self::send), [`send_prepared`](Self::send_prepared), [`feed`](Self::feed) and [`flush`](Self::flush), [`writer`](Self::writer) for messages in fragments |
-/// | control | [`ping`](Self::ping), [`close`](Self::close), [`fail`](Self::fail) |
-/// | ask | [`subprotocol`](Self::subprotocol), [`state`](Self::state), [`closed`](Self::closed), [`latency`](Self::latency), [`stats`](Self::stats) |
+/// | receive | [`recv`](Self::recv), [`recv_ref`](Self::recv_ref) without a copy, [`recv_frame`](Self::recv_frame), [`recv_chunk`](Self::recv_chunk) for messages larger than memory, [`recv_event`](Self::recv_event) for pings and pongs as well, [`close_read`](Self::close_read) for applications that only send |
+/// | send | [`send`](Self::send), [`send_with`](Self::send_with), [`send_prepared`](Self::send_prepared), [`feed`](Self::feed) and [`flush`](Self::flush), [`writer`](Self::writer) for messages in fragments |
+/// | control | [`ping`](Self::ping), [`send_ping`](Self::send_ping), [`send_pong`](Self::send_pong), [`send_close`](Self::send_close), [`close`](Self::close), [`fail`](Self::fail), [`attend`](Self::attend) |
+/// | ask | [`subprotocol`](Self::subprotocol), [`state`](Self::state), [`closed`](Self::closed), [`close_result`](Self::close_result), [`stats`](Self::stats) |
 /// | turn into | [`split`](Self::split) halves for two tasks, [`into_byte_stream`](Self::into_byte_stream); it is a `Stream` and a `Sink` itself |
+///
+/// # What every operation does
+///
+/// - It reads, up to one unread message, so that pings are answered and a Close frame is noticed. A
+///   connection that only sends is read at least every 50 ms.
+/// - It looks at the deadlines, however busy the peer keeps it.
+/// - It lets other tasks run after 256 messages or 256 KiB, though more is ready.
+/// - It wakes the tasks that wait in other operations: a `Stream` and a `Sink` in two tasks, for
+///   example through [`StreamExt::split`](https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.split), work.
+/// - It reports the same end as every other operation.
 ///
 /// Its futures are `Send` exactly when `S` and `T` are. Dropping it drops the transport at once; for a
 /// clean end call [`close`](Self::close).
 pub struct WebSocket<S, T> {
-    /// In a block of its own: a WebSocket is passed from function to function, and a future has room for each
-    /// place where it has been.
+    /// In a block that is separate: a WebSocket is passed from function to function, and a future has room for
+    /// each place where it has been.
     pub(crate) inner: Box<Inner<S, T>>,
 }
 
 pub(crate) struct Inner<S, T> {
-    /// Gone once the connection is over: the transport is dropped as soon as it has no use.
-    driver: Option<Driver<S, T>>,
-    connection: Connection,
+    pub(crate) driver: Driver<S, T>,
     backlog: Option<Box<Backlog>>,
-    /// The failure of the transport, once it is gone.
-    io: Option<Arc<io::Error>>,
-    /// The stream of messages has given its error.
-    pub(crate) fused: bool,
+    /// The control event that is borrowed.
+    control_event: Option<ControlEvent>,
+    /// The stream of messages has returned its error.
+    fused: bool,
 }
 
 /// Messages that came while a pong was awaited.
 #[derive(Debug, Default)]
 struct Backlog {
     messages: VecDeque<Message>,
+    /// In bytes, with an overhead for each message.
     size: usize,
-    /// The one that is lent.
-    lent: Option<Message>,
+    /// The message that is borrowed.
+    borrowed: Option<Message>,
 }
 
 impl Backlog {
     /// How many bytes are kept.
     const LIMIT: usize = 1 << 20;
+    /// What a message takes beside its payload.
+    const OVERHEAD: usize = 64;
+
+    const fn is_full(&self) -> bool {
+        self.size >= Self::LIMIT
+    }
 
     fn push(&mut self, message: Message) {
-        self.size += message.len();
+        self.size = self
+            .size
+            .saturating_add(message.len().saturating_add(Self::OVERHEAD));
         self.messages.push_back(message);
     }
 
     fn pop(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
-        self.size -= message.len();
+        self.size = self
+            .size
+            .saturating_sub(message.len().saturating_add(Self::OVERHEAD));
         Some(message)
     }
 }
@@ -106,64 +128,77 @@ where
     ///
     /// let upgraded = futures_lite::io::Cursor::new(vec![]);
     /// let mut connection = Connection::new(Side::Server, Negotiated::default(), sansock::config())?;
-    /// connection.receive_data(b"bytes behind the request", Instant::START);
+    /// connection.receive_data(b"bytes that follow the request", Instant::START);
     /// let ws = WebSocket::new(upgraded, NoTimer, connection);
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
     pub fn new(stream: S, timer: T, connection: Connection) -> Self {
-        Self::from_parts(Driver::new(stream, timer), connection)
+        Self::from_driver(Driver::new(stream, timer, connection))
     }
 
     /// Returns the transport, the timer and the connection, to be driven by hand; `None` once the
     /// transport was dropped.
     ///
-    /// What was received and queued is in the connection, whole messages that came while a
-    /// [`ping`](Self::ping) was awaited aside: [`recv`](Self::recv) those first.
+    /// What was received and queued is in the connection. Whole messages that came while a
+    /// [`ping`](Self::ping) was awaited are not: [`recv`](Self::recv) those first.
     #[must_use]
     pub fn into_parts(self) -> Option<(S, T, Connection)> {
-        let inner = *self.inner;
-        let (stream, timer) = inner.driver?.into_parts();
-        Some((stream, timer, inner.connection))
+        self.inner.driver.into_parts()
     }
 
-    pub(crate) fn from_parts(driver: Driver<S, T>, connection: Connection) -> Self {
+    pub(crate) fn from_driver(driver: Driver<S, T>) -> Self {
         Self {
             inner: Box::new(Inner {
-                driver: Some(driver),
-                connection,
+                driver,
                 backlog: None,
-                io: None,
+                control_event: None,
                 fused: false,
             }),
         }
     }
 
-    fn drop_transport(&mut self) {
-        self.inner.io = self.io_error().cloned();
-        self.inner.driver = None;
-    }
-
-    fn io_error(&self) -> Option<&Arc<io::Error>> {
-        let driver = self.inner.driver.as_ref();
-        driver.and_then(Driver::error).or(self.inner.io.as_ref())
-    }
-
-    /// How the connection ended: well, if the closing handshake was done, whatever the transport did.
+    /// How the connection ended: well if the closing handshake was done, whatever the transport did.
     fn outcome(&self) -> Result<()> {
-        match self.inner.connection.failure() {
-            Some(failure) => Err(Error::of_failure(failure, self.io_error())),
+        match self.connection().failure() {
+            Some(failure) => Err(Error::of_failure(failure, self.inner.driver.error())),
             None => Ok(()),
         }
     }
 
-    /// The error of whoever wants to send when that is not possible any more.
+    /// The error of a send when nothing can be sent any more.
     fn ended_error(&self) -> Error {
-        match (self.outcome(), self.inner.connection.closed()) {
+        match (self.outcome(), self.connection().closed()) {
             (Err(error), _) => error,
             (Ok(()), Some(closed)) => Error::Closed(Box::new(closed.clone())),
-            (Ok(()), None) => Error::Misuse(SendError::State(self.inner.connection.state())),
+            (Ok(()), None) => Error::Misuse(SendError::State(self.connection().state())),
+        }
+    }
+
+    /// Returns `Ok` if the connection was closed normally: the Close frame that came first had the code
+    /// 1000 or 1001, or none. Call it after [`recv`](Self::recv) has returned `None`, so that a client
+    /// does not take the server's failure for the end of the data.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] with the code and the reason if the close was not normal. What ended the
+    /// connection if that was not a closing handshake. [`Error::Misuse`] if it has not ended.
+    ///
+    /// ```no_run
+    /// # async fn run() -> sansock::Result<()> {
+    /// let mut ws = sansock::smol::connect("ws://localhost:9001/").await?;
+    /// while let Some(message) = ws.recv().await? {
+    ///     println!("{message:?}");
+    /// }
+    /// ws.close_result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close_result(&self) -> Result<()> {
+        match (self.outcome(), self.connection().closed()) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(closed)) if closed.is_normal() => Ok(()),
+            (Ok(()), _) => Err(self.ended_error()),
         }
     }
 
@@ -172,57 +207,57 @@ where
     /// Returns the subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.inner.connection.subprotocol()
+        self.connection().subprotocol()
     }
 
     /// Returns what the connection is doing.
     #[must_use]
     pub const fn state(&self) -> State {
-        self.inner.connection.state()
+        self.connection().state()
     }
 
     /// Returns which Close frames were exchanged and whose was first, once no more can follow.
     #[must_use]
     pub fn closed(&self) -> Option<&Closed> {
-        self.inner.connection.closed()
+        self.connection().closed()
     }
 
     /// Returns the round trip of the last ping that was answered, those of the keepalive included.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        self.inner.connection.stats().latency
+        self.connection().stats().latency
     }
 
     /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.connection.stats()
+        self.connection().stats()
     }
 
-    /// Returns the connection, for what it tells.
+    /// Returns the connection, to ask what else it knows.
     #[must_use]
     pub const fn connection(&self) -> &Connection {
-        &self.inner.connection
+        &self.inner.driver.connection
     }
 
     /// Returns the transport, `None` once it was dropped.
     #[must_use]
     pub fn get_ref(&self) -> Option<&S> {
-        self.inner.driver.as_ref().map(Driver::stream)
+        self.inner.driver.transport()
     }
 
-    /// Returns the transport, `None` once it was dropped. To read or write it breaks the connection.
+    /// Returns the transport, `None` once it was dropped. Reading or writing it breaks the connection.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut S> {
-        self.inner.driver.as_mut().map(Driver::stream_mut)
+        self.inner.driver.transport_mut()
     }
 }
 
 impl<S, T> fmt::Debug for WebSocket<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
-            .field("side", &self.inner.connection.side())
-            .field("state", &self.inner.connection.state())
+            .field("side", &self.inner.driver.connection.side())
+            .field("state", &self.inner.driver.connection.state())
             .finish_non_exhaustive()
     }
 }

@@ -1,24 +1,14 @@
-//! Receiving: messages, lent or owned, and their parts.
+//! Receiving: messages, borrowed or owned, their parts, and events of any kind.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use sansock_core::{Chunk, Connection, Delivery, Event, FrameRef, Kind, Message, MessageRef};
+use sansock_core::{Chunk, Delivery, Event, FrameRef, Kind, Message, MessageRef};
 
 use super::WebSocket;
-use crate::driver::Timer;
+use crate::driver::{Goal, Role, Timer};
 use crate::error::{Error, Result};
-
-/// What waiting for data has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Data,
-    /// The connection is over.
-    End,
-    /// A message is being received in another delivery.
-    InMessage,
-}
 
 impl<S, T> WebSocket<S, T>
 where
@@ -27,6 +17,9 @@ where
 {
     /// Receives the next message, `None` once the connection was closed.
     ///
+    /// `None` says only that the peer or this side closed, with whatever code;
+    /// [`close_result`](Self::close_result) tells a normal close from others.
+    ///
     /// What was queued by [`feed`](Self::feed) is written before it waits.
     ///
     /// # Errors
@@ -34,36 +27,40 @@ where
     /// [`Error::InMessage`] inside a message that is being received in parts.
     ///
     /// # Cancel safety
-    /// A message is given out or kept: dropping the future loses nothing.
+    /// A message is returned or kept: dropping the future loses nothing.
     pub async fn recv(&mut self) -> Result<Option<Message>> {
-        if self.is_at_hand(Delivery::Messages) {
-            if let Ok(Some(message)) = self.inner.connection.next_message() {
+        if self.has_data(Delivery::Messages) {
+            if let Ok(Some(message)) = self.inner.driver.connection.next_message() {
                 return Ok(Some(message.into_owned()));
             }
         }
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// Receives the next message without a copy: it is lent until the WebSocket is used again.
+    /// Receives the next message without a copy: it is borrowed until the WebSocket is used again.
     ///
     /// # Errors
-    /// As [`recv`](Self::recv). Text that is not UTF-8 is reported before the Close frame that says so
-    /// is written; [`close`](Self::close) writes it.
+    /// As [`recv`](Self::recv). Text that is not UTF-8 is reported before the Close frame for it is
+    /// written; [`close`](Self::close) writes it.
     ///
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if !self.is_at_hand(Delivery::Messages) {
-            match poll_fn(|cx| self.poll_next(cx, Delivery::Messages)).await {
-                Next::Data => {}
-                Next::End => return self.outcome().map(|()| None),
-                Next::InMessage => return Err(Error::InMessage),
-            }
+        if !self.has_data(Delivery::Messages)
+            && !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await?
+        {
+            return Ok(None);
         }
+        self.take_message_ref()
+    }
+
+    /// Borrows the message that is ready.
+    #[inline]
+    pub(crate) fn take_message_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
         if self.has_backlog() {
-            return Ok(self.lend_backlog().map(MessageRef::from));
+            return Ok(self.borrow_from_backlog().map(MessageRef::from));
         }
-        let message = self.inner.connection.next_message();
+        let message = self.inner.driver.connection.next_message();
         message.map_err(|failure| Error::of_failure(&failure, None))
     }
 
@@ -78,16 +75,21 @@ where
         if !poll_fn(|cx| self.poll_part(cx, Delivery::Frames)).await? {
             return Ok(None);
         }
+        Ok(self.take_frame())
+    }
+
+    /// Borrows the frame that is ready.
+    pub(crate) fn take_frame(&mut self) -> Option<FrameRef<'_>> {
         if self.has_backlog() {
-            return Ok(self.lend_backlog().map(|message| FrameRef {
+            return self.borrow_from_backlog().map(|message| FrameRef {
                 opcode: message.kind().into(),
                 fin: true,
                 payload: message.as_bytes().into(),
-            }));
+            });
         }
-        match self.inner.connection.next_event() {
-            Some(Event::Frame(frame)) => Ok(Some(frame)),
-            _ => Ok(None),
+        match self.inner.driver.connection.next_event() {
+            Some(Event::Frame(frame)) => Some(frame),
+            _ => None,
         }
     }
 
@@ -105,38 +107,62 @@ where
         if !poll_fn(|cx| self.poll_part(cx, Delivery::Chunks)).await? {
             return Ok(None);
         }
+        Ok(self.take_chunk())
+    }
+
+    /// Borrows the part of a message that is ready.
+    pub(crate) fn take_chunk(&mut self) -> Option<Chunk<'_>> {
         if self.has_backlog() {
-            return Ok(self.lend_backlog().map(|message| Chunk {
+            return self.borrow_from_backlog().map(|message| Chunk {
                 kind: message.kind(),
                 first: true,
                 last: true,
                 payload: message.as_bytes(),
-            }));
+            });
         }
-        match self.inner.connection.next_event() {
-            Some(Event::Chunk(chunk)) => Ok(Some(chunk)),
-            _ => Ok(None),
+        match self.inner.driver.connection.next_event() {
+            Some(Event::Chunk(chunk)) => Some(chunk),
+            _ => None,
         }
     }
 
     /// Receives the next event of any kind, pings and pongs among them, `None` once the connection is
-    /// over. What is lent is valid until the WebSocket is used again.
+    /// over. What is borrowed is valid until the WebSocket is used again.
     ///
     /// A Close frame or a failure is the last event; [`close`](Self::close) then waits for the end.
-    /// Pings and pongs that come while this side waits to send are not given out.
+    ///
+    /// From the first call on, pings and pongs that arrive while another operation is awaited are kept
+    /// for the next call: the latest 32 of them.
     ///
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Option<Event<'_>> {
-        let has_backlog = self.has_backlog();
-        poll_fn(|cx| match (&mut self.inner.driver, has_backlog) {
-            (Some(driver), false) => driver.poll_event(cx, &mut self.inner.connection),
-            (Some(_), true) | (None, _) => Poll::Ready(()),
-        })
-        .await;
-        match has_backlog {
-            true => Some(Event::Message(self.lend_backlog()?.into())),
-            false => self.inner.connection.next_event(),
+        poll_fn(|cx| self.poll_event(cx)).await;
+        self.take_event()
+    }
+
+    /// Drives the connection until an event is ready, or it is over.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = &mut self.inner.driver;
+        driver.unclaimed.observe();
+        let is_kept = driver.unclaimed.has_observed() || self.has_backlog();
+        let driver = &mut self.inner.driver;
+        match driver.budget.spend_message() && is_kept {
+            true => Poll::Ready(()),
+            false => driver.drive_until(cx, Role::Receive, Goal::Event),
+        }
+    }
+
+    /// Borrows the event that is ready.
+    pub(crate) fn take_event(&mut self) -> Option<Event<'_>> {
+        if self.has_backlog() {
+            return Some(Event::Message(self.borrow_from_backlog()?.into()));
+        }
+        let inner = &mut *self.inner;
+        inner.control_event = inner.driver.unclaimed.next_observed();
+        match &inner.control_event {
+            Some(event) => Some(event.as_event()),
+            None => inner.driver.connection.next_event(),
         }
     }
 
@@ -146,7 +172,7 @@ where
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
         loop {
-            if !ready!(self.poll_ready(cx, Delivery::Messages))? {
+            if !ready!(self.poll_data(cx, Delivery::Messages))? {
                 return Poll::Ready(Ok(None));
             }
             if let Some(message) = self
@@ -157,77 +183,71 @@ where
             {
                 return Poll::Ready(Ok(Some(message)));
             }
-            if let Ok(Some(message)) = self.inner.connection.next_message() {
+            // Text that is not UTF-8 fails the connection, whose end is awaited by the next turn.
+            if let Ok(Some(message)) = self.inner.driver.connection.next_message() {
                 return Poll::Ready(Ok(Some(message.into_owned())));
             }
         }
     }
 
-    /// Drives the connection until data is ready in this delivery; `false` once it was closed. Ends of
-    /// the connection are dealt with here, and never left to the caller.
+    /// Drives the connection until data is ready in this delivery; `false` once it was closed.
     #[inline]
-    pub(crate) fn poll_ready(
+    pub(crate) fn poll_data(
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
-        if self.is_at_hand(delivery) {
-            return Poll::Ready(Ok(true));
+        match self.has_data(delivery) {
+            true => Poll::Ready(Ok(true)),
+            false => self.poll_more_data(cx, delivery),
         }
-        Poll::Ready(match ready!(self.poll_next(cx, delivery)) {
-            Next::Data => Ok(true),
-            Next::End => self.outcome().map(|()| false),
-            Next::InMessage => Err(Error::InMessage),
-        })
     }
 
-    /// Whether data has arrived in this delivery, and nothing must be done before it is given out.
+    /// Whether data has arrived in this delivery, and may be returned at once.
     #[inline(always)]
-    fn is_at_hand(&mut self, delivery: Delivery) -> bool {
+    fn has_data(&mut self, delivery: Delivery) -> bool {
         let inner = &mut *self.inner;
+        let connection = &mut inner.driver.connection;
         inner.backlog.is_none()
-            && inner.connection.delivery() == delivery
-            && inner.connection.parse_next()
-            && inner.connection.is_data_ready()
+            && connection.delivery() == delivery
+            && connection.parse_next()
+            && connection.is_data_ready()
+            && inner.driver.budget.spend_message()
     }
 
-    /// Drives the connection, after [`is_at_hand`](Self::is_at_hand) has said that nothing is.
-    fn poll_next(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
-        let is_parsed =
-            self.inner.backlog.is_none() && self.inner.connection.delivery() == delivery;
-        match &mut self.inner.driver {
-            Some(driver) if is_parsed && !self.inner.connection.is_event_at_hand() => {
-                ready!(driver.poll_unready(cx, &mut self.inner.connection));
-            }
-            Some(_) | None => {}
+    /// As [`poll_data`](Self::poll_data), after [`has_data`](Self::has_data) has returned `false`.
+    pub(crate) fn poll_more_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivery: Delivery,
+    ) -> Poll<Result<bool>> {
+        let has_backlog = self.has_backlog();
+        let inner = &mut *self.inner;
+        if has_backlog {
+            return match inner.driver.budget.spend_message() {
+                true => Poll::Ready(Ok(true)),
+                false => inner.driver.yield_now(cx),
+            };
         }
-        match is_parsed && self.inner.connection.is_data_ready() {
-            true => Poll::Ready(Next::Data),
-            false => self.poll_on(cx, delivery),
+        inner.backlog = None;
+        if !inner.driver.connection.set_delivery(delivery) {
+            return Poll::Ready(Err(Error::InMessage));
         }
-    }
-
-    /// Drives the connection past pings and pongs, to data or to its end.
-    fn poll_on(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Next> {
-        if self.has_backlog() {
-            return Poll::Ready(Next::Data);
-        }
-        self.inner.backlog = None;
-        if !self.inner.connection.set_delivery(delivery) {
-            return Poll::Ready(Next::InMessage);
-        }
-        if let Some(driver) = &mut self.inner.driver {
-            let connection = &mut self.inner.connection;
-            if ready!(driver.poll_skipping(cx, connection, Connection::is_data_ready)) {
-                return Poll::Ready(Next::Data);
-            }
-            self.drop_transport();
-        }
-        // A message may have been left by a sender that has driven the connection to its end.
-        Poll::Ready(match self.inner.connection.is_data_ready() {
-            true => Next::Data,
-            false => Next::End,
+        ready!(inner.driver.drive_until(cx, Role::Receive, Goal::Data));
+        // A message may be left by an operation that has driven the connection to its end.
+        Poll::Ready(match inner.driver.connection.is_data_ready() {
+            true => Ok(true),
+            false => self.end_of_data().map(|()| false),
         })
+    }
+
+    /// How the messages have ended: well if the connection was closed and none was discarded.
+    fn end_of_data(&self) -> Result<()> {
+        self.outcome()?;
+        match self.inner.driver.unclaimed.unread() {
+            0 => Ok(()),
+            messages => Err(Error::Discarded { messages }),
+        }
     }
 
     /// Drives the connection until data is ready in this delivery of parts. A message that had begun
@@ -237,9 +257,10 @@ where
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
-        let whole = self.inner.connection.delivery() == Delivery::Messages;
-        if self.has_backlog() || !whole || self.inner.connection.set_delivery(delivery) {
-            return self.poll_ready(cx, delivery);
+        let connection = &mut self.inner.driver.connection;
+        let whole = connection.delivery() == Delivery::Messages;
+        if !whole || connection.set_delivery(delivery) || self.has_backlog() {
+            return self.poll_data(cx, delivery);
         }
         let Some(message) = ready!(self.poll_recv(cx))? else {
             return Poll::Ready(Ok(false));
@@ -248,18 +269,31 @@ where
         Poll::Ready(Ok(true))
     }
 
-    /// Receives in this delivery from now on, where that is possible already.
+    /// Receives in this delivery from now on, if that is possible already.
     pub(crate) fn prefer_delivery(&mut self, delivery: Delivery) {
-        self.inner.connection.set_delivery(delivery);
+        self.inner.driver.connection.set_delivery(delivery);
     }
 
-    /// Drops the event that is ready; a message, or the part of one, only where `messages` says so.
-    /// Returns whether there was one.
-    pub(crate) fn skip_event(&mut self, messages: bool) -> bool {
-        // What is ready has to be known first: what was read last may not have been parsed.
-        let ready = self.inner.connection.parse_next();
-        let kept = self.inner.connection.is_data_ready() && !messages;
-        ready && !kept && self.inner.connection.next_event().is_some()
+    /// Discards what the peer sends from now on, for an application that only sends: pings are answered and
+    /// a Close frame is noticed whatever comes before them. Once more than `limit` bytes of messages
+    /// have arrived, the connection fails with 1008 (policy violation).
+    ///
+    /// Control frames that follow a message that was not received cannot be seen. So an application
+    /// that never receives should call this once, or [`recv`](Self::recv) from time to time.
+    ///
+    /// ```no_run
+    /// # async fn run() -> sansock::Result<()> {
+    /// let mut ws = sansock::smol::connect("ws://localhost:9001/").await?;
+    /// ws.close_read(0);
+    /// for number in 0_u32.. {
+    ///     ws.send(number.to_string()).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close_read(&mut self, limit: u64) {
+        self.inner.backlog = None;
+        self.inner.driver.unclaimed.discard(limit);
     }
 
     #[inline]
@@ -268,21 +302,15 @@ where
         backlog.is_some_and(|backlog| !backlog.messages.is_empty())
     }
 
-    fn lend_backlog(&mut self) -> Option<&Message> {
+    fn borrow_from_backlog(&mut self) -> Option<&Message> {
         let backlog = self.inner.backlog.as_mut()?;
-        backlog.lent = backlog.pop();
-        backlog.lent.as_ref()
+        backlog.borrowed = backlog.pop();
+        backlog.borrowed.as_ref()
     }
 
     /// Uses the part of a message that is ready.
     pub(crate) fn with_chunk<R>(&mut self, use_it: impl FnOnce(Kind, &[u8]) -> R) -> Option<R> {
-        if self.has_backlog() {
-            let message = self.lend_backlog()?;
-            return Some(use_it(message.kind(), message.as_bytes()));
-        }
-        match self.inner.connection.next_event() {
-            Some(Event::Chunk(chunk)) => Some(use_it(chunk.kind, chunk.payload)),
-            _ => None,
-        }
+        let chunk = self.take_chunk()?;
+        Some(use_it(chunk.kind, chunk.payload))
     }
 }

@@ -1,15 +1,15 @@
-//! Sending: whole messages, and frames.
+//! Sending: whole messages, and the room that they need.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{
-    Compression, Connection, Fin, Kind, Outgoing, Payload, Prepared, SendError, State, TextPayload,
+    Compression, Connection, Fin, Kind, OpCode, Outgoing, Payload, Prepared, SendError, State,
 };
 
-use super::{MessageWriter, WebSocket};
-use crate::driver::{Driver, Timer};
+use super::{MessageWriter, WebSocket, send_frame};
+use crate::driver::{Goal, Role, Timer};
 use crate::error::{Error, Result};
 
 impl<S, T> WebSocket<S, T>
@@ -17,15 +17,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    /// Sends a message: when this returns, it is in the hands of the transport.
+    /// Sends a message: when this returns, the transport has taken it.
     ///
     /// # Errors
-    /// [`Error::Closed`], or what ended the connection, once nothing can be sent; [`Error::Misuse`]
-    /// inside a message that is being sent in fragments.
+    /// [`Error::Closed`], or what ended the connection, once nothing can be sent; [`Error::NotSent`] if
+    /// the transport fails and messages that were not received are in the way of the reason;
+    /// [`Error::Misuse`] inside a message that is being sent in fragments.
     ///
     /// # Cancel safety
     /// Dropped before the message is queued, it is not sent. Dropped later, it is sent whole by
-    /// whatever uses the WebSocket next.
+    /// the operation that uses the WebSocket next.
     pub async fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
         // What `capacity` and `flush` do, written out: two futures inside this one cost a sixth of a small message.
         if !self.has_capacity() {
@@ -34,11 +35,11 @@ where
         self.queue(|connection| connection.send(message))?;
         match poll_fn(|cx| self.poll_written(cx)).await {
             true => Ok(()),
-            false => self.written(),
+            false => self.write_outcome(),
         }
     }
 
-    /// Sends a message, and chooses whether it is compressed where compression was agreed on: images and
+    /// Sends a message, and chooses whether it is compressed if compression was agreed on: images and
     /// the like are compressed already, and secrets should not be.
     ///
     /// # Errors
@@ -56,8 +57,8 @@ where
         self.flush().await
     }
 
-    /// Queues a message, and waits only where the queue is full. [`flush`](Self::flush) writes it, and
-    /// so does [`recv`](Self::recv) before it waits: a receive loop that feeds its replies pays one
+    /// Queues a message, and waits only while the queue is full. [`flush`](Self::flush) writes it, and
+    /// so does [`recv`](Self::recv) before it waits: a receive loop that feeds its replies makes one
     /// system call for all that came in one.
     ///
     /// # Errors
@@ -76,14 +77,14 @@ where
     /// Writes everything that is queued, and flushes the transport.
     ///
     /// # Errors
-    /// What ended the connection, or kept from writing.
+    /// As [`send`](Self::send).
     ///
     /// # Cancel safety
     /// What was written is not written again.
     pub async fn flush(&mut self) -> Result<()> {
         match poll_fn(|cx| self.poll_written(cx)).await {
             true => Ok(()),
-            false => self.written(),
+            false => self.write_outcome(),
         }
     }
 
@@ -100,73 +101,40 @@ where
         self.flush().await
     }
 
-    /// Begins a message that is sent in fragments, for example because it is larger than memory.
-    pub const fn writer(&mut self, kind: Kind) -> MessageWriter<'_, S, T> {
+    /// Starts a message that is sent in fragments, for example because it is larger than memory.
+    ///
+    /// ```no_run
+    /// # async fn run() -> sansock::Result<()> {
+    /// use sansock::Kind;
+    ///
+    /// let mut ws = sansock::smol::connect("ws://localhost:9001/").await?;
+    /// let mut writer = ws.writer(Kind::Text);
+    /// writer.write("in two ").await?;
+    /// writer.finish("fragments").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn writer(&mut self, kind: Kind) -> MessageWriter<&mut Self> {
         MessageWriter::new(self, kind)
     }
 
-    /// Queues a frame of a message; the first of a text.
+    /// Queues a data frame, for an application that passes on frames as it has received them:
+    /// the first of a message, or a continuation. Text may be cut inside a character.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), and [`Error::Misuse`] if the frame does not continue what was sent before, or
+    /// if the text would not be UTF-8.
     ///
     /// # Cancel safety
     /// As [`feed`](Self::feed).
-    pub async fn feed_text<'a>(
+    pub async fn feed_frame<'a>(
         &mut self,
-        text: impl Into<TextPayload<'a>>,
-        fin: Fin,
-    ) -> Result<()> {
-        self.capacity().await?;
-        self.queue(|connection| connection.send_text(text, fin))
-    }
-
-    /// Queues a frame of a message; the first of a text, which may be cut inside a character.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send), and [`Error::Misuse`] where the text would not be UTF-8.
-    ///
-    /// # Cancel safety
-    /// As [`feed`](Self::feed).
-    pub async fn feed_text_part<'a>(
-        &mut self,
-        text: impl Into<Payload<'a>>,
-        fin: Fin,
-    ) -> Result<()> {
-        self.capacity().await?;
-        self.queue(|connection| connection.send_text_part(text, fin))
-    }
-
-    /// Queues a frame of a message; the first of a binary one.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    ///
-    /// # Cancel safety
-    /// As [`feed`](Self::feed).
-    pub async fn feed_binary<'a>(
-        &mut self,
+        opcode: OpCode,
         payload: impl Into<Payload<'a>>,
         fin: Fin,
     ) -> Result<()> {
         self.capacity().await?;
-        self.queue(|connection| connection.send_binary(payload, fin))
-    }
-
-    /// Queues a further frame of a message.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send), and [`Error::Misuse`] where no message was begun.
-    ///
-    /// # Cancel safety
-    /// As [`feed`](Self::feed).
-    pub async fn feed_continuation<'a>(
-        &mut self,
-        payload: impl Into<Payload<'a>>,
-        fin: Fin,
-    ) -> Result<()> {
-        self.capacity().await?;
-        self.queue(|connection| connection.send_continuation(payload, fin))
+        self.queue(|connection| send_frame(connection, opcode, payload.into(), fin))
     }
 
     /// Waits until the queue has room for a message.
@@ -178,90 +146,92 @@ where
         }
     }
 
-    /// Whether a message can be queued at once, and nothing is known to keep it from being sent.
+    /// Whether a message can be queued at once, and nothing is known to prevent it from being sent. What was
+    /// pushed from outside is queued first, so that it leaves in the order of the calls.
     #[inline]
-    fn has_capacity(&self) -> bool {
-        self.inner.connection.has_capacity() && self.can_write()
+    fn has_capacity(&mut self) -> bool {
+        self.inner.driver.take_commands();
+        self.connection().has_capacity()
+            && self.can_write()
+            && self.inner.driver.budget.spend_message()
     }
 
-    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Some(driver) = &mut self.inner.driver else {
-            return Poll::Ready(Err(self.ended_error()));
-        };
-        ready!(driver.poll_capacity(cx, &mut self.inner.connection));
-        Poll::Ready(self.write_outcome())
+    /// Waits until the queue has room for a message.
+    #[inline]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self.has_capacity() {
+            true => Poll::Ready(Ok(())),
+            false => self.poll_capacity(cx),
+        }
+    }
+
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(
+            self.inner
+                .driver
+                .drive_until(cx, Role::Send, Goal::Capacity)
+        );
+        Poll::Ready(match self.inner.driver.transport() {
+            Some(_) => self.write_outcome(),
+            None => Err(self.ended_error()),
+        })
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match ready!(self.poll_written(cx)) {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Ready(self.written()),
-        }
+        Poll::Ready(match ready!(self.poll_written(cx)) {
+            true => Ok(()),
+            false => self.write_outcome(),
+        })
     }
 
-    /// Writes what is queued. Returns whether nothing has kept from it; else [`written`](Self::written) tells.
+    /// Writes what is queued. Returns whether all was written; if not, [`write_outcome`](Self::write_outcome)
+    /// returns why.
     #[inline]
-    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let inner = &mut *self.inner;
-        if let Some(driver) = &mut inner.driver {
-            ready!(driver.poll_flush(cx, &mut inner.connection));
-        }
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        ready!(self.inner.driver.poll_flush(cx, Role::Send));
         Poll::Ready(self.can_write())
     }
 
-    /// Whether there is a transport, and neither it nor the connection has failed.
+    /// Whether neither the transport nor the connection has failed.
     #[inline]
     fn can_write(&self) -> bool {
-        let inner = &*self.inner;
-        let driver = inner.driver.as_ref();
-        inner.connection.failure().is_none() && driver.is_some_and(|driver| !driver.write_failed())
+        self.inner.driver.can_write() && self.connection().failure().is_none()
     }
 
     /// Whether the transport has failed to write: nothing that is queued will leave.
-    pub(crate) fn write_failed(&self) -> bool {
-        let driver = self.inner.driver.as_ref();
-        driver.is_some_and(Driver::write_failed)
-    }
-
-    /// Says how writing has ended, after everything was offered to the transport.
-    #[cold]
-    fn written(&self) -> Result<()> {
-        if self.inner.driver.is_some() {
-            return self.write_outcome();
-        }
-        // Another half may have written what there was, and closed.
-        self.outcome()?;
-        match self.inner.connection.is_flushed() {
-            true => Ok(()),
-            false => Err(self.ended_error()),
-        }
+    pub(crate) const fn write_failed(&self) -> bool {
+        self.inner.driver.write_failed()
     }
 
     /// Whether nothing waits to be written or flushed, or never will be.
     pub(crate) fn is_written(&self) -> bool {
-        let driver = self.inner.driver.as_ref();
-        driver.is_none_or(|driver| driver.is_written(&self.inner.connection))
+        self.inner.driver.is_written()
     }
 
-    /// Runs a command. Where the connection is over, says what ended it.
+    /// Runs a command. If the connection is over, returns what ended it.
     #[inline]
     pub(crate) fn queue(
         &mut self,
         command: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<()> {
-        match command(&mut self.inner.connection) {
+        match command(&mut self.inner.driver.connection) {
             Err(SendError::State(State::Closing | State::Closed)) => Err(self.ended_error()),
             result => Ok(result?),
         }
     }
 
-    fn write_outcome(&self) -> Result<()> {
-        if let Some(failure) = self.inner.connection.failure() {
-            return Err(Error::of_failure(failure, self.io_error()));
-        }
-        match self.inner.driver.as_ref() {
-            Some(driver) if driver.write_failed() => Err(Error::Lost(driver.error().cloned())),
-            Some(_) | None => Ok(()),
+    /// How writing has ended, after everything was offered to the transport.
+    #[cold]
+    pub(crate) fn write_outcome(&self) -> Result<()> {
+        self.outcome()?;
+        let driver = &self.inner.driver;
+        match (driver.transport(), driver.error()) {
+            // D5: what was received is in the way of how the connection ended.
+            (Some(_), Some(error)) if driver.write_failed() => Err(Error::NotSent(error.clone())),
+            (Some(_), _) => Ok(()),
+            // Another half may have written what there was, and closed.
+            (None, _) if self.connection().is_flushed() => Ok(()),
+            (None, _) => Err(self.ended_error()),
         }
     }
 }

@@ -12,10 +12,10 @@ use super::WebSocket;
 use crate::driver::Timer;
 use crate::error::{Error, Result};
 
-/// The messages, then the error where there was one, then `None`.
+/// The messages, then the error if there was one, then `None`.
 ///
-/// Stream and sink are for one task, which may poll both. Two tasks need the halves of [`WebSocket::split`]: those of
-/// the futures crate have one waker between them, that of the task which polled last.
+/// Two tasks may use the stream and the sink, for example through `StreamExt::split` of the crate
+/// `futures`: each is woken for what it waits for. [`WebSocket::split`] has more methods.
 impl<S, T> Stream for WebSocket<S, T>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -34,7 +34,10 @@ where
     }
 }
 
-/// Ready where the queue has room; closes with 1000.
+/// Ready if the queue has room; closes with 1000.
+///
+/// While the sink is being closed, messages go to the stream if it is polled within 100 ms; else they
+/// are discarded, and the stream ends with [`Error::Discarded`].
 impl<S, T> Sink<Message> for WebSocket<S, T>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -43,7 +46,7 @@ where
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.get_mut().poll_capacity(cx)
+        self.get_mut().poll_room(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -11,7 +12,7 @@ use sansock_core::{
 };
 
 use super::WebSocket;
-use crate::driver::{Driver, Drives, Timer};
+use crate::driver::{DriveTarget, Driver, Goal, Inbox, Role, Timer};
 use crate::error::{Error, Result};
 
 impl<S, T> WebSocket<S, T>
@@ -99,8 +100,9 @@ where
 
     /// Returns the transport, for example to ask for the peer's address.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "a handshake keeps its transport")]
     pub const fn get_ref(&self) -> &S {
-        self.pending.driver.stream()
+        self.pending.driver.transport().expect("a transport")
     }
 
     /// Accepts the request, if it is acceptable.
@@ -150,7 +152,7 @@ where
         status: StatusCode,
         text: &str,
     ) -> impl Future<Output = Result<()>> + use<S, T> {
-        let response = self.pending.connection.reject(status, text);
+        let response = self.pending.driver.connection.reject(status, text);
         self.respond(response)
     }
 
@@ -167,7 +169,7 @@ where
             .pending
             .answered(|connection| connection.send_response(&response));
         async {
-            match answered?.settled().await {
+            match answered?.send_answer().await {
                 Ok(()) | Err(Error::Handshake(_)) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -175,13 +177,12 @@ where
     }
 }
 
-/// An opening handshake that goes on, and its transport.
+/// An opening handshake in progress, and its transport.
 ///
-/// It lies in a block of its own, which is freed when the connection opens: a task keeps the largest
-/// state of its future for as long as it lives.
+/// It is boxed and freed when the connection opens: a task keeps the largest state of its future for as
+/// long as it lives.
 pub(crate) struct Pending<S, T, C = ServerConnection> {
-    driver: Driver<S, T>,
-    pub(crate) connection: C,
+    driver: Driver<S, T, C>,
     /// Until when it must be over.
     deadline: Option<Instant>,
 }
@@ -190,33 +191,40 @@ impl<S, T, C> Pending<S, T, C>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
-    C: Drives,
+    C: DriveTarget,
 {
-    pub(crate) fn new(stream: S, timer: T, mut connection: C) -> Box<Self> {
-        let config = connection.connection().config();
-        let time = config.time_for(Deadline::Open);
+    pub(crate) fn new(stream: S, timer: T, connection: C) -> Box<Self> {
+        let time = connection.connection().config().time_for(Deadline::Open);
         let deadline = time.and_then(|time| timer.now().checked_add(time));
-        let driver = Driver::new(stream, timer);
         Box::new(Self {
-            driver,
-            connection,
+            driver: Driver::new(stream, timer, connection),
             deadline,
         })
     }
 
-    /// Waits for the event that the connection begins with, or for its end.
+    /// Takes commands from this inbox as well, also once it is open.
+    pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
+        self.driver.set_inbox(inbox);
+    }
+
+    pub(crate) const fn connection_mut(&mut self) -> &mut C {
+        &mut self.driver.connection
+    }
+
+    /// Waits for the first event of the connection, or for its end.
     async fn event(&mut self) {
-        poll_fn(|cx| self.driver.poll_event(cx, &mut self.connection)).await;
+        poll_fn(|cx| self.driver.drive_until(cx, Role::Receive, Goal::Event)).await;
     }
 
     /// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
     /// handshake. A server that refuses need not read the whole request, which then fails to be written.
-    fn ended(&mut self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
-        let failure = self.connection.connection().failure().cloned();
-        match (error(&self.connection), self.driver.error(), failure) {
+    fn ended(&self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
+        let connection = &self.driver.connection;
+        let failure = connection.connection().failure();
+        match (error(connection), self.driver.error(), failure) {
             (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
             (_, Some(io), _) => Error::Io(io.clone()),
-            (_, None, Some(failure)) => Error::of_failure(&failure, None),
+            (_, None, Some(failure)) => Error::of_failure(failure, None),
             (Some(error), None, None) => error.clone().into(),
             (None, None, None) => Error::Lost(None),
         }
@@ -229,20 +237,19 @@ where
     T: Timer,
 {
     async fn connect(mut self: Box<Self>) -> Result<(WebSocket<S, T>, Response)> {
-        // Refused where it was sent before: then there is nothing to do.
-        let _ = self.connection.send_request(self.connection.connect());
+        let connection = &mut self.driver.connection;
+        // Refused if it was sent before: then there is nothing to do.
+        let _ = connection.send_request(connection.connect());
         self.event().await;
-        let response = match self.connection.next_event() {
+        let connection = &mut self.driver.connection;
+        let response = match connection.next_event() {
             Some(Event::Response(response)) => Some(response),
             _ => None,
         };
         match response {
-            Some(response) if self.connection.state() == State::Open => {
-                let Self {
-                    driver, connection, ..
-                } = *self;
-                let socket = WebSocket::from_parts(driver, connection.into_connection());
-                Ok((socket, response))
+            Some(response) if connection.state() == State::Open => {
+                let driver = self.driver.map(ClientConnection::into_connection);
+                Ok((WebSocket::from_driver(driver), response))
             }
             _ => Err(self.ended(ClientConnection::handshake_error)),
         }
@@ -258,13 +265,13 @@ where
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
         self.event().await;
         self.accept()?;
-        self.settled().await?;
+        self.send_answer().await?;
         Ok(self.open())
     }
 
     fn accept(&mut self) -> Result<()> {
         let request = self.take_request()?;
-        Ok(self.connection.answer(&request)?)
+        Ok(self.driver.connection.answer(&request)?)
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
@@ -281,20 +288,23 @@ where
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
     ) -> Result<Request> {
         let read = poll_fn(
-            |cx| match self.driver.poll_event(cx, &mut self.connection) {
+            |cx| match self.driver.drive_until(cx, Role::Receive, Goal::Event) {
                 Poll::Ready(()) => Poll::Ready(Ok(())),
-                Poll::Pending => answer(cx).map(|answer| self.connection.send_response(&answer)),
+                Poll::Pending => {
+                    let answer = answer(cx);
+                    answer.map(|answer| self.driver.connection.send_response(&answer))
+                }
             },
         );
         read.await?;
-        if self.connection.handshake_error().is_some() {
+        if self.driver.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
         self.take_request()
     }
 
     fn take_request(&mut self) -> Result<Request> {
-        match self.connection.next_event() {
+        match self.driver.connection.next_event() {
             Some(Event::Request(request)) => Ok(request),
             _ => Err(self.ended(ServerConnection::handshake_error)),
         }
@@ -309,7 +319,7 @@ where
         async { answered?.finish().await }
     }
 
-    /// Queues the answer to the request, if it is still time: that went on while the request was looked at.
+    /// Queues the answer to the request unless it is too late: the time ran while the application decided.
     fn answered(
         mut self: Box<Self>,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
@@ -320,18 +330,18 @@ where
         {
             return Err(Error::TimedOut(Deadline::Open));
         }
-        answer(&mut self.connection)?;
+        answer(&mut self.driver.connection)?;
         Ok(self)
     }
 
     async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
-        self.settled().await?;
+        self.send_answer().await?;
         Ok(self.open())
     }
 
-    /// Sends the answer; sees a client off that was refused.
-    async fn settled(&mut self) -> Result<()> {
-        if self.connection.handshake_error().is_some() {
+    /// Sends the answer. After a refusal, waits for the end of the client's stream.
+    async fn send_answer(&mut self) -> Result<()> {
+        if self.driver.connection.handshake_error().is_some() {
             return Err(self.end().await);
         }
         match poll_fn(|cx| self.poll_answered(cx)).await {
@@ -341,9 +351,9 @@ where
     }
 
     /// Sends the answer; `false` if that takes too long. The connection is open once the answer is queued, but
-    /// the handshake is done once it was written.
+    /// the handshake is complete once it was written.
     fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        match self.driver.poll_flush(cx, &mut self.connection) {
+        match self.driver.poll_flush(cx, Role::Send) {
             Poll::Ready(()) => Poll::Ready(true),
             Poll::Pending => {
                 let late = self.driver.poll_deadline(cx, self.deadline);
@@ -352,15 +362,14 @@ where
         }
     }
 
-    /// Sees a refused client off.
+    /// Waits until a refused client has ended its stream.
     async fn end(&mut self) -> Error {
         self.event().await;
         self.ended(ServerConnection::handshake_error)
     }
 
-    #[expect(clippy::boxed_local, reason = "its parts are moved once")]
     fn open(self: Box<Self>) -> WebSocket<S, T> {
-        WebSocket::from_parts(self.driver, self.connection.into_connection())
+        WebSocket::from_driver(self.driver.map(ServerConnection::into_connection))
     }
 }
 

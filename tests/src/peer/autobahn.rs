@@ -91,10 +91,12 @@ async fn echo_frames(socket: &mut Socket<impl Stream>) -> Result<()> {
         let (opcode, fin) = (frame.opcode, Fin::from(frame.fin));
         let payload = frame.payload.into_owned();
         match opcode {
-            OpCode::Text => socket.feed_text_part(payload, fin).await?,
-            OpCode::Binary => socket.feed_binary(payload, fin).await?,
+            OpCode::Text => socket.feed_frame(OpCode::Text, payload, fin).await?,
+            OpCode::Binary => socket.feed_frame(OpCode::Binary, payload, fin).await?,
             OpCode::Continuation | OpCode::Close | OpCode::Ping | OpCode::Pong => {
-                socket.feed_continuation(payload, fin).await?;
+                socket
+                    .feed_frame(OpCode::Continuation, payload, fin)
+                    .await?;
             }
         }
     }
@@ -106,9 +108,13 @@ async fn echo_chunks(socket: &mut Socket<impl Stream>) -> Result<()> {
         let (kind, first, fin) = (chunk.kind, chunk.first, Fin::from(chunk.last));
         let payload = chunk.payload.to_vec();
         match (kind, first) {
-            (Kind::Text, true) => socket.feed_text_part(payload, fin).await?,
-            (Kind::Binary, true) => socket.feed_binary(payload, fin).await?,
-            (_, false) => socket.feed_continuation(payload, fin).await?,
+            (Kind::Text, true) => socket.feed_frame(OpCode::Text, payload, fin).await?,
+            (Kind::Binary, true) => socket.feed_frame(OpCode::Binary, payload, fin).await?,
+            (_, false) => {
+                socket
+                    .feed_frame(OpCode::Continuation, payload, fin)
+                    .await?
+            }
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use futures_sink::Sink;
+use sansock::core::OpCode;
 use sansock::{Closed, Config, Error, Fin, Kind, Message, Receiver, Sender, WebSocket};
 use sansock_core::deflate::{BoundedPool, Deflate};
 use sansock_core::handshake::{ClientOptions, ServerOptions};
@@ -155,7 +156,7 @@ impl Application {
             0 => self.call_by_call(socket).await,
             1 => self.both_ways(socket).await,
             _ => {
-                let (receiver, sender) = socket.split();
+                let (sender, receiver) = socket.split();
                 self.sender.give(Some(sender));
                 self.receive_from_a_half(receiver).await
             }
@@ -284,9 +285,9 @@ impl Application {
                 false => Fin::More,
             };
             again(&self.world, async || match (is_first, message.kind()) {
-                (true, Kind::Text) => ws.feed_text_part(part, fin).await,
-                (true, Kind::Binary) => ws.feed_binary(part, fin).await,
-                (false, _) => ws.feed_continuation(part, fin).await,
+                (true, Kind::Text) => ws.feed_frame(OpCode::Text, part, fin).await,
+                (true, Kind::Binary) => ws.feed_frame(OpCode::Binary, part, fin).await,
+                (false, _) => ws.feed_frame(OpCode::Continuation, part, fin).await,
             })
             .await?;
             (is_first, rest) = (false, after);

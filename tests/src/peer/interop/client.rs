@@ -151,14 +151,22 @@ async fn empty(socket: &mut Socket<impl Stream>) -> Outcome {
 async fn fragments(socket: &mut Socket<impl Stream>) -> Outcome {
     let sent = "Fragmente: ä寿🍣".repeat(20);
     let (start, rest) = sent.as_bytes().split_at(12);
-    socket.feed_text("", Fin::More).await?;
-    socket.feed_continuation(start, Fin::More).await?;
+    socket.feed_frame(OpCode::Text, "", Fin::More).await?;
+    socket
+        .feed_frame(OpCode::Continuation, start, Fin::More)
+        .await?;
     in_time(socket.ping()).await?;
-    socket.feed_continuation(b"", Fin::More).await?;
+    socket
+        .feed_frame(OpCode::Continuation, b"", Fin::More)
+        .await?;
     for part in rest.chunks(7) {
-        socket.feed_continuation(part, Fin::More).await?;
+        socket
+            .feed_frame(OpCode::Continuation, part, Fin::More)
+            .await?;
     }
-    socket.feed_continuation(b"", Fin::Last).await?;
+    socket
+        .feed_frame(OpCode::Continuation, b"", Fin::Last)
+        .await?;
     comes(socket, &sent.into()).await?;
 
     let blob = noise(100_000);
@@ -210,7 +218,7 @@ async fn frames(socket: &mut Socket<impl Stream>) -> Outcome<Vec<Vec<u8>>> {
 
 /// One task sends, another receives.
 async fn burst(socket: Socket<impl Stream>) -> Outcome {
-    let (mut receiver, mut sender) = socket.split();
+    let (sender, mut receiver) = socket.split();
     let messages = || (0..1000).map(|number| Message::text(format!("message {number}")));
     let sending = async {
         for message in messages() {

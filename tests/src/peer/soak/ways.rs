@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future};
+use sansock::core::OpCode;
 use sansock::core::{Closed, Fin};
 use sansock::smol::WebSocket;
 
@@ -196,7 +197,10 @@ async fn reset(world: &World, random: &mut Random) -> Outcome {
     world.until_over(ended).await.unwrap_or(Ok(()))?;
     match random.below(3) {
         // Inside a message, with a reply on its way, and in peace.
-        0 => ws.feed_text("the beginning", Fin::More).await?,
+        0 => {
+            ws.feed_frame(OpCode::Text, "the beginning", Fin::More)
+                .await?
+        }
         1 => ws.send(talk::message(random)).await?,
         _ => {}
     }

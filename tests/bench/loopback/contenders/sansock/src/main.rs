@@ -127,7 +127,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    let (mut receiver, sender) = socket.split();
+    let (sender, mut receiver) = socket.split();
     let mut senders = shared.senders.take();
     senders.push(sender);
     shared.senders.set(senders);

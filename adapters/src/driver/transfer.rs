@@ -1,0 +1,226 @@
+//! Writing to and reading from the transport, one call at a time.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use futures_io::{AsyncRead, AsyncWrite, IoSlice};
+use sansock_core::{DataToSend, Instant};
+
+use super::interim::Interim;
+use super::{Clock, DriveTarget, Driver, Timer};
+
+/// Slices in one vectored write.
+const SLICES: usize = 16;
+
+/// How far the write side of the transport is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteSide {
+    Open,
+    Closing,
+    Closed,
+}
+
+impl<S, T, C> Driver<S, T, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+    C: DriveTarget,
+{
+    /// Whether there is nothing to write, flush or close.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        !self.connection.connection().has_output()
+            && !self.unflushed
+            && self.write_side != WriteSide::Closing
+    }
+
+    /// Writes and flushes what is queued, then closes the write side if that is due. A failure ends the
+    /// writing, and is kept.
+    #[inline(always)]
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.is_quiet() || self.write_failed {
+            true => Poll::Ready(()),
+            false => self.write(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(());
+        };
+        let mut transport = Pin::new(transport);
+        let written = loop {
+            let connection = self.connection.connection_mut();
+            if connection.is_flushed() {
+                break Ok(());
+            }
+            if self.budget.is_spent() {
+                // D3: a transport that takes a byte a call does not hold the task.
+                return Poll::Pending;
+            }
+            let mut data = connection.output();
+            let (first, in_parts) = (data.chunk().len(), !data.is_contiguous());
+            match write_some(transport.as_mut(), cx, &data) {
+                Poll::Pending => {
+                    // D6: what the transport takes next proves that the peer reads.
+                    connection.write_blocked();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => break Err(error),
+                Poll::Ready(Ok(size)) => {
+                    data.advance(size);
+                    self.unflushed = true;
+                    self.budget.spend_call(size);
+                    if in_parts && !self.vectored {
+                        self.vectored = true;
+                        // A transport that takes the first slice alone does not support vectored
+                        // writes. Payloads are copied for it from now on.
+                        if size == first && !connection.is_flushed() {
+                            connection.disable_vectored_writes();
+                        }
+                    }
+                }
+            }
+        };
+        let finished = match written {
+            Ok(()) => ready!(self.finish_write(cx)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = finished {
+            self.write_failed = true;
+            self.keep_error(error);
+        }
+        Poll::Ready(())
+    }
+
+    /// Flushes the transport, and closes its write side if the end of the stream was queued.
+    #[inline]
+    fn finish_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = self.connection.connection_mut();
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut transport = Pin::new(transport);
+        if connection.has_output() && connection.output().take_end() {
+            self.write_side = WriteSide::Closing;
+        }
+        if self.unflushed {
+            let flushed = uninterrupted(|| transport.as_mut().poll_flush(cx));
+            connection.set_flush_pending(flushed.is_pending());
+            ready!(flushed)?;
+            self.unflushed = false;
+        }
+        if self.write_side == WriteSide::Closing {
+            ready!(uninterrupted(|| transport.as_mut().poll_close(cx)))?;
+            self.write_side = WriteSide::Closed;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps the first failure of the transport, unless the connection had failed before.
+    #[cold]
+    fn keep_error(&mut self, error: io::Error) {
+        if self.error.is_none() && self.connection.connection().failure().is_none() {
+            self.error = Some(Arc::new(error));
+        }
+    }
+
+    /// Reads once. A failure is the end of the stream, and is kept.
+    #[inline]
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, clock: &mut Clock) -> Poll<()> {
+        let Some(transport) = &mut self.transport else {
+            return Poll::Pending;
+        };
+        if self.read_ended {
+            return Poll::Pending;
+        }
+        let connection = self.connection.connection_mut();
+        let room = connection.read_buffer();
+        let size = room.len();
+        let read = ready!(uninterrupted(|| {
+            Pin::new(&mut *transport).poll_read(cx, room)
+        }));
+        let now = clock.read(&self.timer);
+        match read {
+            Ok(read @ 1..) if read <= size => {
+                connection.received(read, now);
+                self.read_lately = true;
+                self.budget.spend_call(read);
+                if now >= self.look_at {
+                    self.mind_deadlines(now);
+                }
+            }
+            ended => {
+                match ended {
+                    Ok(0) => {}
+                    Ok(_) => self.keep_error(invalid_io_count("read")),
+                    Err(error) => self.keep_error(error),
+                }
+                self.end_reading(now);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The peer's stream has ended, in whatever way.
+    #[cold]
+    pub(super) fn end_reading(&mut self, now: Instant) {
+        self.read_ended = true;
+        self.connection.receive_eof(now);
+    }
+}
+
+/// Writes as much as the transport takes at once.
+fn write_some(
+    transport: Pin<&mut (impl AsyncWrite + Unpin)>,
+    cx: &mut Context<'_>,
+    data: &DataToSend<'_>,
+) -> Poll<io::Result<usize>> {
+    let size = data.remaining();
+    let transport = transport.get_mut();
+    let written = ready!(uninterrupted(|| {
+        let transport = Pin::new(&mut *transport);
+        match data.is_contiguous() {
+            true => transport.poll_write(cx, data.chunk()),
+            false => write_slices(transport, cx, data),
+        }
+    }))?;
+    Poll::Ready(match written {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        too_many if too_many > size => Err(invalid_io_count("write")),
+        written => Ok(written),
+    })
+}
+
+/// Writes several slices in one call.
+#[inline(never)]
+fn write_slices(
+    transport: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    data: &DataToSend<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = data.chunks_vectored(&mut slices);
+    transport.poll_write_vectored(cx, &slices[..count])
+}
+
+/// Calls the transport again as long as signals interrupt it.
+#[inline]
+fn uninterrupted<R>(mut call: impl FnMut() -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    loop {
+        match ready!(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// The error of a transport that claims to have moved more bytes than it was given.
+fn invalid_io_count(call: &str) -> io::Error {
+    let text = format!("the transport claims that a {call} moved more bytes than it was given");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

@@ -1,0 +1,241 @@
+//! Which tasks wait for a connection, and whom to wake (D4).
+//!
+//! A transport and a timer keep one waker for each direction. Several tasks may wait for the same
+//! connection: one that receives, one that sends, and one that drives it while its owner is busy. While
+//! all of them are one task, the transport gets the waker of that task. As soon as they differ, it gets
+//! the waker of a [`WakerSet`], which wakes all of them. Passing each task's own waker in turn instead
+//! would replace the waker of the other task at every poll.
+
+use std::sync::{Arc, PoisonError};
+use std::task::{Wake, Waker};
+
+use super::Goal;
+use super::sync::{Mutex, MutexGuard};
+
+/// In which role an operation waits. Each role has at most one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Receive,
+    Send,
+    /// Drives the connection while the application waits for something else.
+    Attend,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Receive, Self::Send, Self::Attend];
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+
+    const fn id(self) -> u64 {
+        self as u64
+    }
+}
+
+/// The tasks that wait for a connection that is not split.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    /// The task that waited last, while there is only one.
+    task: Option<Waker>,
+    /// What each role waits for, `None` if it does not wait.
+    goals: [Option<Goal>; Role::ALL.len()],
+    /// Present once two different tasks waited at the same time.
+    shared: Option<Arc<WakerSet>>,
+    /// Whether whoever polls passes a waker of all tasks, and wakes them itself.
+    left_to_owner: bool,
+}
+
+impl Wakers {
+    pub(super) const fn leave_to_owner(&mut self) {
+        self.left_to_owner = true;
+    }
+
+    /// Returns the waker for the transport if several tasks wait. The task is registered.
+    #[inline]
+    pub(super) fn shared(&self, role: Role, waker: &Waker) -> Option<Waker> {
+        let shared = self.shared.as_ref()?;
+        shared.add(role.id(), waker);
+        Some(Waker::from(shared.clone()))
+    }
+
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Registers a task that waits. Returns whether its waker is new to the transport's owner, and
+    /// whether the transport has to be polled again, with the waker of all tasks.
+    #[inline]
+    pub(super) fn wait(&mut self, role: Role, goal: Goal, waker: &Waker) -> Registered {
+        self.goals[role.index()] = Some(goal);
+        if self.shared.is_some() {
+            return Registered::Known;
+        }
+        match &self.task {
+            Some(task) if task.will_wake(waker) => Registered::Known,
+            Some(_) | None => self.wait_as_another_task(role, waker),
+        }
+    }
+
+    #[cold]
+    fn wait_as_another_task(&mut self, role: Role, waker: &Waker) -> Registered {
+        let others = Role::ALL.into_iter().filter(|other| *other != role);
+        let others: Vec<Role> = others
+            .filter(|other| self.goals[other.index()].is_some())
+            .collect();
+        match self.task.take() {
+            Some(task) if !others.is_empty() => {
+                let set = Arc::new(WakerSet::default());
+                for other in others {
+                    set.add(other.id(), &task);
+                }
+                set.add(role.id(), waker);
+                self.shared = Some(set);
+                Registered::Shared
+            }
+            Some(_) | None => {
+                self.task = Some(waker.clone());
+                Registered::New
+            }
+        }
+    }
+
+    /// The role does not wait any more.
+    #[inline]
+    pub(super) fn stop_waiting(&mut self, role: Role) {
+        if self.goals[role.index()].take().is_some() {
+            if let Some(shared) = &self.shared {
+                drop(shared.remove(role.id()));
+            }
+        }
+    }
+
+    /// Whether another role waits for something that this one may bring about.
+    #[inline]
+    pub(super) const fn others_wait(&self, role: Role) -> bool {
+        let [receive, send, _] = &self.goals;
+        !self.left_to_owner
+            && match role {
+                Role::Receive => send.is_some(),
+                Role::Send => receive.is_some(),
+                Role::Attend => receive.is_some() || send.is_some(),
+            }
+    }
+
+    /// Wakes the other roles whose goal is met: nothing else would, as the transport was used by this
+    /// one.
+    pub(super) fn wake_others(&mut self, role: Role, is_met: impl Fn(Goal) -> bool) {
+        for other in Role::ALL {
+            let goal = &mut self.goals[other.index()];
+            if other == role || !goal.is_some_and(&is_met) {
+                continue;
+            }
+            *goal = None;
+            match (&self.shared, &self.task) {
+                (Some(shared), _) => shared.wake_one(other.id()),
+                (None, Some(task)) => task.wake_by_ref(),
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+/// What came of registering a waker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registered {
+    /// The transport has a waker that wakes this task.
+    Known,
+    /// As `Known`, and the waker is another one than before.
+    New,
+    /// Another task waits as well: the transport must be polled again, with the waker of both.
+    Shared,
+}
+
+/// Wakers of several tasks that wait for the same connection. Waking the set wakes all of them.
+///
+/// A waker may run any code when it is woken, cloned or dropped, so this never happens under a lock.
+/// Wakes that occur during a poll of the connection are delivered after it: see [`begin_poll`](Self::begin_poll).
+#[derive(Debug, Default)]
+pub(crate) struct WakerSet {
+    list: Mutex<List>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    wakers: Vec<(u64, Waker)>,
+    /// The connection is being polled.
+    polling: bool,
+    /// All tasks are to be woken after the poll.
+    woken: bool,
+}
+
+impl WakerSet {
+    /// Registers the waker of a task, in place of an earlier one.
+    pub(crate) fn add(&self, id: u64, waker: &Waker) {
+        let mut list = self.list();
+        let old = match list.wakers.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, old)) if old.will_wake(waker) => None,
+            Some((_, old)) => Some(std::mem::replace(old, waker.clone())),
+            None => {
+                list.wakers.push((id, waker.clone()));
+                None
+            }
+        };
+        drop(list);
+        drop(old);
+    }
+
+    /// Takes a waker out, to be dropped by the caller while it holds no lock.
+    pub(crate) fn remove(&self, id: u64) -> Option<Waker> {
+        let wakers = &mut self.list().wakers;
+        let index = wakers.iter().position(|(waiting, _)| *waiting == id)?;
+        Some(wakers.swap_remove(index).1)
+    }
+
+    /// Wakes all tasks but `id`; after the poll if one is in progress.
+    pub(crate) fn wake_others(&self, id: Option<u64>) {
+        let mut list = self.list();
+        if list.polling {
+            list.woken = true;
+            return;
+        }
+        let others = list.wakers.iter();
+        let others = others.filter(|(waiting, _)| Some(*waiting) != id);
+        let others: Vec<Waker> = others.map(|(_, waker)| waker.clone()).collect();
+        drop(list);
+        others.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake_one(&self, id: u64) {
+        let waker = self.remove(id);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Delays wakes until [`end_poll`](Self::end_poll): the caller holds the lock of the connection.
+    pub(crate) fn begin_poll(&self) {
+        self.list().polling = true;
+    }
+
+    /// Returns whether the set was woken during the poll.
+    pub(crate) fn end_poll(&self) -> bool {
+        let mut list = self.list();
+        list.polling = false;
+        std::mem::take(&mut list.woken)
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for WakerSet {
+    fn wake(self: Arc<Self>) {
+        self.wake_others(None);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_others(None);
+    }
+}
