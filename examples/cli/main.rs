@@ -84,7 +84,7 @@ async fn run(options: &Options) -> Status {
 
     let mistaken = Cell::new(false);
     let sending = async {
-        mistaken.set(send(&mut sender, options, &console).await.is_err());
+        mistaken.set(send(&sender, options, &console).await.is_err());
         // The server answers what was sent before this frame first. How the connection ends, the
         // receiver tells.
         let _ = sender.close(CloseCode::NORMAL, "").await;
@@ -177,7 +177,7 @@ fn with_causes(error: &Error) -> String {
 struct Mistake;
 
 /// Sends what is typed, or what comes through the pipe, until that ends.
-async fn send(sender: &mut Sender, options: &Options, console: &Console) -> Result<(), Mistake> {
+async fn send(sender: &Sender, options: &Options, console: &Console) -> Result<(), Mistake> {
     let commands = options.commands || console.is_interactive();
     loop {
         console.prompt();
@@ -209,7 +209,7 @@ async fn send(sender: &mut Sender, options: &Options, console: &Console) -> Resu
 }
 
 /// Returns whether more can be sent.
-async fn obey(command: Command, sender: &mut Sender, console: &Console) -> bool {
+async fn obey(command: Command, sender: &Sender, console: &Console) -> bool {
     let outcome = match command {
         // Only queued: the receiver writes all that there is before it waits.
         Command::Send(message) => sender.feed(message).await,

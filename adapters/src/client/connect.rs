@@ -1,7 +1,9 @@
-//! The client as applications want it: from a URL to an open WebSocket.
+//! The options of a client connection, and the future that opens it.
 //!
-//! Here is what can be asked for; how it is done, over whatever [`Runtime`] a shim supplies, is in
-//! `steps.rs`.
+//! [`Connect`] collects the options; awaiting it runs the phases in `steps.rs` and follows redirects. The
+//! first invalid option is kept and returned when it is awaited, so that a chain of setters needs no `?`.
+//!
+//! The rule: nothing is sent before all options are known to be valid.
 
 use std::future::{Future, IntoFuture};
 use std::net::IpAddr;

@@ -1,4 +1,7 @@
-//! The time that opening a connection may take: one deadline over everything that is done.
+//! The deadline for opening a connection.
+//!
+//! It is one point in time for all phases, not one for each. When it passes, the error names the phase
+//! that was in progress, the host, and the whole time that was allowed.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

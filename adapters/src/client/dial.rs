@@ -1,7 +1,7 @@
-//! Which address of a host to connect to: the first that answers (RFC 8305, Happy Eyeballs).
+//! Connects to one of the addresses of a host (RFC 8305, Happy Eyeballs).
 //!
-//! The families take turns, a further attempt begins when the one before failed or is a quarter of a
-//! second old, and the first success drops all others.
+//! IPv6 and IPv4 addresses alternate. The next attempt starts when the previous one fails, or after a
+//! quarter of a second. The first connection that succeeds is used, and the other attempts are dropped.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -1,10 +1,11 @@
-//! The client: from a URL to an open WebSocket, over whatever runtime a shim supplies.
+//! The client: from a URL to an open WebSocket, over any [`Runtime`](crate::transport::Runtime).
 //!
-//! [`Connect`] is what can be asked for; `steps.rs` does it, one phase after the other, under the one
-//! deadline of `deadline.rs`: resolve, `dial.rs`, [`proxy`], TLS, the opening handshake. `redirect.rs`
-//! decides where to go next, [`reconnect`] makes the next connection where one ends.
+//! [`Connect`] holds the options. `steps.rs` does the work, one phase after another: name resolution,
+//! TCP (`dial.rs`), the [`proxy`], TLS, the opening handshake. `deadline.rs` limits the time of all phases
+//! together, `redirect.rs` decides which redirects to follow, and [`reconnect`] replaces a connection that
+//! has ended.
 //!
-//! The rule: what is meant for one server reaches no other.
+//! The rule: credentials and certificates that are meant for one server are never sent to another.
 
 mod connect;
 mod deadline;

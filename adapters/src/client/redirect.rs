@@ -1,4 +1,7 @@
-//! Redirects (RFC 9110 section 15.4): where a server sends a client, and whether it goes there.
+//! Which redirects a client follows (RFC 9110 section 15.4).
+//!
+//! The rule: a redirect never leads from `wss://` to `ws://`, nor to a URL that was visited before, and
+//! their number is limited.
 
 use sansock_core::handshake::Uri;
 

@@ -1,4 +1,9 @@
-//! What is done to open a connection: each [`ConnectPhase`] is a function, under one deadline for all.
+//! The phases of opening a connection: one function for each [`ConnectPhase`].
+//!
+//! Every phase runs under the same [`ConnectDeadline`], whose error names the phase and the host.
+//!
+//! The rule: TLS comes before the opening handshake, and its errors are reported as TLS errors even when
+//! they arrive after it (section 4.1 of RFC 6455).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

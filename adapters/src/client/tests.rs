@@ -1,4 +1,4 @@
-//! Names, addresses and deadlines, over a runtime of which the clock is moved by hand.
+//! Name resolution, addresses and deadlines, over a fake runtime with a virtual clock.
 
 use std::collections::HashMap;
 use std::future::{Future, pending};

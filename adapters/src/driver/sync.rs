@@ -1,7 +1,7 @@
-//! The locks and atomics through which tasks meet: those of std.
+//! The locks and atomics that tasks share: those of the standard library.
 //!
-//! The tests of concurrency put others in their place, by which a checker tries the tasks in every order. The
-//! published crate depends on none.
+//! The tests in `tests/concurrency` compile this crate with those of a model checker instead, which tries
+//! the tasks in many orders. The published crate depends on none.
 
 #[cfg(not(other_locks))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic};

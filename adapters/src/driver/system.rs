@@ -1,4 +1,6 @@
-//! What the operating system and the thread give to connections: seeds and buffers.
+//! The defaults that need the operating system or the thread: random seeds and pooled buffers.
+//!
+//! The core is `no_std` and cannot supply them. [`config()`] returns a configuration that uses them.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;

@@ -1,4 +1,7 @@
-//! Time, as the driver is given it.
+//! The time that the driver needs: a clock and one alarm.
+//!
+//! The rule: the clock decides whether a deadline has passed, never the alarm. An alarm only wakes the task,
+//! so one that fires early or late does no harm.
 
 use std::task::{Context, Poll};
 

@@ -1,4 +1,6 @@
-//! Names the peer in the events of the feature `tracing`, which the core emits.
+//! Sets the peer that the events of the feature `tracing` name. The core emits the events.
+//!
+//! Without the feature the address is never looked up.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Why there is no connection: everything that can go wrong before and around the opening handshake.
+//! Why the server could not be reached: failures before the opening handshake, and redirects.
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;

@@ -1,4 +1,9 @@
-//! The one error type of the driver: what failed, and whose fault it was.
+//! All errors of this crate, and the one type that holds them: [`Error`].
+//!
+//! Its variants are sorted by whose fault the failure is: the peer's, the caller's, the transport's.
+//! `transient.rs` decides which failures are worth another attempt.
+//!
+//! The rule: this module imports nothing else from the crate, and no error shows credentials.
 
 mod connect;
 mod proxy;

@@ -1,4 +1,6 @@
-//! What goes wrong with a proxy. None of it tells what the credentials were.
+//! Why there is no tunnel through a proxy.
+//!
+//! The rule: neither a message nor `Debug` shows credentials.
 
 use std::error::Error as StdError;
 use std::fmt;

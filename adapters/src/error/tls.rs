@@ -1,4 +1,4 @@
-//! Why TLS failed: which certificate, and what is wrong with it.
+//! Why TLS failed: which peer, and what is wrong with its certificate or with the negotiation.
 
 use std::error::Error as StdError;
 use std::fmt;

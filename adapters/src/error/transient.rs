@@ -1,6 +1,6 @@
-//! Which failures may pass by themselves, so that it helps to try again.
+//! Which failures are transient, so that another attempt may succeed without any change.
 //!
-//! The rule: what is wrong with the data or with our own request never passes.
+//! The rule: invalid data and invalid requests never are.
 
 use std::io;
 

@@ -1,4 +1,7 @@
-//! A request that has come, and what is to be done about it.
+//! A request to open a WebSocket, and the server's decision about it.
+//!
+//! [`IncomingRequest`] is passed to `process_request`, which turns it into a [`HandshakeDecision`]: accept,
+//! accept with another handler, or respond with something else.
 
 use std::fmt;
 use std::future::Future;

@@ -1,5 +1,6 @@
-//! What the shims have in common: both run on async-io, and have the same functions over their own
-//! sockets.
+//! The client side of both shims, and the functions for a stream that was accepted already.
+//!
+//! The macro [`shim`] defines them once for each runtime, over its own sockets.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};

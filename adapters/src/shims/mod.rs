@@ -1,8 +1,10 @@
-//! The runtimes: each implements [`Runtime`](crate::transport::Runtime) over its own sockets, and has the
-//! functions `connect`, `accept`, `upgrade` and `serve` over them.
+//! The runtimes: each implements [`Runtime`](crate::transport::Runtime) with its own sockets, and has the
+//! functions `connect`, `accept`, `upgrade` and `serve`.
 //!
-//! The rule: no other module names a runtime, and either shim can be deleted without touching another
-//! file. What both have in common, as both run on async-io, is in `common.rs` and `serve.rs`.
+//! Both run on async-io. What they share is in `common.rs` and `serve.rs`.
+//!
+//! The rule: no other module uses the crates of a runtime, but for async-io, and either shim can be deleted
+//! without a change outside this folder and `lib.rs`.
 
 #[cfg(feature = "async-std")]
 pub mod async_std;

@@ -1,4 +1,7 @@
-//! What the shims serve on: sockets of async-io, on which both runtimes run.
+//! The server side of both shims: listeners over sockets of async-io, on which both runtimes run.
+//!
+//! The macro [`serve_shim`] defines `serve` and its types for each runtime. Everything else about servers is
+//! in [`crate::serve`].
 
 use std::future::ready;
 use std::io;

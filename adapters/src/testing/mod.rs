@@ -1,3 +1,3 @@
-//! What applications test their use of a WebSocket with: time that is moved by hand.
+//! What applications use to test their code without waiting: a clock that is moved by hand.
 
 pub mod clock;

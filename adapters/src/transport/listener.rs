@@ -1,4 +1,7 @@
-//! Where connections come from.
+//! Where a server's connections come from: the trait [`Listener`], and what it returns.
+//!
+//! The rule: accepting never waits for one client. What takes time, such as a TLS handshake, is a future
+//! inside [`Accepted`], which runs in the task of that connection.
 
 use std::future::Future;
 use std::net::SocketAddr;

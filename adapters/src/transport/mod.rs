@@ -1,7 +1,10 @@
-//! Byte streams and where they come from: what a [`Runtime`] supplies, sockets, TLS, and listeners.
+//! Byte streams and where they come from: runtimes, sockets, TLS and listeners.
 //!
-//! The rule: nothing here knows WebSocket or HTTP. [`Stream`] alone knows which layers there are; TLS is
-//! generic over what it encrypts.
+//! [`Runtime`] is what a shim supplies, [`Stream`] the one type of stream over all of its sockets, and
+//! [`Listener`] the source of accepted streams.
+//!
+//! The rule: nothing here knows WebSocket or HTTP. Only [`Stream`] knows which layers exist; TLS is generic
+//! over the stream that it encrypts.
 
 mod listener;
 pub(crate) mod runtime;

@@ -1,7 +1,7 @@
-//! What a runtime supplies: sockets, names and time. The shims implement it, everything else is
-//! generic over it.
+//! What a runtime supplies: sockets, name resolution and timers. The shims implement it, and all other code
+//! is generic over it.
 //!
-//! The rule: nothing here knows WebSocket, TLS or HTTP, and nothing else in the crate names a runtime.
+//! The rule: nothing here knows WebSocket, TLS or HTTP.
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -1,7 +1,6 @@
-//! The one type of stream that a shim connects and accepts: TCP, a Unix socket, or TLS over any of
-//! them.
+//! The one type of stream that a shim connects and accepts: TCP, a Unix socket, or TLS over either.
 //!
-//! The rule: which features are on decides what can be inside, never what the type is.
+//! The rule: the features that are enabled decide which layers can be inside, never what the type is.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};

@@ -1,9 +1,10 @@
-//! A TCP connection on async-io that does not try to read where there is nothing.
+//! A TCP connection on async-io that does not read while the socket is empty.
 //!
-//! A read that leaves room in the buffer has emptied the socket. Whoever reads again would be told by the
-//! system to wait, so the reactor is asked at once: one system call less whenever a connection runs dry.
-//! The rule: only a read that was short may be followed by that question, else what has arrived would wait
-//! for a turn of the reactor.
+//! A read that does not fill the buffer has emptied the socket. Another read would only fail with
+//! `WouldBlock`, so the reactor is asked for readiness first. That saves a system call each time.
+//!
+//! The rule: only a read that was short may be followed by that question. After a full one, more data may be
+//! in the socket, and asking would delay it by a turn of the reactor.
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,7 @@
-//! A stream of bytes over the binary messages of a WebSocket.
+//! A stream of bytes over the binary messages of a WebSocket: `AsyncRead` and `AsyncWrite`.
+//!
+//! The rule: only a clean close is the end of the stream. Everything else that ends the connection is an
+//! error, so that data cannot be cut off unnoticed.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,10 @@
-//! A WebSocket over any transport: the type that applications hold.
+//! The type that applications hold: a WebSocket over any transport.
 //!
-//! It adds no duty of its own: every method is a command to the connection, or a goal for the
-//! [driver](crate::driver), which keeps the guarantees.
+//! `receive.rs`, `send.rs`, `writer.rs` and `control.rs` are its methods; `upgrade.rs` opens it, `split.rs`
+//! shares it between two tasks, `stream_sink.rs` and `byte_stream.rs` give it the interfaces of other crates.
+//!
+//! The rule: state lives in the struct, not in futures, so that every future may be dropped at any time. No
+//! guarantee is decided here: every method is a command to the connection, or a goal for the driver.
 
 mod byte_stream;
 mod control;

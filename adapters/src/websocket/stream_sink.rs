@@ -1,4 +1,7 @@
-//! `Stream` and `Sink`, from the same code as the methods.
+//! `Stream` and `Sink` for a [`WebSocket`].
+//!
+//! Both call the poll methods that the async methods call, so they behave the same. After an error the
+//! stream returns `None`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

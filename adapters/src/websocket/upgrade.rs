@@ -1,4 +1,10 @@
-//! The opening handshake over a transport that exists already (RFC 6455 section 4).
+//! The opening handshake over a transport that is connected already (section 4 of RFC 6455).
+//!
+//! A handshake in progress is a [`Pending`], which the connection's task drives; [`Upgrade`] is a request
+//! that was read and not answered yet.
+//!
+//! The rule: the handshake ends by its deadline, whichever side is slow, and the connection counts as open
+//! once the answer is written.
 
 use std::fmt;
 use std::future::poll_fn;

@@ -1,7 +1,7 @@
 //! HTTP CONNECT (RFC 9110 section 9.3.6), with Basic authentication (RFC 7617).
 //!
-//! The rule: the head of the answer is bounded like that of an opening handshake, and nothing behind it
-//! is read, not even a body, of which a successful answer has none whatever its headers say.
+//! The rule: the head of the answer has the same limits as that of an opening handshake, and nothing after
+//! it is read. A successful answer has no body, whatever its headers say.
 
 use sansock_core::handshake::{Credentials, HeadLimits, HeadScanner, Response};
 

@@ -1,4 +1,7 @@
-//! Where a tunnel leads.
+//! The destination of a tunnel, in the two forms that proxies take: a name or an address.
+//!
+//! The rule: a destination is only made from values that were validated, so nothing in a name can inject
+//! bytes into a request.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,7 @@
-//! Which proxy the environment asks for, and what it exempts.
+//! Selects the proxy that the environment variables ask for, and the hosts that they exempt.
 //!
-//! There is no standard. Where programs agree, this does as they do: `NO_PROXY` comes first, a variable
-//! in lower case hides the one in upper case, and `HTTP_PROXY` in upper case is not heeded by a CGI
+//! There is no standard. Where common programs agree, this module does the same: `NO_PROXY` comes first, a
+//! variable in lower case hides the one in upper case, and `HTTP_PROXY` in upper case is ignored in a CGI
 //! program, whose client can set it with a header called `Proxy`.
 
 use std::env;

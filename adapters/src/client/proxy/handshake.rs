@@ -1,4 +1,7 @@
-//! The handshake with a proxy, whichever it is, without any I/O.
+//! The handshake with a proxy, without I/O, over HTTP CONNECT (`connect.rs`) or SOCKS5 (`socks.rs`).
+//!
+//! The rule: it never asks for bytes beyond the end of the proxy's answer. What follows belongs to the
+//! destination.
 
 use std::fmt;
 

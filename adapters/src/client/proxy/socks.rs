@@ -1,6 +1,6 @@
 //! SOCKS5 (RFC 1928), with user and password (RFC 1929).
 //!
-//! Every message tells its own length, so that no more than one is ever read.
+//! The rule: every message contains its own length, so never more than one message is read at a time.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,7 @@
-//! What applications configure, whichever library does it.
+//! The TLS settings of clients and servers, independent of the library that carries them out.
+//!
+//! A configuration is built at the first connection and shared by all clones, as loading the roots of the
+//! system takes time. The rule: a setter that changes it discards what was built.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

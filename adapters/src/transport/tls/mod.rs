@@ -1,31 +1,29 @@
 //! TLS for clients and servers, by rustls or by the library of the operating system.
 //!
-//! `wss://` URLs work without anything of this module: it is for certificates of one's own, and for
-//! servers.
+//! `wss://` URLs work without anything of this module. It is for custom certificates, and for servers.
 //!
-//! The rules: a certificate is verified unless somebody asks for the opposite by a name that says so;
-//! the cryptography is passed to rustls explicitly, never taken from a process-wide default; only
-//! HTTP/1.1 is negotiated, as a WebSocket begins with it.
-
-#[cfg(feature = "native-tls")]
-pub(crate) mod native;
-#[cfg(feature = "rustls")]
-mod rustls;
+//! The rules: a certificate is verified unless the application asks for the opposite by a name that says
+//! so; the cryptography is passed to rustls explicitly, never taken from a process-wide default; only
+//! HTTP/1.1 is negotiated, as the opening handshake is a request of HTTP/1.1.
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 mod config;
+#[cfg(feature = "native-tls")]
+pub(crate) mod native;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 mod options;
+#[cfg(feature = "rustls")]
+mod rustls;
+
+use std::io;
+use std::sync::Arc;
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 pub(crate) use self::config::TlsStream;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 pub use self::config::{Backend, ClientTls, ServerTls};
-use std::io;
-use std::sync::Arc;
-
 pub use crate::error::{TlsError, TlsErrorKind};
-/// The version of rustls that configurations of one's own are made with.
+/// The version of rustls to make a custom configuration with.
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls as rustls_0_23;
 

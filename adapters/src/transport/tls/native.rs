@@ -1,8 +1,10 @@
-//! TLS by the library of the operating system, which knows blocking streams only: it is given one in
-//! memory, and this module carries the bytes.
+//! TLS by the library of the operating system.
 //!
-//! The rule: what the library was given to write stays as it is until it has left, whatever the caller
-//! offers next. Between two calls nothing is in memory but what could not be written.
+//! The library only knows blocking streams. It is given one in memory, and this module moves the bytes
+//! between that and the transport.
+//!
+//! The rule: bytes that the library has encrypted stay as they are until they are written, whatever the
+//! caller writes next. Between two calls, memory holds only what could not be written.
 
 use std::error::Error as StdError;
 use std::fmt;

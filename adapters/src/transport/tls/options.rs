@@ -1,4 +1,4 @@
-//! What both libraries are configured from.
+//! The settings that both TLS libraries are configured from.
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -26,7 +26,7 @@ pub(super) struct Identity {
     pub(super) key: Vec<u8>,
 }
 
-/// Parses a chain of certificates, of which there must be one at least.
+/// Parses a chain of at least one certificate.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |error| TlsError::configuration("certificate is not PEM", error);
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();

@@ -1,4 +1,7 @@
 //! TLS by rustls.
+//!
+//! The rule: the cryptography is passed explicitly, never taken from a process-wide default, and a
+//! certificate is verified unless the application asked for the opposite by name.
 
 use std::io;
 use std::sync::Arc;
