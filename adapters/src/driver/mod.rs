@@ -189,6 +189,14 @@ impl Drop for Owner {
     }
 }
 
+/// Whether a step starts with an attempt to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Try,
+    /// The transport has just been asked.
+    Blocked,
+}
+
 /// How a poll has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
@@ -309,14 +317,18 @@ where
     /// A message that no operation has taken stops reading; it is left to the operation that receives.
     /// So two sides that both write do not wait for each other's reading, and the socket is the queue.
     pub(crate) fn drive_until(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
+        self.drive(cx, role, goal, Write::Try)
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal, write: Write) -> Poll<()> {
         let mut progress = match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal),
-            None => self.repeat(cx, goal),
+            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, write),
+            None => self.repeat(cx, goal, write),
         };
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
             // D4: both tasks are to be woken, so the transport is asked again with the waker of both.
             if let Some(waker) = self.wakers.shared(role, cx.waker()) {
-                progress = self.repeat(&mut Context::from_waker(&waker), goal);
+                progress = self.repeat(&mut Context::from_waker(&waker), goal, Write::Try);
             }
         }
         if progress == Progress::Met {
@@ -396,29 +408,36 @@ where
     }
 
     /// Repeats the step until the goal is met or the transport has nothing to do.
-    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal) -> Progress {
+    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut write: Write) -> Progress {
         let mut clock = Clock::default();
         loop {
             if self.budget.is_spent() {
                 return Progress::Spent;
             }
-            if let Some(progress) = self.step(cx, goal, &mut clock) {
+            if let Some(progress) = self.step(cx, goal, write, &mut clock) {
                 return progress;
             }
+            write = Write::Try;
         }
     }
 
     /// One step. Returns how the poll ends, `None` if another step is due.
-    fn step(&mut self, cx: &mut Context<'_>, goal: Goal, clock: &mut Clock) -> Option<Progress> {
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        goal: Goal,
+        write: Write,
+        clock: &mut Clock,
+    ) -> Option<Progress> {
         let took_commands = self.take_commands();
-        let mut written = self.poll_write(cx).is_ready();
+        let mut written = write == Write::Try && self.poll_write(cx).is_ready();
         if took_commands && written && self.has_commands() {
             // There was no room for all of them.
             return None;
         }
         let has_event = self.connection.parse(&mut self.unclaimed, goal);
-        if self.connection.connection().has_reply() {
-            // D8: the reply is offered to the transport before the event that follows is delivered.
+        if written {
+            // D8: replies are offered to the transport before the event that follows is delivered.
             written = self.poll_write(cx).is_ready();
         }
         if self.is_over(written) {
@@ -473,10 +492,12 @@ where
     #[inline]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
         let is_simple = !self.wakers.is_shared() && !self.budget.is_spent();
-        if is_simple && self.poll_write(cx).is_ready() && self.can_write() {
-            self.budget.spend_message();
-        } else {
-            ready!(self.drive_until(cx, role, Goal::Written));
+        if !is_simple {
+            ready!(self.drive(cx, role, Goal::Written, Write::Try));
+        } else if self.poll_write(cx).is_pending() {
+            ready!(self.drive(cx, role, Goal::Written, Write::Blocked));
+        } else if !self.can_write() {
+            ready!(self.drive(cx, role, Goal::Written, Write::Try));
         }
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
