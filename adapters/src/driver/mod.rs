@@ -5,7 +5,7 @@
 //! to wait use [`Driver::poll_flush`] or nothing at all. So each duty is decided once, here:
 //!
 //! - **D1, keep reading.** Every step reads unless a message was not taken yet. A flush that completes
-//!   at once reads as well, at most every [`READ_INTERVAL`]: [`Driver::look_around`].
+//!   at once reads as well, at most every [`READ_INTERVAL`]: [`Driver::check`].
 //! - **D2, deadlines always fire.** A poll that calls the transport looks at the clock once, whether it
 //!   waits or not: [`Driver::mind_deadlines`], [`Driver::poll_time`].
 //! - **D3, yield fairly.** Whatever is ready spends from a [`Budget`]; once it is spent, the task yields:
@@ -155,8 +155,10 @@ pub(crate) struct Driver<S, T, C = Connection> {
     timer: T,
     /// What the timer is set to.
     alarm: Option<Instant>,
+    /// The time of the current poll, once it was asked for.
+    now: Option<Instant>,
     /// When to read and to look at the deadlines although no operation waits.
-    look_at: Instant,
+    check_at: Instant,
     pub(crate) budget: Budget,
     pub(crate) unclaimed: Unclaimed,
     wakers: Wakers,
@@ -215,7 +217,8 @@ impl<S, T, C> Driver<S, T, C> {
             transport: Some(transport),
             timer,
             alarm: None,
-            look_at: Instant::START,
+            now: None,
+            check_at: Instant::START,
             budget: Budget::full(),
             unclaimed: Unclaimed::default(),
             wakers: Wakers::default(),
@@ -249,7 +252,8 @@ impl<S, T, C> Driver<S, T, C> {
             transport: self.transport,
             timer: self.timer,
             alarm: self.alarm,
-            look_at: self.look_at,
+            now: self.now,
+            check_at: self.check_at,
             budget: self.budget,
             unclaimed: self.unclaimed,
             wakers: self.wakers,
@@ -307,6 +311,12 @@ where
         self.timer.now()
     }
 
+    /// D2: returns the time of the current poll. The clock is asked once, when the time is first needed.
+    #[inline]
+    fn current_time(&mut self) -> Instant {
+        *self.now.get_or_insert_with(|| self.timer.now())
+    }
+
     /// Whether nothing waits to be written or flushed, or never will be.
     pub(crate) fn is_written(&self) -> bool {
         self.write_failed || (self.connection.connection().is_flushed() && !self.unflushed)
@@ -317,6 +327,7 @@ where
     /// A message that no operation has taken stops reading; it is left to the operation that receives.
     /// So two sides that both write do not wait for each other's reading, and the socket is the queue.
     pub(crate) fn drive_until(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
+        self.now = None;
         self.drive(cx, role, goal, Write::Try)
     }
 
@@ -356,7 +367,7 @@ where
                 self.discard_at = None;
                 return ended;
             }
-            let now = self.now();
+            let now = self.current_time();
             let discard_at = self
                 .discard_at
                 .get_or_insert_with(|| now.checked_add(UNREAD_GRACE).unwrap_or(now));
@@ -402,19 +413,18 @@ where
     pub(crate) fn yield_now<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
         self.budget.refill();
         // A clock that stands still must not keep a connection that only sends from being read.
-        self.look_at = Instant::START;
+        self.check_at = Instant::START;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Repeats the step until the goal is met or the transport has nothing to do.
     fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut write: Write) -> Progress {
-        let mut clock = Clock::default();
         loop {
             if self.budget.is_spent() {
                 return Progress::Spent;
             }
-            if let Some(progress) = self.step(cx, goal, write, &mut clock) {
+            if let Some(progress) = self.step(cx, goal, write) {
                 return progress;
             }
             write = Write::Try;
@@ -422,13 +432,7 @@ where
     }
 
     /// One step. Returns how the poll ends, `None` if another step is due.
-    fn step(
-        &mut self,
-        cx: &mut Context<'_>,
-        goal: Goal,
-        write: Write,
-        clock: &mut Clock,
-    ) -> Option<Progress> {
+    fn step(&mut self, cx: &mut Context<'_>, goal: Goal, write: Write) -> Option<Progress> {
         let took_commands = self.take_commands();
         let mut written = write == Write::Try && self.poll_write(cx).is_ready();
         if took_commands && written && self.has_commands() {
@@ -449,10 +453,10 @@ where
         }
         self.budget.spend_call(0);
         // D1: a message that was not taken is the only reason not to read.
-        if !has_event && self.poll_read(cx, clock).is_ready() {
+        if !has_event && self.poll_read(cx).is_ready() {
             return None;
         }
-        if self.poll_time(cx, clock).is_ready() {
+        if self.poll_time(cx).is_ready() {
             return None;
         }
         if self.budget.is_spent() {
@@ -491,6 +495,7 @@ where
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
+        self.now = None;
         let is_simple = !self.wakers.is_shared() && !self.budget.is_spent();
         if !is_simple {
             ready!(self.drive(cx, role, Goal::Written, Write::Try));
@@ -501,8 +506,8 @@ where
         }
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if !receives && self.timer.now() >= self.look_at {
-            self.look_around(cx, role);
+        if !receives && self.current_time() >= self.check_at {
+            self.check(cx, role);
         }
         let connection = self.connection.connection_mut();
         if connection.should_release_read_buffer(receives) {
@@ -513,10 +518,10 @@ where
 
     /// D1, D2: reads once and minds the deadlines, without waiting.
     #[cold]
-    fn look_around(&mut self, cx: &mut Context<'_>, role: Role) {
+    fn check(&mut self, cx: &mut Context<'_>, role: Role) {
         match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.look(&mut Context::from_waker(&waker)),
-            None => self.look(cx),
+            Some(waker) => self.check_now(&mut Context::from_waker(&waker)),
+            None => self.check_now(cx),
         }
         self.read_lately = false;
         if self.wakers.others_wait(role) {
@@ -524,16 +529,13 @@ where
         }
     }
 
-    fn look(&mut self, cx: &mut Context<'_>) {
-        let mut clock = Clock::default();
+    fn check_now(&mut self, cx: &mut Context<'_>) {
         // With this goal, pings and pongs are passed over.
         let goal = Goal::End;
-        if !self.connection.parse(&mut self.unclaimed, goal)
-            && self.poll_read(cx, &mut clock).is_ready()
-        {
+        if !self.connection.parse(&mut self.unclaimed, goal) && self.poll_read(cx).is_ready() {
             self.connection.parse(&mut self.unclaimed, goal);
         }
-        let now = clock.read(&self.timer);
+        let now = self.current_time();
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();
         if self.is_over(written) {
@@ -547,15 +549,15 @@ where
         let connection = self.connection.connection_mut();
         connection.handle_timeout(now);
         let soon = now.checked_add(READ_INTERVAL).unwrap_or(now);
-        self.look_at = connection
+        self.check_at = connection
             .next_timeout()
             .map_or(soon, |next| next.min(soon));
     }
 
     /// Looks at the clock, and arranges that the task is woken at the next deadline. Ready if a deadline
     /// changed something.
-    fn poll_time(&mut self, cx: &mut Context<'_>, clock: &mut Clock) -> Poll<()> {
-        let now = clock.read(&self.timer);
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.current_time();
         let connection = self.connection.connection_mut();
         let before = (connection.state(), connection.is_flushed());
         connection.handle_timeout(now);
@@ -573,20 +575,15 @@ where
             }
             deadline = Some(deadline.map_or(farewell, |deadline| deadline.min(farewell)));
         }
-        self.poll_alarm(cx, deadline, clock)
+        self.poll_alarm(cx, deadline)
     }
 
     /// Sets the alarm. An earlier one may stay: when it fires, the clock is asked.
-    fn poll_alarm(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-        clock: &mut Clock,
-    ) -> Poll<()> {
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
-        let now = clock.read(&self.timer);
+        let now = self.current_time();
         if self
             .alarm
             .is_none_or(|alarm| deadline < alarm || alarm <= now)
@@ -596,7 +593,7 @@ where
         }
         ready!(self.timer.poll(cx));
         self.alarm = None;
-        *clock = Clock::default();
+        self.now = None;
         Poll::Ready(())
     }
 
@@ -606,9 +603,8 @@ where
         cx: &mut Context<'_>,
         deadline: Option<Instant>,
     ) -> Poll<()> {
-        let mut clock = Clock::default();
-        while deadline.is_none_or(|deadline| clock.read(&self.timer) < deadline) {
-            ready!(self.poll_alarm(cx, deadline, &mut clock));
+        while deadline.is_none_or(|deadline| self.current_time() < deadline) {
+            ready!(self.poll_alarm(cx, deadline));
         }
         Poll::Ready(())
     }
@@ -686,18 +682,5 @@ where
             inbox.note(&connection.stats(), connection.closed());
             inbox.leave();
         }
-    }
-}
-
-/// The time of one poll: the clock is asked once, when the time is first needed.
-#[derive(Debug, Default)]
-struct Clock {
-    now: Option<Instant>,
-}
-
-impl Clock {
-    #[inline]
-    fn read(&mut self, timer: &impl Timer) -> Instant {
-        *self.now.get_or_insert_with(|| timer.now())
     }
 }

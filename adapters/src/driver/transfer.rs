@@ -10,7 +10,7 @@ use futures_io::{AsyncRead, AsyncWrite, IoSlice};
 use sansock_core::{DataToSend, Instant};
 
 use super::interim::Interim;
-use super::{Clock, DriveTarget, Driver, Timer};
+use super::{DriveTarget, Driver, Timer};
 
 /// Slices in one vectored write.
 const SLICES: usize = 16;
@@ -131,26 +131,25 @@ where
 
     /// Reads once. A failure is the end of the stream, and is kept.
     #[inline]
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, clock: &mut Clock) -> Poll<()> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(transport) = &mut self.transport else {
             return Poll::Pending;
         };
         if self.read_ended {
             return Poll::Pending;
         }
-        let connection = self.connection.connection_mut();
-        let room = connection.read_buffer();
+        let room = self.connection.connection_mut().read_buffer();
         let size = room.len();
         let read = ready!(uninterrupted(|| {
             Pin::new(&mut *transport).poll_read(cx, room)
         }));
-        let now = clock.read(&self.timer);
+        let now = self.current_time();
         match read {
             Ok(read @ 1..) if read <= size => {
-                connection.received(read, now);
+                self.connection.connection_mut().received(read, now);
                 self.read_lately = true;
                 self.budget.spend_call(read);
-                if now >= self.look_at {
+                if now >= self.check_at {
                     self.mind_deadlines(now);
                 }
             }
