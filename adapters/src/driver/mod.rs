@@ -173,6 +173,8 @@ pub(crate) struct Driver<S, T, C = Connection> {
     /// Whether the first vectored write was judged.
     vectored: bool,
     write_failed: bool,
+    /// Whether the quick ways do not apply: several tasks wait, or the transport takes nothing.
+    is_special: bool,
     /// Until when a transport that has failed to write is read.
     farewell: Option<Instant>,
     /// When messages that are not taken are discarded, while the connection is being closed.
@@ -191,12 +193,14 @@ impl Drop for Owner {
     }
 }
 
-/// Whether a step starts with an attempt to write.
+/// What the transport was asked for just before a step, in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Write {
-    Try,
-    /// The transport has just been asked.
-    Blocked,
+enum Blocked {
+    Nothing,
+    /// It does not take what is queued.
+    Write,
+    /// It has nothing to read, there is nothing to write, and everything that arrived was parsed.
+    Read,
 }
 
 /// How a poll has ended.
@@ -229,6 +233,7 @@ impl<S, T, C> Driver<S, T, C> {
             read_lately: false,
             vectored: false,
             write_failed: false,
+            is_special: false,
             farewell: None,
             discard_at: None,
             error: None,
@@ -264,6 +269,7 @@ impl<S, T, C> Driver<S, T, C> {
             read_lately: self.read_lately,
             vectored: self.vectored,
             write_failed: self.write_failed,
+            is_special: self.is_special,
             farewell: self.farewell,
             discard_at: self.discard_at,
             error: self.error,
@@ -292,12 +298,44 @@ impl<S, T, C> Driver<S, T, C> {
     /// Whether there is a transport, and it takes what is written.
     #[inline]
     pub(crate) const fn can_write(&self) -> bool {
-        self.transport.is_some() && !self.write_failed
+        !self.is_special || (self.transport.is_some() && !self.write_failed)
     }
 
     /// Whether the transport has failed to write: nothing that is queued will leave.
     pub(crate) const fn write_failed(&self) -> bool {
         self.write_failed
+    }
+}
+
+impl<S, T> Driver<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Drives the connection until data is ready, or it is over. As [`drive_until`](Self::drive_until) with
+    /// [`Goal::Data`], but quicker if the transport has a whole message.
+    #[inline]
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.now = None;
+        let mut blocked = Blocked::Nothing;
+        // An event that is ready stops reading: it was there before the task yielded.
+        let is_simple = self.is_simple()
+            && !self.connection.is_event_at_hand()
+            && !self.has_commands()
+            && !self.wakers.others_wait(Role::Receive);
+        if is_simple && self.poll_write(cx).is_ready() && !self.read_ended {
+            if self.poll_read(cx).is_pending() {
+                blocked = Blocked::Read;
+            } else if self.connection.parse_next()
+                && self.connection.is_data_ready()
+                && !self.unclaimed.is_discarding()
+                && self.is_quiet()
+            {
+                self.wakers.stop_waiting(Role::Receive);
+                return Poll::Ready(());
+            }
+        }
+        self.drive(cx, Role::Receive, Goal::Data, blocked)
     }
 }
 
@@ -328,18 +366,25 @@ where
     /// So two sides that both write do not wait for each other's reading, and the socket is the queue.
     pub(crate) fn drive_until(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
         self.now = None;
-        self.drive(cx, role, goal, Write::Try)
+        self.drive(cx, role, goal, Blocked::Nothing)
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal, write: Write) -> Poll<()> {
+    fn drive(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+        blocked: Blocked,
+    ) -> Poll<()> {
         let mut progress = match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, write),
-            None => self.repeat(cx, goal, write),
+            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, blocked),
+            None => self.repeat(cx, goal, blocked),
         };
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
+            self.is_special = true;
             // D4: both tasks are to be woken, so the transport is asked again with the waker of both.
             if let Some(waker) = self.wakers.shared(role, cx.waker()) {
-                progress = self.repeat(&mut Context::from_waker(&waker), goal, Write::Try);
+                progress = self.repeat(&mut Context::from_waker(&waker), goal, Blocked::Nothing);
             }
         }
         if progress == Progress::Met {
@@ -412,49 +457,51 @@ where
     /// D3: lets other tasks run, and asks to be polled again.
     pub(crate) fn yield_now<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
         self.budget.refill();
-        // A clock that stands still must not keep a connection that only sends from being read.
-        self.check_at = Instant::START;
+        // A connection that only sends is read, though the clock may stand still.
+        self.check_at = self.now();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Repeats the step until the goal is met or the transport has nothing to do.
-    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut write: Write) -> Progress {
+    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut blocked: Blocked) -> Progress {
         loop {
             if self.budget.is_spent() {
                 return Progress::Spent;
             }
-            if let Some(progress) = self.step(cx, goal, write) {
+            if let Some(progress) = self.step(cx, goal, blocked) {
                 return progress;
             }
-            write = Write::Try;
+            blocked = Blocked::Nothing;
         }
     }
 
     /// One step. Returns how the poll ends, `None` if another step is due.
-    fn step(&mut self, cx: &mut Context<'_>, goal: Goal, write: Write) -> Option<Progress> {
-        let took_commands = self.take_commands();
-        let mut written = write == Write::Try && self.poll_write(cx).is_ready();
-        if took_commands && written && self.has_commands() {
-            // There was no room for all of them.
-            return None;
-        }
-        let has_event = self.connection.parse(&mut self.unclaimed, goal);
-        if written {
-            // D8: replies are offered to the transport before the event that follows is delivered.
-            written = self.poll_write(cx).is_ready();
-        }
-        if self.is_over(written) {
-            self.drop_transport();
-            return Some(Progress::Met);
-        }
-        if self.is_met(goal, written, has_event) {
-            return Some(Progress::Met);
-        }
-        self.budget.spend_call(0);
-        // D1: a message that was not taken is the only reason not to read.
-        if !has_event && self.poll_read(cx).is_ready() {
-            return None;
+    fn step(&mut self, cx: &mut Context<'_>, goal: Goal, blocked: Blocked) -> Option<Progress> {
+        if blocked != Blocked::Read {
+            let took_commands = self.take_commands();
+            let mut written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
+            if took_commands && written && self.has_commands() {
+                // There was no room for all of them.
+                return None;
+            }
+            let has_event = self.connection.parse(&mut self.unclaimed, goal);
+            if written {
+                // D8: replies are offered to the transport before the event that follows is delivered.
+                written = self.poll_write(cx).is_ready();
+            }
+            if self.is_over(written) {
+                self.drop_transport();
+                return Some(Progress::Met);
+            }
+            if self.is_met(goal, written, has_event) {
+                return Some(Progress::Met);
+            }
+            self.budget.spend_call(0);
+            // D1: a message that was not taken is the only reason not to read.
+            if !has_event && self.poll_read(cx).is_ready() {
+                return None;
+            }
         }
         if self.poll_time(cx).is_ready() {
             return None;
@@ -491,26 +538,33 @@ where
         }
     }
 
+    /// Whether one task uses the connection, it may go on, and nothing came from outside.
+    #[inline]
+    const fn is_simple(&self) -> bool {
+        !self.is_special && !self.budget.is_spent()
+    }
+
     /// Writes and flushes what is queued. As [`drive_until`](Self::drive_until) with
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        self.now = None;
-        let is_simple = !self.wakers.is_shared() && !self.budget.is_spent();
-        if !is_simple {
-            ready!(self.drive(cx, role, Goal::Written, Write::Try));
-        } else if self.poll_write(cx).is_pending() {
-            ready!(self.drive(cx, role, Goal::Written, Write::Blocked));
-        } else if !self.can_write() {
-            ready!(self.drive(cx, role, Goal::Written, Write::Try));
+        if !self.is_simple() || self.wakers.waits(role) {
+            ready!(self.drive_until(cx, role, Goal::Written));
+        } else if self.poll_write(cx).is_pending() || self.is_special {
+            self.now = None;
+            ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
         }
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if !receives && self.current_time() >= self.check_at {
-            self.check(cx, role);
+        if !receives {
+            let now = self.timer.now();
+            if now >= self.check_at {
+                self.now = Some(now);
+                self.check(cx, role);
+            }
         }
         let connection = self.connection.connection_mut();
-        if connection.should_release_read_buffer(receives) {
+        if connection.should_release_read_buffer(receives) && !connection.is_event_at_hand() {
             self.release_unread();
         }
         Poll::Ready(())
@@ -552,6 +606,16 @@ where
         self.check_at = connection
             .next_timeout()
             .map_or(soon, |next| next.min(soon));
+    }
+
+    /// D2: does what is due, while the peer has more to read all the time.
+    #[cold]
+    fn mind_deadlines_after_read(&mut self, now: Instant) {
+        match self.check_at {
+            // Nothing has been waited for yet.
+            Instant::START => self.check_at = now.checked_add(READ_INTERVAL).unwrap_or(now),
+            _ => self.mind_deadlines(now),
+        }
     }
 
     /// Looks at the clock, and arranges that the task is woken at the next deadline. Ready if a deadline
@@ -674,6 +738,7 @@ where
             return;
         }
         self.transport = None;
+        self.is_special = true;
         self.timer.set(None);
         self.alarm = None;
         self.connection.connection_mut().release_buffers();

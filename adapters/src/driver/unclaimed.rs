@@ -79,6 +79,11 @@ impl Unclaimed {
         });
     }
 
+    #[inline]
+    pub(super) const fn is_discarding(&self) -> bool {
+        self.discard.is_some()
+    }
+
     /// Discards data from now on that no task has received in time. It is counted.
     pub(crate) const fn discard_unread(&mut self) {
         self.discard = Some(Discard {

@@ -46,12 +46,23 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if !self.has_data(Delivery::Messages)
-            && !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await?
-        {
-            return Ok(None);
+        let mut is_kept = false;
+        if !self.has_data(Delivery::Messages) {
+            if !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await? {
+                return Ok(None);
+            }
+            is_kept = self.has_backlog();
         }
-        self.take_message_ref()
+        match is_kept {
+            true => self.take_message_ref(),
+            false => self.borrow_message(),
+        }
+    }
+
+    #[inline(always)]
+    fn borrow_message(&mut self) -> Result<Option<MessageRef<'_>>> {
+        let message = self.inner.driver.connection.next_message();
+        message.map_err(|failure| Error::of_failure(&failure, None))
     }
 
     /// Borrows the message that is ready.
@@ -60,8 +71,7 @@ where
         if self.has_backlog() {
             return Ok(self.borrow_from_backlog().map(MessageRef::from));
         }
-        let message = self.inner.driver.connection.next_message();
-        message.map_err(|failure| Error::of_failure(&failure, None))
+        self.borrow_message()
     }
 
     /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
@@ -216,29 +226,43 @@ where
     }
 
     /// As [`poll_data`](Self::poll_data), after [`has_data`](Self::has_data) has returned `false`.
+    #[inline(never)]
     pub(crate) fn poll_more_data(
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
-        let has_backlog = self.has_backlog();
         let inner = &mut *self.inner;
-        if has_backlog {
-            return match inner.driver.budget.spend_message() {
-                true => Poll::Ready(Ok(true)),
-                false => inner.driver.yield_now(cx),
-            };
+        if inner.backlog.is_some() || inner.driver.connection.delivery() != delivery {
+            if let Some(ready) = self.prepare(cx, delivery) {
+                return ready;
+            }
         }
-        inner.backlog = None;
-        if !inner.driver.connection.set_delivery(delivery) {
-            return Poll::Ready(Err(Error::InMessage));
-        }
-        ready!(inner.driver.drive_until(cx, Role::Receive, Goal::Data));
+        let inner = &mut *self.inner;
+        ready!(inner.driver.poll_data(cx));
         // A message may be left by an operation that has driven the connection to its end.
         Poll::Ready(match inner.driver.connection.is_data_ready() {
             true => Ok(true),
             false => self.end_of_data().map(|()| false),
         })
+    }
+
+    /// Returns what was kept while a pong was awaited; if there is nothing, changes the delivery.
+    #[cold]
+    fn prepare(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Option<Poll<Result<bool>>> {
+        let has_backlog = self.has_backlog();
+        let inner = &mut *self.inner;
+        if has_backlog {
+            return Some(match inner.driver.budget.spend_message() {
+                true => Poll::Ready(Ok(true)),
+                false => inner.driver.yield_now(cx),
+            });
+        }
+        inner.backlog = None;
+        match inner.driver.connection.set_delivery(delivery) {
+            true => None,
+            false => Some(Poll::Ready(Err(Error::InMessage))),
+        }
     }
 
     /// How the messages have ended: well if the connection was closed and none was discarded.

@@ -67,8 +67,8 @@ where
     /// # Cancel safety
     /// The message is queued whole or not at all.
     pub async fn feed<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
-        // Written out, as in `send`.
-        if !self.has_capacity() {
+        // Written out, as in `send`. D3: nothing else would end a chain of messages that are queued.
+        if !self.has_capacity() || !self.inner.driver.budget.spend_message() {
             poll_fn(|cx| self.poll_capacity(cx)).await?;
         }
         self.queue(|connection| connection.send(message))
@@ -151,9 +151,7 @@ where
     #[inline]
     fn has_capacity(&mut self) -> bool {
         self.inner.driver.take_commands();
-        self.connection().has_capacity()
-            && self.can_write()
-            && self.inner.driver.budget.spend_message()
+        self.connection().has_capacity() && self.can_write()
     }
 
     /// Waits until the queue has room for a message.
