@@ -214,9 +214,11 @@ impl Connection {
         self.incoming.advance(&mut self.link)
     }
 
-    /// Returns what is to be sent now, and says when the write side must be closed.
+    /// Returns everything to be sent now, and whether the write side must be closed then.
     ///
-    /// Replies to what was received are among it, up to the first event that was not taken.
+    /// It includes the replies to what was received, up to the first event that was not taken. Of
+    /// several pings before the next data, only the last is answered, unless the transport was offered
+    /// the pong of an earlier one. It is empty only if nothing is pending.
     #[inline]
     pub fn data_to_send(&mut self) -> DataToSend<'_> {
         self.parse_next();
@@ -228,7 +230,7 @@ impl Connection {
     #[inline]
     pub fn output(&mut self) -> DataToSend<'_> {
         let buffers = &self.link.config.settings().buffers;
-        self.link.output.take(buffers)
+        self.link.output.offer(buffers)
     }
 
     /// Copies large payloads to the other bytes that wait, from now on. For a transport that does not support
