@@ -321,6 +321,7 @@ where
         if let Err(error) = written {
             self.write_failed = true;
             self.keep_error(error, connection);
+            connection.write_failed();
         }
         Poll::Ready(())
     }
@@ -472,7 +473,8 @@ fn release_unread(connection: &mut impl Drives) {
 fn skip_control(connection: &mut impl Drives) -> bool {
     let ready = connection.parse_next();
     let inner = connection.connection();
-    let kept = inner.is_data_ready() || inner.closed().is_some();
+    let ended = inner.failure().is_some() || inner.received_close().is_some();
+    let kept = inner.is_data_ready() || ended;
     ready && !kept && inner.next_event().is_some()
 }
 

@@ -136,6 +136,8 @@ where
     fn drop_transport(&mut self) {
         self.inner.io = self.io_error().cloned();
         self.inner.driver = None;
+        // What is queued never leaves: that decides how the connection was closed.
+        self.inner.connection.write_failed();
     }
 
     fn io_error(&self) -> Option<&Arc<io::Error>> {
@@ -153,10 +155,15 @@ where
 
     /// The error of whoever wants to send when that is not possible any more.
     fn ended_error(&self) -> Error {
-        match (self.outcome(), self.inner.connection.closed()) {
+        let connection = &self.inner.connection;
+        let received = || connection.received_close().cloned().map(Closed::Received);
+        match (
+            self.outcome(),
+            connection.closed().cloned().or_else(received),
+        ) {
             (Err(error), _) => error,
-            (Ok(()), Some(closed)) => Error::Closed(Box::new(closed.clone())),
-            (Ok(()), None) => Error::Misuse(SendError::State(self.inner.connection.state())),
+            (Ok(()), Some(closed)) => Error::Closed(Box::new(closed)),
+            (Ok(()), None) => Error::Misuse(SendError::State(connection.state())),
         }
     }
 

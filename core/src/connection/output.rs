@@ -62,6 +62,10 @@ pub(super) struct Output {
     pong_size: u8,
     /// Whether a transport may have seen what is queued up to the end of that pong.
     pong_offered: bool,
+    /// Where in the stream our Close frame ends; 0 if there is none.
+    close_ends: u64,
+    /// Whether what was queued has been dropped.
+    discarded: bool,
     /// Whether a reply to the peer is among what is queued.
     reply: bool,
     /// Whether payloads are copied whatever their size.
@@ -81,6 +85,8 @@ impl Output {
             pong_ends: 0,
             pong_size: 0,
             pong_offered: true,
+            close_ends: 0,
+            discarded: false,
             reply: false,
             copies: false,
         }
@@ -232,6 +238,21 @@ impl Output {
         }
     }
 
+    /// Registers the frame that was queued last as our Close frame.
+    pub(super) const fn close_queued(&mut self) {
+        self.close_ends = self.position();
+    }
+
+    /// Whether our Close frame has been taken, if there is one.
+    pub(super) const fn is_close_taken(&self) -> bool {
+        self.taken >= self.close_ends
+    }
+
+    /// Whether our Close frame waits to be taken.
+    pub(super) const fn is_close_pending(&self) -> bool {
+        !self.is_close_taken() && !self.discarded
+    }
+
     /// Queues the end of the stream, once. What waits goes before it.
     pub(super) fn push_end(&mut self, pool: &Arc<dyn BufferPool>) {
         self.settle_pong(pool);
@@ -261,7 +282,18 @@ impl Output {
         }
     }
 
-    /// Forgets what is queued: there is nobody left to send it to.
+    /// Drops what is queued, and the end of the stream: the transport takes nothing any more.
+    pub(super) fn fail(&mut self, pool: &Arc<dyn BufferPool>) {
+        self.discard(pool);
+        self.end = StreamEnd::Taken;
+    }
+
+    /// Whether the transport takes nothing any more.
+    pub(super) const fn is_discarded(&self) -> bool {
+        self.discarded
+    }
+
+    /// Drops what is queued.
     pub(super) fn discard(&mut self, pool: &Arc<dyn BufferPool>) {
         self.buffer.clear();
         self.shared = None;
@@ -269,6 +301,7 @@ impl Output {
         self.referred = 0;
         self.pong = None;
         self.pong_ends = 0;
+        self.discarded = true;
         self.reply = false;
         self.release(pool);
     }
