@@ -741,7 +741,10 @@ where
         self.is_special = true;
         self.timer.set(None);
         self.alarm = None;
-        self.connection.connection_mut().release_buffers();
+        let connection = self.connection.connection_mut();
+        // What is queued never leaves: that decides how the connection was closed.
+        connection.write_failed();
+        connection.release_buffers();
         if let Some(Owner(inbox)) = &self.inbox {
             let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());

@@ -109,6 +109,7 @@ where
         self.write_failed = true;
         self.is_special = true;
         self.keep_error(error);
+        self.connection.connection_mut().write_failed();
     }
 
     /// Keeps the first failure of the transport, unless the connection had failed before.

@@ -22,7 +22,6 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Closed, Connection, Message, SendError, State, Stats};
 
-use crate::driver::interim::InterimClosed;
 use crate::driver::{ControlEvent, Driver, Timer};
 use crate::error::{Error, Result};
 
@@ -172,10 +171,13 @@ where
 
     /// The error of a send when nothing can be sent any more.
     fn ended_error(&self) -> Error {
-        match (self.outcome(), self.connection().closed()) {
+        let connection = self.connection();
+        let received = || connection.received_close().cloned().map(Closed::Received);
+        let closed = connection.closed().cloned().or_else(received);
+        match (self.outcome(), closed) {
             (Err(error), _) => error,
-            (Ok(()), Some(closed)) => Error::Closed(Box::new(closed.clone())),
-            (Ok(()), None) => Error::Misuse(SendError::State(self.connection().state())),
+            (Ok(()), Some(closed)) => Error::Closed(Box::new(closed)),
+            (Ok(()), None) => Error::Misuse(SendError::State(connection.state())),
         }
     }
 
