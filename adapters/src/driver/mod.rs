@@ -323,7 +323,9 @@ where
             && !self.connection.is_event_at_hand()
             && !self.has_commands()
             && !self.wakers.others_wait(Role::Receive);
-        if is_simple && self.poll_write(cx).is_ready() && !self.read_ended {
+        if is_simple && self.poll_write(cx).is_pending() {
+            blocked = Blocked::Write;
+        } else if is_simple && !self.read_ended {
             if self.poll_read(cx).is_pending() {
                 blocked = Blocked::Read;
             } else if self.connection.parse_next()
