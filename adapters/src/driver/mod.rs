@@ -321,15 +321,9 @@ where
     }
 
     fn drive(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal, write: Write) -> Poll<()> {
-        let mut progress = match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, write),
-            None => self.repeat(cx, goal, write),
-        };
+        let mut progress = self.repeat_for_all(cx, role, goal, write);
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
-            // D4: both tasks are to be woken, so the transport is asked again with the waker of both.
-            if let Some(waker) = self.wakers.shared(role, cx.waker()) {
-                progress = self.repeat(&mut Context::from_waker(&waker), goal, Write::Try);
-            }
+            progress = self.repeat_for_all(cx, role, goal, Write::Try);
         }
         if progress == Progress::Met {
             self.wakers.stop_waiting(role);
@@ -366,13 +360,30 @@ where
         }
     }
 
-    /// Registers the task that waits. Returns whether another task waits as well, since now.
+    /// Repeats the step with the waker of all tasks that wait.
+    fn repeat_for_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+        write: Write,
+    ) -> Progress {
+        match self.wakers.shared(role, cx.waker()) {
+            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, write),
+            None => self.repeat(cx, goal, write),
+        }
+    }
+
+    /// Registers the task that waits. Returns whether the step is to be repeated: D4: the transport is
+    /// asked again once it needs the waker of another task as well. And a command that was left before
+    /// the inbox had this waker has woken no task.
     fn registers_another(&mut self, cx: &Context<'_>, role: Role, goal: Goal) -> bool {
         let registered = self.wakers.wait(role, goal, cx.waker());
-        if registered != Registered::Known {
-            self.listen(role, cx);
+        if registered == Registered::Known {
+            return false;
         }
-        registered == Registered::Shared
+        self.listen(role, cx);
+        registered == Registered::Shared || self.has_commands()
     }
 
     /// Tells the inbox whom to wake.
