@@ -378,16 +378,9 @@ where
         goal: Goal,
         blocked: Blocked,
     ) -> Poll<()> {
-        let mut progress = match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, blocked),
-            None => self.repeat(cx, goal, blocked),
-        };
+        let mut progress = self.repeat_for_all(cx, role, goal, blocked);
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
-            self.is_special = true;
-            // D4: both tasks are to be woken, so the transport is asked again with the waker of both.
-            if let Some(waker) = self.wakers.shared(role, cx.waker()) {
-                progress = self.repeat(&mut Context::from_waker(&waker), goal, Blocked::Nothing);
-            }
+            progress = self.repeat_for_all(cx, role, goal, Blocked::Nothing);
         }
         if progress == Progress::Met {
             self.wakers.stop_waiting(role);
@@ -424,13 +417,31 @@ where
         }
     }
 
-    /// Registers the task that waits. Returns whether another task waits as well, since now.
+    /// Repeats the step with the waker of all tasks that wait.
+    fn repeat_for_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+        blocked: Blocked,
+    ) -> Progress {
+        match self.wakers.shared(role, cx.waker()) {
+            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, blocked),
+            None => self.repeat(cx, goal, blocked),
+        }
+    }
+
+    /// Registers the task that waits. Returns whether the step is to be repeated: D4: the transport is
+    /// asked again once it needs the waker of another task as well. And a command that was left before
+    /// the inbox had this waker has woken no task.
     fn registers_another(&mut self, cx: &Context<'_>, role: Role, goal: Goal) -> bool {
         let registered = self.wakers.wait(role, goal, cx.waker());
-        if registered != Registered::Known {
-            self.listen(role, cx);
+        if registered == Registered::Known {
+            return false;
         }
-        registered == Registered::Shared
+        self.listen(role, cx);
+        self.is_special |= registered == Registered::Shared;
+        registered == Registered::Shared || self.has_commands()
     }
 
     /// Tells the inbox whom to wake.

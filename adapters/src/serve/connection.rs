@@ -229,7 +229,8 @@ where
             commanded(handle, Command::Abort).await;
             true
         };
-        if or(serving, aborted).await {
+        // The order to end is asked for first: so the inbox knows whom to wake before the slot is used.
+        if or(aborted, serving).await {
             abort(handle, &slot).await;
         }
     }
