@@ -8,9 +8,9 @@ use async_channel::{Sender, bounded};
 use futures_lite::future::or;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_util::{SinkExt, StreamExt};
+use sansock::Message;
 use sansock::core::Side;
 use sansock::serve::BoxFuture;
-use sansock::Message;
 
 use crate::flood::counted;
 use crate::peer::elsewhere;
@@ -38,7 +38,6 @@ async fn read_while_writing_is_blocked<R: Runtime>(
     halves: impl FnOnce(Ws<R>, Sender<Vec<u8>>) -> Halves,
 ) {
     let (ws, mut peer) = opened::<R>(Side::Server, sansock::config());
-    peer.keep_little();
     let (receives, received) = bounded(100);
     let Halves { read, write } = halves(ws, receives);
     let polls = Arc::new(AtomicUsize::new(0));

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,9 +15,7 @@ use socket2::SockRef;
 const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// Runs what blocks on another thread.
-pub(crate) async fn elsewhere<R: Send + 'static>(
-    script: impl FnOnce() -> R + Send + 'static,
-) -> R {
+pub(crate) async fn elsewhere<R: Send + 'static>(script: impl FnOnce() -> R + Send + 'static) -> R {
     blocking::unblock(script).await
 }
 
@@ -89,7 +87,10 @@ impl Peer {
         let mut payload = vec![0; usize::try_from(size).unwrap()];
         self.fill(&mut payload)?;
         let key = key.iter().cycle();
-        payload.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        payload
+            .iter_mut()
+            .zip(key)
+            .for_each(|(byte, key)| *byte ^= key);
         Some(Frame { first, payload })
     }
 
@@ -147,7 +148,9 @@ impl Peer {
 
     /// Has the system keep little for this end, so that the other one is blocked soon.
     pub(crate) fn keep_little(&self) {
-        SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();
+        SockRef::from(&self.stream)
+            .set_recv_buffer_size(4096)
+            .unwrap();
     }
 
     /// Sends these frames again and again from now on.
@@ -187,43 +190,54 @@ pub(crate) enum Answers {
 /// A thread that writes to sockets as much as they take, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Flood {
-    stopped: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stopped: AtomicBool,
+    written: AtomicU64,
 }
 
 impl Flood {
     /// The bytes are repeated until the flood ends. They should be many frames: each turn writes them
     /// once at most.
     pub(crate) fn start(streams: Vec<TcpStream>, bytes: &[u8], answers: Answers) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
         let repeated = bytes.repeat((64 << 10) / bytes.len() + 1);
         let thread = thread::spawn({
-            let stopped = stopped.clone();
-            move || flood(streams, &repeated, answers, &stopped)
+            let shared = shared.clone();
+            move || flood(streams, &repeated, answers, &shared)
         });
         Self {
-            stopped,
+            shared,
             thread: Some(thread),
         }
+    }
+
+    /// Returns how many bytes the sockets have taken.
+    pub(crate) fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.shared.stopped.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn flood(streams: Vec<TcpStream>, bytes: &[u8], answers: Answers, stopped: &AtomicBool) {
+fn flood(streams: Vec<TcpStream>, bytes: &[u8], answers: Answers, shared: &Shared) {
     let mut streams: Vec<_> = streams.into_iter().map(|stream| (stream, 0)).collect();
     for (stream, _) in &streams {
         stream.set_nonblocking(true).unwrap();
     }
     let mut buf = vec![0; 64 << 10];
-    while !stopped.load(Ordering::Relaxed) {
+    while !shared.stopped.load(Ordering::Relaxed) {
         let mut moved = 0;
         streams.retain_mut(|(stream, at)| {
             if answers == Answers::Read {
@@ -237,6 +251,7 @@ fn flood(streams: Vec<TcpStream>, bytes: &[u8], answers: Answers, stopped: &Atom
                 Ok(None) => {}
                 Ok(Some(written)) => {
                     moved += 1;
+                    shared.written.fetch_add(written as u64, Ordering::Relaxed);
                     *at = (*at + written) % bytes.len();
                 }
                 Err(_) => return false,

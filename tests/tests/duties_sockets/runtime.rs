@@ -81,10 +81,7 @@ pub(crate) fn opened<R: Runtime>(side: Side, config: Config) -> (Ws<R>, Peer) {
         Side::Client => Side::Server,
         Side::Server => Side::Client,
     };
-    (
-        open_over::<R>(socket, side, config),
-        Peer::new(peer, other),
-    )
+    (open_over::<R>(socket, side, config), Peer::new(peer, other))
 }
 
 /// Returns a WebSocket over a socket on which the handshake is left out.
@@ -112,23 +109,24 @@ pub(crate) async fn with_server<R: Runtime>(
 // smol and async-std: both run on async-io, so that tasks may run on any executor.
 
 thread_local! {
-    static EXECUTOR: RefCell<Arc<Executor<'static>>> = RefCell::default();
+    /// The executor of the test on its threads.
+    static EXECUTOR: RefCell<Option<Arc<Executor<'static>>>> = RefCell::default();
 }
 
-fn executor() -> Arc<Executor<'static>> {
-    EXECUTOR.with_borrow(Arc::clone)
+fn executor() -> Option<Arc<Executor<'static>>> {
+    EXECUTOR.with_borrow(Option::clone)
 }
 
 /// Runs an executor on threads beside this one while `main` runs here.
 fn beside(threads: usize, executor: &Arc<Executor<'static>>, main: impl FnOnce()) {
-    EXECUTOR.set(executor.clone());
+    EXECUTOR.set(Some(executor.clone()));
     thread::scope(|scope| {
         let stops: Vec<_> = (1..threads)
             .map(|_| {
                 let (stop, stopped) = channel::<()>();
                 let executor = executor.clone();
                 scope.spawn(move || {
-                    EXECUTOR.set(executor.clone());
+                    EXECUTOR.set(Some(executor.clone()));
                     let stopped = blocking::unblock(move || stopped.recv());
                     let _ = async_io::block_on(executor.run(stopped));
                 });
@@ -159,7 +157,8 @@ impl Runtime for Smol {
     }
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        executor().spawn(task).detach();
+        let executor = executor().expect("a thread of the test");
+        executor.spawn(task).detach();
     }
 
     fn stream(socket: TcpStream) -> Self::Stream {
@@ -195,7 +194,11 @@ impl Runtime for AsyncStd {
     }
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        executor().spawn(task).detach();
+        match executor() {
+            Some(executor) => executor.spawn(task).detach(),
+            // A handler, on a thread of async-std's.
+            None => drop(async_std::task::spawn(task)),
+        }
     }
 
     fn stream(socket: TcpStream) -> Self::Stream {

@@ -51,7 +51,7 @@ async fn a_handler_that_only_sends_answers_a_ping_and_notices_a_close<R: Runtime
                 let payload = number.to_string();
                 peer.send_ping(&payload);
                 peer.expect_pong(&payload);
-                assert!(began.elapsed() < TICK * 2, "{:?}", began.elapsed());
+                assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
             }
             let began = Instant::now();
             peer.send_close(1001, "");
@@ -96,15 +96,16 @@ async fn a_client_that_only_sends_answers_pings_and_notices_a_close<R: Runtime>(
         peer.next_of(0x81);
         for number in 0..3 {
             let payload = number.to_string();
+            let began = Instant::now();
             peer.send_ping(&payload);
-            // At the next operation, which is a tick later.
-            let before = std::iter::from_fn(|| peer.next().filter(|frame| frame.first == 0x81));
-            assert!(before.take(3).count() <= 2, "no pong before {payload}");
+            // At the next operation, which is half a tick later.
+            peer.expect_pong(&payload);
+            assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
         }
         peer.send_close(4000, "enough");
         let began = Instant::now();
         assert_eq!(peer.expect_close(), 4000);
-        assert!(began.elapsed() < TICK * 2, "{:?}", began.elapsed());
+        assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
     });
     let ticks = async {
         loop {

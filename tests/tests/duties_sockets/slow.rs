@@ -50,7 +50,10 @@ async fn a_peer_that_is_silent_is_given_up<R: Runtime>() {
     let began = Instant::now();
     let error = ws.recv().await.unwrap_err();
     let took = began.elapsed();
-    assert!(matches!(error, Error::TimedOut(Deadline::Pong)), "{error:?}");
+    assert!(
+        matches!(error, Error::TimedOut(Deadline::Pong)),
+        "{error:?}"
+    );
     assert!(took < (PING_EVERY + PING_TIMEOUT) * 2, "{took:?}");
     drop(peer);
 
@@ -64,7 +67,10 @@ async fn a_peer_that_is_silent_is_given_up<R: Runtime>() {
         }
     };
     let took = began.elapsed();
-    assert!(matches!(error, Error::TimedOut(Deadline::Pong)), "{error:?}");
+    assert!(
+        matches!(error, Error::TimedOut(Deadline::Pong)),
+        "{error:?}"
+    );
     assert!(took < (PING_EVERY + PING_TIMEOUT) * 2, "{took:?}");
     drop(peer);
 }
