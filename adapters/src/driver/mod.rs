@@ -574,6 +574,10 @@ where
             if now >= self.check_at {
                 self.now = Some(now);
                 self.check(cx, role);
+                if self.write_failed {
+                    // D5: a reply has failed to be written, so what was received decides.
+                    ready!(self.drive(cx, role, Goal::Written, Blocked::Nothing));
+                }
             }
         }
         let connection = self.connection.connection_mut();
