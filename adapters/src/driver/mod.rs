@@ -175,12 +175,19 @@ pub(crate) struct Driver<S, T, C = Connection> {
     write_failed: bool,
     /// Whether the quick ways do not apply: several tasks wait, or the transport takes nothing.
     is_special: bool,
+    /// What ends the connection before its own deadlines do. Absent until it is being closed.
+    grace: Option<Box<Grace>>,
+    /// The first failure of the transport, unless the connection had failed before.
+    error: Option<Arc<io::Error>>,
+}
+
+/// Deadlines of the driver.
+#[derive(Debug, Default)]
+struct Grace {
     /// Until when a transport that has failed to write is read.
     farewell: Option<Instant>,
     /// When messages that are not taken are discarded, while the connection is being closed.
-    discard_at: Option<Instant>,
-    /// The first failure of the transport, unless the connection had failed before.
-    error: Option<Arc<io::Error>>,
+    discard: Option<Instant>,
 }
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
@@ -234,8 +241,7 @@ impl<S, T, C> Driver<S, T, C> {
             vectored: false,
             write_failed: false,
             is_special: false,
-            farewell: None,
-            discard_at: None,
+            grace: None,
             error: None,
         }
     }
@@ -270,8 +276,7 @@ impl<S, T, C> Driver<S, T, C> {
             vectored: self.vectored,
             write_failed: self.write_failed,
             is_special: self.is_special,
-            farewell: self.farewell,
-            discard_at: self.discard_at,
+            grace: self.grace,
             error: self.error,
         }
     }
@@ -403,15 +408,14 @@ where
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
         loop {
             let ended = self.drive_until(cx, role, Goal::End);
+            let grace = self.grace.get_or_insert_default();
             if ended.is_ready() || !self.connection.connection().is_data_ready() {
-                self.discard_at = None;
+                grace.discard = None;
                 return ended;
             }
-            let now = self.current_time();
-            let discard_at = self
-                .discard_at
-                .get_or_insert_with(|| now.checked_add(UNREAD_GRACE).unwrap_or(now));
-            let discard_at = Some(*discard_at);
+            let now = *self.now.get_or_insert_with(|| self.timer.now());
+            let soon = now.checked_add(UNREAD_GRACE).unwrap_or(now);
+            let discard_at = Some(*grace.discard.get_or_insert(soon));
             ready!(self.poll_deadline(cx, discard_at));
             self.unclaimed.discard_unread();
         }
@@ -647,9 +651,9 @@ where
         }
         let mut deadline = connection.next_timeout();
         if self.write_failed && !self.read_ended {
-            let farewell = *self
-                .farewell
-                .get_or_insert_with(|| now.checked_add(FAREWELL).unwrap_or(now));
+            let soon = now.checked_add(FAREWELL).unwrap_or(now);
+            let grace = self.grace.get_or_insert_default();
+            let farewell = *grace.farewell.get_or_insert(soon);
             if farewell <= now {
                 self.end_reading(now);
                 return Poll::Ready(());

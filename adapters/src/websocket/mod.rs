@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Closed, Connection, Message, SendError, State, Stats};
 
-use crate::driver::{ControlEvent, Driver, Timer};
+use crate::driver::{Driver, Timer};
 use crate::error::{Error, Result};
 
 pub use byte_stream::ByteStream;
@@ -67,8 +67,6 @@ pub struct WebSocket<S, T> {
 pub(crate) struct Inner<S, T> {
     pub(crate) driver: Driver<S, T>,
     backlog: Option<Box<Backlog>>,
-    /// The control event that is borrowed.
-    control_event: Option<ControlEvent>,
     /// The stream of messages has returned its error.
     fused: bool,
 }
@@ -155,7 +153,6 @@ where
             inner: Box::new(Inner {
                 driver,
                 backlog: None,
-                control_event: None,
                 fused: false,
             }),
         }

@@ -7,7 +7,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Chunk, Delivery, Event, FrameRef, Kind, Message, MessageRef};
 
 use super::WebSocket;
-use crate::driver::{Goal, Role, Timer};
+use crate::driver::{ControlEvent, Goal, Role, Timer};
 use crate::error::{Error, Result};
 
 impl<S, T> WebSocket<S, T>
@@ -168,11 +168,10 @@ where
         if self.has_backlog() {
             return Some(Event::Message(self.borrow_from_backlog()?.into()));
         }
-        let inner = &mut *self.inner;
-        inner.control_event = inner.driver.unclaimed.next_observed();
-        match &inner.control_event {
-            Some(event) => Some(event.as_event()),
-            None => inner.driver.connection.next_event(),
+        let driver = &mut self.inner.driver;
+        match driver.unclaimed.has_observed() {
+            true => driver.unclaimed.next_observed().map(ControlEvent::as_event),
+            false => driver.connection.next_event(),
         }
     }
 
