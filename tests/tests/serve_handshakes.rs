@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use async_executor::Executor;
 use futures_io::{AsyncRead, AsyncWrite};
-use sansock::Result;
+use futures_lite::future::{or, zip};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::serve::{
     Accepted, Acceptor, BoxFuture, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot,
     Socket,
 };
-use sansock_core::handshake::{Response, StatusCode};
-use sansock_tests::driver::{End, Watch, pipe};
+use sansock::{Error, Result, Upgrade};
+use sansock_core::handshake::{Response, ServerOptions, StatusCode};
+use sansock_tests::driver::{End, Task, Watch, pipe, server_connection, settle};
 
 type Building = Serve<Line, VirtualTimer>;
 
@@ -640,4 +642,158 @@ fn a_request_that_breaks_off_keeps_its_cause() {
     let snapshot = world.snapshot();
     assert_eq!((snapshot.failed, snapshot.evicted), (4, 0));
     assert!(snapshot.rejected.is_empty());
+}
+
+// Without a server of this crate's.
+
+/// Has a server that refuses a request, and a client that resets the connection when it has read the head.
+#[track_caller]
+fn refuse<R>(request: &[u8], refuse: impl AsyncFnOnce(Upgrade<Line, VirtualTimer>) -> R) -> R {
+    let clock = VirtualClock::new();
+    let (there, mut client) = pipe(1 << 16);
+    let reset = Arc::<AtomicBool>::default();
+    let line = Line {
+        end: there,
+        reset: reset.clone(),
+    };
+    let mut task = Task::new(async {
+        let connection = server_connection(ServerOptions::new());
+        refuse(
+            Upgrade::read(line, clock.timer(), connection)
+                .await
+                .unwrap(),
+        )
+        .await
+    });
+    client.put(request);
+    settle(&mut [&mut task]);
+    assert!(client.take_all().starts_with(b"HTTP/1.1 4"));
+    assert!(
+        !task.is_done(),
+        "it waits for the end of the client's stream"
+    );
+    reset.store(true, Ordering::Relaxed);
+    client.end();
+    settle(&mut [&mut task]);
+    task.output()
+}
+
+#[test]
+fn a_refusal_that_was_sent_is_no_failure_though_the_client_resets() {
+    let rejected = refuse(REQUEST, async |upgrade| {
+        upgrade.reject(StatusCode::FORBIDDEN, "no").await
+    });
+    rejected.unwrap();
+    let accepted = refuse(&get("/"), async |upgrade| upgrade.accept().await.map(drop));
+    let error = accepted.unwrap_err();
+    assert!(matches!(error, Error::Handshake(_)), "{error:?}");
+}
+
+#[test]
+fn a_refusal_that_cannot_be_written_is_a_failure() {
+    let clock = VirtualClock::new();
+    let (there, mut client) = pipe(1 << 16);
+    client.put(REQUEST);
+    let mut task = Task::new(async {
+        let connection = server_connection(ServerOptions::new());
+        let upgrade = Upgrade::read(there, clock.timer(), connection).await?;
+        drop(client);
+        upgrade.reject(StatusCode::FORBIDDEN, "no").await
+    });
+    settle(&mut [&mut task]);
+    let error = task.output().unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error:?}");
+}
+
+// Over sockets.
+
+/// Fails a test that hangs.
+async fn late<R>() -> R {
+    async_io::Timer::after(Duration::from_secs(60)).await;
+    panic!("the test hangs");
+}
+
+#[test]
+fn one_address_cannot_lock_out_another_over_sockets() {
+    let serve = sansock::smol::serve("127.0.0.1:0", async |mut ws: sansock::smol::Socket| {
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    let serve = serve.origins(Origins::SameHost);
+    let serve = serve.max_handshakes(20).open_timeout(None);
+    let running = async {
+        let server = serve.bind().await.unwrap();
+        let handle = server.handle();
+        let address = server.local_addresses().next().unwrap();
+        // 120 connections a second.
+        let attacking = async {
+            let mut attackers = Vec::new();
+            for _ in 0..300 {
+                let mut attacker = async_net::TcpStream::connect(address).await.unwrap();
+                attacker.write_all(&REQUEST[..16]).await.unwrap();
+                attackers.push(attacker);
+                async_io::Timer::after(Duration::from_micros(8333)).await;
+            }
+            attackers
+        };
+        let local: IpAddr = "127.0.0.2".parse().unwrap();
+        let connecting = async {
+            for _ in 0..20 {
+                async_io::Timer::after(Duration::from_millis(100)).await;
+                let connect = sansock::smol::connect(&format!("ws://{address}/"));
+                let connect = connect.open_timeout(Duration::from_secs(5));
+                let mut ws = connect.local_address(local).await.unwrap();
+                ws.send("hello").await.unwrap();
+                assert!(ws.recv().await.unwrap().is_some());
+                ws.close(1000, "").await.unwrap();
+            }
+        };
+        let testing = async {
+            let (attackers, ()) = zip(attacking, connecting).await;
+            let snapshot = handle.snapshot();
+            assert_eq!((snapshot.opened, snapshot.accepted), (20, 320));
+            assert!(snapshot.handshakes <= 20, "{snapshot:?}");
+            assert_eq!(snapshot.evicted + snapshot.handshakes as u64, 300);
+            drop(attackers);
+            handle.shutdown();
+        };
+        zip(server.run(), testing).await;
+    };
+    futures_lite::future::block_on(or(running, late()));
+}
+
+#[test]
+fn a_client_that_resets_after_our_refusal_is_no_event_over_sockets() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let reported = events.clone();
+    let serve = sansock::smol::serve("127.0.0.1:0", async |_: sansock::smol::Socket| {})
+        .origins(Origins::SameHost)
+        .process_request(async |request| request.reject(StatusCode::FORBIDDEN, "no\n"))
+        .on_event(move |event| reported.lock().unwrap().push(event.to_string()));
+    let running = async {
+        let server = serve.bind().await.unwrap();
+        let handle = server.handle();
+        let address = server.local_addresses().next().unwrap();
+        let testing = async {
+            for _ in 0..5 {
+                let mut client = async_net::TcpStream::connect(address).await.unwrap();
+                client.write_all(&get("/")).await.unwrap();
+                let mut head = [0; 13];
+                client.read_exact(&mut head).await.unwrap();
+                assert_eq!(&head, b"HTTP/1.1 403 ");
+                let socket = socket2::SockRef::from(&client);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            while handle.snapshot().rejected.get(&403) != Some(&5) {
+                async_io::Timer::after(Duration::from_millis(1)).await;
+            }
+            assert_eq!(handle.snapshot().failed, 0);
+            handle.shutdown();
+        };
+        zip(server.run(), testing).await;
+    };
+    futures_lite::future::block_on(or(running, late()));
+    assert_eq!(*events.lock().unwrap(), [""; 0]);
 }

@@ -309,3 +309,165 @@ impl Random {
         usize::try_from(product >> u64::BITS).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn handle(address: &str) -> Handle {
+        let address = SocketAddr::new(address.parse().unwrap(), 1);
+        Handle::new(address.into(), Arc::default(), 0)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_start(Duration::from_millis(millis))
+    }
+
+    /// Evicts and removes one. Returns its address.
+    fn evict(handshakes: &mut Handshakes, millis: u64) -> Option<String> {
+        let evicted = handshakes.evict(at(millis))?;
+        let mut all = handshakes.all.iter();
+        let (id, _) = all.find(|(_, handshake)| handshake.handle == evicted)?;
+        let id = *id;
+        assert!(handshakes.is_evicted(id));
+        assert!(!handshakes.keep(id), "it is too late");
+        assert!(handshakes.remove(id));
+        Some(evicted.peer().address()?.ip().to_string())
+    }
+
+    #[test]
+    fn groups_are_ipv4_addresses_and_the_first_half_of_ipv6_addresses() {
+        let group = |address: &str| Group::of(handle(address).peer());
+        assert_eq!(group("10.0.0.1"), group("::ffff:10.0.0.1"));
+        assert_ne!(group("10.0.0.1"), group("10.0.0.2"));
+        assert_eq!(group("2001:db8:1:2::1"), group("2001:db8:1:2:ffff::2"));
+        assert_ne!(group("2001:db8:1:2::1"), group("2001:db8:1:3::1"));
+        assert_ne!(Group::of(&Peer::Unix), Group::of(&Peer::Unknown));
+    }
+
+    #[test]
+    fn the_largest_group_loses_one_and_of_equals_the_one_that_waits_longest() {
+        let mut handshakes = Handshakes::new(1);
+        for address in ["1.1.1.1", "2.2.2.2", "3.3.3.3", "2.2.2.2", "3.3.3.3"] {
+            handshakes.insert(handle(address), at(0));
+        }
+        let order: Vec<_> = std::iter::from_fn(|| evict(&mut handshakes, 0)).collect();
+        let expected = ["2.2.2.2", "3.3.3.3", "1.1.1.1", "2.2.2.2", "3.3.3.3"];
+        assert_eq!(order, expected);
+        assert_eq!((handshakes.len(), handshakes.evicted()), (0, 0));
+        assert!(handshakes.groups.is_empty() && handshakes.by_size.is_empty());
+    }
+
+    #[test]
+    fn the_old_are_evicted_at_random_and_the_young_in_their_order() {
+        // Which of ten is the first to go, in a thousand attempts.
+        let mut first = [0_u32; 10];
+        for seed in 0..1000 {
+            let mut handshakes = Handshakes::new(seed);
+            let old: Vec<_> = (0..10)
+                .map(|_| handshakes.insert(handle("1.1.1.1"), at(0)))
+                .collect();
+            let young = handshakes.insert(handle("1.1.1.1"), at(1));
+            handshakes.evict(at(1001)).unwrap();
+            let index = old.iter().position(|id| handshakes.is_evicted(*id));
+            first[index.expect("an old one")] += 1;
+            assert!(!handshakes.is_evicted(young), "it is no older than 1 s");
+        }
+        assert!(
+            first.iter().all(|count| (50..200).contains(count)),
+            "{first:?}"
+        );
+        let mut handshakes = Handshakes::new(1);
+        let young: Vec<_> = (0..10)
+            .map(|_| handshakes.insert(handle("1.1.1.1"), at(0)))
+            .collect();
+        for (index, id) in young.iter().enumerate() {
+            handshakes.evict(at(1000)).unwrap();
+            assert!(handshakes.is_evicted(*id), "{index}");
+        }
+    }
+
+    /// Does what a server does, in an order that is drawn from the seed, and compares with a list that is
+    /// searched from one end to the other.
+    #[test]
+    fn what_is_evicted_is_what_the_rule_says() {
+        struct Known {
+            id: HandshakeId,
+            group: Group,
+            since: u64,
+            kept: bool,
+            released: bool,
+        }
+
+        for seed in 0..50 {
+            let mut random = Random(seed);
+            let mut handshakes = Handshakes::new(seed);
+            let mut known: Vec<Known> = Vec::new();
+            let mut now = 0;
+            for _ in 0..400 {
+                now += random.below(300) as u64;
+                let some = random.below(known.len().max(1));
+                match (random.below(8), known.get_mut(some)) {
+                    (0..=3, _) | (_, None) => {
+                        let address = format!("10.0.0.{}", random.below(5));
+                        let handle = handle(&address);
+                        let group = Group::of(handle.peer());
+                        known.push(Known {
+                            id: handshakes.insert(handle, at(now)),
+                            group,
+                            since: now,
+                            kept: false,
+                            released: false,
+                        });
+                    }
+                    (4, Some(one)) => {
+                        assert!(handshakes.keep(one.id));
+                        one.kept = true;
+                    }
+                    (5, Some(one)) => {
+                        handshakes.release(one.id);
+                        one.released |= one.kept;
+                        one.kept = false;
+                    }
+                    (6, Some(one)) => {
+                        assert!(!handshakes.remove(one.id));
+                        known.remove(some);
+                    }
+                    (_, Some(_)) => {
+                        let free = || known.iter().filter(|one| !one.kept);
+                        let size = |group| free().filter(|one| one.group == group).count();
+                        let largest = free().map(|one| size(one.group)).max();
+                        let Some(evicted) = handshakes.evict(at(now)) else {
+                            assert_eq!(largest, None);
+                            continue;
+                        };
+                        let is_evicted = |one: &Known| handshakes.is_evicted(one.id);
+                        let index = known.iter().position(is_evicted).unwrap();
+                        let group = known[index].group;
+                        assert_eq!(Group::of(evicted.peer()), group);
+                        assert_eq!(Some(size(group)), largest);
+                        let largest = free().find(|one| Some(size(one.group)) == largest);
+                        assert_eq!(largest.unwrap().group, group, "it waits longest");
+                        let is_old =
+                            |one: &Known| one.released || now.saturating_sub(one.since) > 1000;
+                        let mut members = free().filter(|one| one.group == group);
+                        let oldest = members.next().unwrap().id;
+                        let has_old = free().any(|one| one.group == group && is_old(one));
+                        match has_old {
+                            true => assert!(is_old(&known[index])),
+                            false => assert_eq!(known[index].id, oldest),
+                        }
+                        assert!(handshakes.remove(known.remove(index).id));
+                    }
+                }
+                assert_eq!(handshakes.len(), known.len());
+                assert_eq!(handshakes.in_progress(), known.len());
+                let can_evict = known.iter().any(|one| !one.kept);
+                assert_eq!(handshakes.can_evict(), can_evict);
+            }
+        }
+    }
+}
