@@ -22,6 +22,9 @@ where
     ///
     /// What was queued by [`feed`](Self::feed) is written before it waits.
     ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// What ended the connection other than a closing handshake; the same at every further call.
     /// [`Error::InMessage`] inside a message that is being received in parts.
@@ -38,6 +41,9 @@ where
     }
 
     /// Receives the next message without a copy: it is borrowed until the WebSocket is used again.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`recv`](Self::recv). Text that is not UTF-8 is reported before the Close frame for it is
@@ -76,6 +82,9 @@ where
 
     /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
     ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
     ///
@@ -107,6 +116,9 @@ where
     /// size passes through a buffer of constant size; the limit of messages does not apply. One that
     /// began to arrive before the first such call comes whole, unless
     /// [`Config::delivery`](sansock_core::Config::delivery) asks for chunks from the start.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
@@ -143,6 +155,9 @@ where
     ///
     /// From the first call on, pings and pongs that arrive while another operation is awaited are kept
     /// for the next call: the latest 32 of them.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Cancel safety
     /// As [`recv`](Self::recv).
