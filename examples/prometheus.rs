@@ -87,6 +87,11 @@ fn exposition(numbers: &Snapshot) -> String {
             numbers.failed,
         ),
         (
+            "handshakes_evicted_total",
+            "Opening handshakes that gave way to others.",
+            numbers.evicted,
+        ),
+        (
             "handlers_failed_total",
             "Handlers that failed.",
             numbers.handler_failures,

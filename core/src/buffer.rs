@@ -131,6 +131,11 @@ impl Buffer {
         }
     }
 
+    /// Drops `count` bytes from the end.
+    pub(crate) fn retract(&mut self, count: usize) {
+        self.end = self.end.saturating_sub(count.min(self.len()));
+    }
+
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.start = 0;

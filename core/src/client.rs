@@ -105,6 +105,39 @@ impl ClientConnection {
         Ok(())
     }
 
+    /// Whether what has arrived can still become a response of HTTP.
+    ///
+    /// If it cannot, the error is known once the first line of the server has ended. A driver that has nothing
+    /// more to read need not wait for that: see [`conclude`](Self::conclude).
+    #[must_use]
+    pub fn is_http_so_far(&self) -> bool {
+        let awaits = self.connection.is_connecting() && self.refusal.is_none();
+        !awaits || starts_as_http(self.connection.unread())
+    }
+
+    /// Concludes from what has arrived why there is no connection: for a driver that does not wait any longer.
+    ///
+    /// A response that refuses the handshake, whose body has not ended, becomes the next event, with what has
+    /// arrived of the body ([truncated](Response::is_body_truncated)). Bytes that are not HTTP are
+    /// [`HandshakeError::NotHttp`], even if their first line has not ended. Otherwise nothing changes.
+    pub fn conclude(&mut self) {
+        let error = match self.refusal.take() {
+            Some((mut response, body)) => {
+                body.finish(&mut response);
+                self.give_refusal(response)
+            }
+            None if self.is_http_so_far() => return,
+            None => match is_http(self.connection.unread(), true) {
+                Ok(_) => return,
+                Err(error) => error,
+            },
+        };
+        match self.connection.is_connecting() {
+            true => self.fail(error),
+            false => self.error = Some(error),
+        }
+    }
+
     const fn has_first(&self) -> bool {
         self.response.is_some()
     }
@@ -218,7 +251,7 @@ impl ClientConnection {
 fn is_http(received: &[u8], is_all: bool) -> Result<bool, HandshakeError> {
     const SHOWN: usize = 32;
 
-    if received.iter().zip(b"HTTP/").all(|(is, must)| is == must) {
+    if starts_as_http(received) {
         return Ok(true);
     }
     check_first_byte(received)?;
@@ -230,4 +263,8 @@ fn is_http(received: &[u8], is_all: bool) -> Result<bool, HandshakeError> {
         }
         _ => Ok(false),
     }
+}
+
+fn starts_as_http(received: &[u8]) -> bool {
+    received.iter().zip(b"HTTP/").all(|(is, must)| is == must)
 }

@@ -127,7 +127,7 @@ impl Config {
     }
 
     /// Sets the limits of the request or response of the opening handshake. Default: a first line of
-    /// 8 KiB, 16 KiB in all, 64 headers.
+    /// 8 KiB, 16 KiB in all, 100 headers.
     #[must_use]
     pub fn head_limits(self, limits: HeadLimits) -> Self {
         self.with(|settings| settings.head_limits = limits)

@@ -97,28 +97,22 @@ impl End {
         self.events()
     }
 
-    /// Takes the output as bytes.
+    /// Takes the output as bytes. Once nothing remains, nothing is pending.
     #[track_caller]
     pub fn output(&mut self) -> Vec<u8> {
         let mut output = Vec::new();
-        loop {
-            let mut data = self.connection.data_to_send();
-            let is_done = data.is_empty();
-            assert!(is_done || !self.has_ended, "bytes after the end");
-            while data.has_remaining() {
-                let chunk = data.chunk();
-                let size = chunk.len();
-                output.extend_from_slice(chunk);
-                data.advance(size);
-            }
-            let ends = data.take_end();
-            assert!(!(ends && self.has_ended), "a second end of the stream");
-            self.has_ended |= ends;
-            if is_done {
-                break;
-            }
+        let mut data = self.connection.data_to_send();
+        assert!(data.is_empty() || !self.has_ended, "bytes after the end");
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            let size = chunk.len();
+            output.extend_from_slice(chunk);
+            data.advance(size);
         }
-        assert!(self.connection.is_flushed());
+        let ends = data.take_end();
+        assert!(!(ends && self.has_ended), "a second end of the stream");
+        self.has_ended |= ends;
+        assert!(self.connection.is_flushed() && !self.connection.has_output());
         output
     }
 

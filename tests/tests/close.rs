@@ -1,7 +1,10 @@
 //! The closing handshake (RFC 6455 sections 5.5.1, 7.1 and 7.4): codes, reasons, order, half-close.
 
+use std::time::Duration;
+
+use bytes::Buf;
 use sansock_core::{
-    CloseCode, CloseFrame, Closed, Failure, Fin, ProtocolError, SendError, Side, State,
+    CloseCode, CloseFrame, Closed, Deadline, Failure, Fin, ProtocolError, SendError, Side, State,
 };
 use sansock_tests::end::{End, SIDES};
 use sansock_tests::receive::received;
@@ -146,8 +149,8 @@ fn pongs_that_wait_are_sent_before_the_end_of_the_stream() {
         end.send_close(1000, "").unwrap();
         let pings = [peer.ping(b"1"), peer.ping(b"2"), peer.ping(b"3")].concat();
         end.events_of(&[pings, peer.close(1000, "")].concat());
-        let pongs = [(PONG, b"1".to_vec()), (PONG, b"3".to_vec())];
-        assert_eq!(end.sent(), [vec![close(1000, "")], pongs.to_vec()].concat());
+        let pong = (PONG, b"3".to_vec());
+        assert_eq!(end.sent(), [close(1000, ""), pong]);
         assert_eq!(end.has_ended(), side == Side::Server);
     }
 }
@@ -242,7 +245,175 @@ fn an_end_is_final_whatever_was_received_before() {
         end.fail(1008, "no").unwrap();
         end.events();
         assert_eq!(end.failure(), Some(&Failure::Local(frame(1008, "no"))));
-        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1008, "no"))));
         assert_eq!(end.sent(), [close(1008, "no")]);
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1008, "no"))));
+    }
+}
+
+/// Takes all of the output but its last byte.
+fn take_all_but_one(end: &mut End) {
+    let mut data = end.data_to_send();
+    let count = data.remaining() - 1;
+    data.advance(count);
+}
+
+/// How the transport stops taking bytes before our Close frame has left.
+const STOPS: [fn(&mut End); 2] = [
+    |end| end.write_failed(),
+    |end| {
+        end.mind_the_time();
+        end.pass(Duration::from_secs(5));
+    },
+];
+
+#[test]
+fn our_close_counts_as_sent_once_its_last_byte_was_taken() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let close = end.peer().close(4001, "first");
+        end.events_of(&close);
+        assert_eq!(end.received_close(), Some(&frame(4001, "first")));
+        assert_eq!(end.closed(), None);
+        take_all_but_one(&mut end);
+        assert_eq!(end.closed(), None);
+        end.output();
+        let closed = Closed::ReceivedThenSent {
+            received: frame(4001, "first"),
+            sent: frame(4001, "first"),
+        };
+        assert_eq!(end.closed(), Some(&closed));
+    }
+}
+
+#[test]
+fn an_answer_that_never_leaves_was_not_sent() {
+    for side in SIDES {
+        for stop in STOPS {
+            let mut end = End::open(side);
+            let close = end.peer().close(4001, "");
+            end.events_of(&close);
+            take_all_but_one(&mut end);
+            stop(&mut end);
+            assert_eq!(end.closed(), Some(&Closed::Received(frame(4001, ""))));
+            assert_eq!(end.failure(), None, "a Close frame came");
+            assert_eq!(end.output(), b"");
+        }
+    }
+}
+
+#[test]
+fn a_close_of_ours_that_never_leaves_was_not_sent() {
+    for side in SIDES {
+        for stop in STOPS {
+            for fails in [false, true] {
+                let mut end = End::open(side);
+                match fails {
+                    true => end.fail(1011, "").unwrap(),
+                    false => end.send_close(1000, "").unwrap(),
+                }
+                take_all_but_one(&mut end);
+                stop(&mut end);
+                end.events();
+                end.end_of_stream();
+                assert_eq!(end.state(), State::Closed);
+                assert_eq!(end.closed(), Some(&Closed::Abnormal));
+            }
+        }
+    }
+}
+
+#[test]
+fn after_the_end_of_the_peers_stream_our_close_may_still_leave() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send_close(1000, "").unwrap();
+        end.end_of_stream();
+        assert_eq!((end.state(), end.closed()), (State::Closed, None));
+        assert_eq!(end.sent(), [close(1000, "")]);
+        assert_eq!(end.closed(), Some(&Closed::Sent(frame(1000, ""))));
+    }
+}
+
+#[test]
+fn a_close_that_comes_while_ours_waits_came_first() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send_close(1000, "ours").unwrap();
+        take_all_but_one(&mut end);
+        let theirs = end.peer().close(1001, "theirs");
+        end.events_of(&theirs);
+        assert_eq!(end.closed(), None);
+        end.output();
+        let closed = Closed::ReceivedThenSent {
+            received: frame(1001, "theirs"),
+            sent: frame(1000, "ours"),
+        };
+        assert_eq!(end.closed(), Some(&closed));
+    }
+}
+
+#[test]
+fn what_arrives_is_received_though_the_transport_fails_to_write() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let peer = end.peer();
+        end.send("never leaves").unwrap();
+        end.write_failed();
+        assert_eq!(end.state(), State::Closing);
+        assert_eq!(end.output(), b"");
+        let closing = Err(SendError::State(State::Closing));
+        assert_eq!(end.send("x"), closing);
+        assert_eq!(end.send_ping(b"x"), closing);
+        assert_eq!(end.send_close(1000, ""), closing);
+        let bytes = [peer.text("last"), peer.ping(b"?"), peer.close(4001, "why")];
+        let events = [
+            Seen::Text("last".into()),
+            Seen::Ping(b"?".into()),
+            Seen::Close(4001, "why".into()),
+        ];
+        assert_eq!(end.events_of(&bytes.concat()), events);
+        assert_eq!(end.output(), b"", "there is nowhere to answer");
+        assert_eq!(end.closed(), Some(&Closed::Received(frame(4001, "why"))));
+        assert_eq!(end.failure(), None);
+    }
+}
+
+#[test]
+fn a_transport_that_fails_to_write_after_our_close_has_sent_it() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send_close(1000, "").unwrap();
+        end.output();
+        let ping = end.peer().ping(b"?");
+        end.events_of(&ping);
+        end.write_failed();
+        let close = end.peer().close(1000, "");
+        end.events_of(&close);
+        let closed = Closed::SentThenReceived {
+            sent: frame(1000, ""),
+            received: frame(1000, ""),
+        };
+        assert_eq!(end.closed(), Some(&closed));
+    }
+}
+
+#[test]
+fn a_transport_that_fails_to_write_is_read_up_to_its_end_or_the_close_timeout() {
+    for side in SIDES {
+        for (ends, failure) in [
+            (true, Failure::Lost),
+            (false, Failure::TimedOut(Deadline::Close)),
+        ] {
+            let mut end = End::open(side);
+            end.write_failed();
+            end.mind_the_time();
+            match ends {
+                true => end.end_of_stream(),
+                false => end.pass(Duration::from_secs(5)),
+            }
+            assert_eq!(end.events(), [Seen::Failed(failure)]);
+            assert_eq!(end.closed(), Some(&Closed::Abnormal));
+            assert_eq!(end.next_timeout(), None);
+        }
     }
 }

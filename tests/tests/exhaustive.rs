@@ -66,6 +66,9 @@ struct Outcome {
     received: Vec<Message>,
     end: String,
     later: Vec<String>,
+    /// The peer's Close frame came.
+    close_came: bool,
+    /// Ours was sent as well.
     clean: bool,
     written: Vec<u8>,
     read: Vec<u8>,
@@ -121,13 +124,14 @@ fn play(transcript: &Transcript, fault: Fault, at: usize) -> Outcome {
     });
     let later = later.collect();
     assert!(run(ws.send("after the end")).is_err());
-    let clean = ws.closed().is_some_and(sansock::Closed::is_clean);
+    let closed = ws.closed().expect("it is decided").clone();
     let log = log.lock().unwrap();
     Outcome {
         received,
         end,
         later,
-        clean,
+        close_came: closed.received().is_some(),
+        clean: closed.is_clean(),
         written: peer.take_all(),
         read: log.read.clone(),
         calls: log.calls.clone(),
@@ -142,7 +146,11 @@ fn judge(transcript: &Transcript, usual: &Outcome, fault: Fault, outcome: &Outco
     assert!(outcome.polls <= 3 * usual.polls + 3, "a spin");
     // Everything that has arrived is given out, and nothing else.
     assert_eq!(outcome.received, messages_in(transcript, &outcome.read));
-    assert_eq!(outcome.clean, outcome.end == "Ok(())");
+    assert_eq!(outcome.close_came, outcome.end == "Ok(())");
+    if outcome.close_came && usual.clean {
+        let all_written = outcome.written == usual.written;
+        assert_eq!(outcome.clean, all_written, "sent is what was written");
+    }
     assert!(outcome.later.iter().all(|later| *later == outcome.end));
     if !outcome.hit || fault.is_harmless() {
         assert_eq!(outcome.received, usual.received);

@@ -193,7 +193,7 @@ fn the_defaults_are_safe() {
         "max_queued_output: 65536",
         "line: 8192",
         "head: 16384",
-        "headers: 64",
+        "headers: 100",
         "max_refusal_body: 4096",
         "open_timeout: Some(10s)",
         "close_timeout: Some(5s)",

@@ -231,11 +231,95 @@ fn only_the_latest_pong_waits_while_one_is_on_its_way() {
 }
 
 #[test]
+fn of_several_pings_before_the_next_data_the_last_is_answered() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let pings = [b"a", b"b", b"c"].map(|payload| end.peer().ping(payload));
+        end.events_of(&pings.concat());
+        assert_eq!(end.sent(), [(PONG, b"c".to_vec())]);
+    }
+}
+
+#[test]
+fn a_pong_that_was_offered_never_changes() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let pings = [b"1", b"2", b"3"].map(|payload| end.peer().ping(payload));
+        end.events_of(&pings[0]);
+        let offered = end.data_to_send().chunk().to_vec();
+        end.events_of(&pings[1..].concat());
+        let mut data = end.data_to_send();
+        assert_eq!(data.chunk(), offered);
+        assert_eq!(data.remaining(), offered.len());
+        data.advance(offered.len());
+        assert_eq!(
+            data.remaining(),
+            offered.len(),
+            "the latest follows at once"
+        );
+        assert_eq!(end.sent(), [(PONG, b"3".to_vec())]);
+    }
+}
+
+#[test]
+fn a_pong_that_followed_another_may_have_been_seen_as_well() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let pings = [b"1", b"2", b"3"].map(|payload| end.peer().ping(payload));
+        end.events_of(&pings[0]);
+        end.data_to_send();
+        end.events_of(&pings[1]);
+        let mut data = end.data_to_send();
+        data.advance(data.remaining());
+        let seen = data.chunk().to_vec();
+        end.events_of(&pings[2]);
+        assert!(end.output().starts_with(&seen));
+    }
+}
+
+#[test]
+fn a_pong_before_other_frames_stays_where_it_is() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        let pings = [b"1", b"2", b"3"].map(|payload| end.peer().ping(payload));
+        end.events_of(&pings[0]);
+        end.send("text").expect("open");
+        end.events_of(&pings[1..].concat());
+        let expected = [
+            (PONG, b"1".to_vec()),
+            (FIN | TEXT, b"text".to_vec()),
+            (PONG, b"3".to_vec()),
+        ];
+        assert_eq!(end.sent(), expected);
+    }
+}
+
+#[test]
+fn a_pong_replaces_one_of_another_length() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.send("text").expect("open");
+        let long = vec![b'p'; 125];
+        let pings = [&b""[..], &long, b"!"].map(|payload| end.peer().ping(payload));
+        end.events_of(&pings.concat());
+        end.send(&[7; 3]).expect("open");
+        let expected = [
+            (FIN | TEXT, b"text".to_vec()),
+            (PONG, b"!".to_vec()),
+            (FIN | BINARY, vec![7; 3]),
+        ];
+        assert_eq!(end.sent(), expected);
+    }
+}
+
+#[test]
 fn a_pong_that_waits_goes_out_before_a_close_frame() {
     for side in SIDES {
         let mut end = End::open(side);
         let peer = end.peer();
-        end.events_of(&[peer.ping(b"1"), peer.ping(b"2")].concat());
+        end.events_of(&peer.ping(b"1"));
+        end.data_to_send();
+        end.events_of(&peer.ping(b"2"));
         end.send_close(1000, "").expect("open");
         let sent = end.sent();
         assert_eq!(sent[0], (PONG, b"1".to_vec()));

@@ -558,21 +558,6 @@ fn connections_beyond_the_cap_get_503_until_there_is_room() {
     );
 }
 
-#[test]
-fn handshakes_beyond_the_limit_wait_to_be_accepted() {
-    let world = World::with(echo, |serve| serve.max_handshakes(2));
-    let (first, second) = (world.knock(), world.knock());
-    let third = world.knock();
-    assert_eq!(world.server.snapshot().accepted, 2);
-    world.opened(first);
-    assert_eq!(world.server.snapshot().accepted, 3);
-    world.opened(third);
-    drop(second);
-    world.settle();
-    world.open();
-    assert_eq!(world.server.snapshot().failed, 1);
-}
-
 // Handlers.
 
 /// What a client sees at the end of a connection whose handler ends in some way.

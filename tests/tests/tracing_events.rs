@@ -228,6 +228,7 @@ fn the_closing_handshake_is_told_by_both_its_sides() {
     let told = changes(|| {
         let mut end = End::open(Side::Client);
         end.send_close(CloseCode::NORMAL, "bye").unwrap();
+        end.output();
         let frame = end.peer().frame(CLOSE, b"\x03\xe8two\nlines");
         end.events_of(&frame);
         end.end_of_stream();
@@ -236,11 +237,24 @@ fn the_closing_handshake_is_told_by_both_its_sides() {
     let end = r"sent 1000 (OK) bye; then received 1000 (OK) two\nlines";
     let expected = [
         "open".to_owned(),
-        "closing: sent 1000 (OK) bye".to_owned(),
+        "closing: sending 1000 (OK) bye".to_owned(),
         format!("closing: {end}"),
         format!("closed: {end}"),
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_close_frame_that_never_leaves_is_not_told_as_sent() {
+    let told = changes(|| {
+        let mut end = End::open(Side::Server);
+        let frame = end.peer().close(4001, "");
+        end.events_of(&frame);
+        end.write_failed();
+        end.end_of_stream();
+    });
+    let expected = "closed: received 4001 (private use); no close frame sent";
+    assert_eq!(told.last().map(String::as_str), Some(expected));
 }
 
 #[test]

@@ -56,9 +56,9 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 /// - [`Error::Connect`] where the server cannot be reached, or not in time.
 /// - [`Error::Tls`] where its certificate is not accepted or TLS fails otherwise; [`Error::NoTls`] for
 ///   `wss://` where no feature brings TLS.
-/// - [`Error::Handshake`] where it does not answer as a WebSocket server should, with its
-///   [response](Error::response) where it gave one; [`Error::Lost`] and [`Error::Io`] where the
-///   connection breaks.
+/// - [`Error::Handshake`] if it does not answer as a WebSocket server should, with its
+///   [response](Error::response) if it sent one; at once, except that the body of the response has until
+///   the deadline to end. [`Error::Lost`] and [`Error::Io`] if the connection breaks.
 ///
 /// # Cancel safety
 /// Dropping the future drops the socket.
@@ -234,6 +234,10 @@ impl<R: Runtime> Connect<R> {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
+            // A redirect that takes all of the time is reported as such.
+            if deadline.is_over() {
+                return Err(error);
+            }
             let Some(next) = redirects.follow(&uri, &error)? else {
                 return Err(error);
             };

@@ -5,13 +5,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use sansock_core::Instant;
 
 use crate::driver::Timer;
-use crate::error::{ConnectError, ConnectPhase, Result};
+use crate::error::{ConnectError, ConnectPhase, Error, Result};
 
 /// An absolute deadline, from the first step to the last.
 pub(crate) struct ConnectDeadline<T> {
@@ -31,7 +31,29 @@ impl<T: Timer> ConnectDeadline<T> {
         }
     }
 
-    /// Does one step, of which the error tells where it takes too long.
+    /// Returns when it passes.
+    pub(crate) const fn at(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether it has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= self.timer.now())
+    }
+
+    /// Returns the error of a phase that was in progress when it passed.
+    pub(crate) fn error(&self, phase: ConnectPhase, target: &str) -> Error {
+        let (target, after) = (target.into(), self.after);
+        let error = ConnectError::TimedOut {
+            phase,
+            target,
+            after,
+        };
+        error.into()
+    }
+
+    /// Runs one step. If that takes too long, the error names the phase and the host.
     pub(crate) async fn within<O>(
         &mut self,
         phase: ConnectPhase,
@@ -41,19 +63,27 @@ impl<T: Timer> ConnectDeadline<T> {
         let mut step = pin!(step);
         self.timer.set(self.deadline);
         poll_fn(|cx| {
-            if let Poll::Ready(output) = step.as_mut().poll(cx) {
-                return Poll::Ready(output);
+            // The step comes last: at the deadline it may know a better error.
+            let over = self.poll_over(cx);
+            match step.as_mut().poll(cx) {
+                Poll::Pending => over.map(|()| Err(self.error(phase, target))),
+                output => output,
             }
-            self.timer.poll(cx).map(|()| {
-                let (target, after) = (target.into(), self.after);
-                Err(ConnectError::TimedOut {
-                    phase,
-                    target,
-                    after,
-                }
-                .into())
-            })
         })
         .await
+    }
+
+    /// Waits until it has passed. The clock decides, not the alarm.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        ready!(self.timer.poll(cx));
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        self.timer.set(self.deadline);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{ConnectError, ConnectPhase, Error, ProxyError, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::transport::tls::ClientTls;
 use crate::transport::{Runtime, Stream, tls};
-use crate::websocket::WebSocket;
+use crate::websocket::Pending;
 
 impl<R: Runtime> Connect<R> {
     /// Connects to one server and asks for a WebSocket.
@@ -156,11 +156,16 @@ impl<R: Runtime> Connect<R> {
         let stream = deadline
             .within(ConnectPhase::Tls, &target, securing)
             .await?;
-        let opening = WebSocket::client(stream, self.runtime.timer(), connection);
+        let mut pending = Pending::new(stream, self.runtime.timer(), connection);
+        // The deadline is that of all phases. Past it, the handshake may still know why it failed.
+        pending.set_deadline(deadline.at());
         let opened = deadline
-            .within(ConnectPhase::Handshake, &target, opening)
+            .within(ConnectPhase::Handshake, &target, pending.connect())
             .await;
-        opened.map_err(|error| late(error, uri.host()))
+        opened.map_err(|error| match error {
+            Error::TimedOut(_) => deadline.error(ConnectPhase::Handshake, &target),
+            error => late(error, uri.host()),
+        })
     }
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]

@@ -40,6 +40,8 @@ struct Shared {
     /// The addresses of every host; without them the resolver hangs.
     addresses: Option<Result<Vec<SocketAddr>, io::ErrorKind>>,
     fates: HashMap<SocketAddr, Fate>,
+    /// What all servers say, who then keep the connection open.
+    answer: &'static [u8],
     /// What happened, with the milliseconds that had passed.
     log: Vec<(u128, String)>,
 }
@@ -90,7 +92,7 @@ impl Fake {
         let addresses: Vec<_> = addresses.iter().map(|text| address(text)).collect();
         let connect = |to| {
             let attempt = self.connect(to, None);
-            async move { attempt.await.map(|stream| stream.0) }
+            async move { attempt.await.map(|stream| stream.address) }
         };
         let connected = self.run(dial::first(&addresses, self.clock.timer(), connect));
         connected.map_err(|attempts| {
@@ -112,9 +114,9 @@ impl Drop for Attempt<'_> {
 }
 
 impl Runtime for Fake {
-    type Tcp = Silent;
+    type Tcp = Patient;
     #[cfg(unix)]
-    type Unix = Silent;
+    type Unix = Patient;
     type Timer = VirtualTimer;
 
     fn timer(&self) -> VirtualTimer {
@@ -129,7 +131,7 @@ impl Runtime for Fake {
         }
     }
 
-    async fn connect(&self, to: SocketAddr, _from: Option<IpAddr>) -> io::Result<Silent> {
+    async fn connect(&self, to: SocketAddr, _from: Option<IpAddr>) -> io::Result<Patient> {
         self.log("try", to);
         let mut attempt = Attempt(self, to, false);
         let fate = self.lock().fates.get(&to).copied();
@@ -143,21 +145,27 @@ impl Runtime for Fake {
             Fate::Hangs => pending().await,
         }
         attempt.2 = true;
-        Ok(Silent(to))
+        Ok(Patient {
+            address: to,
+            answer: self.lock().answer,
+        })
     }
 }
 
-/// A peer that takes everything and says nothing.
+/// A peer that takes everything, says no more than its answer, and stays.
 #[derive(Debug)]
-struct Silent(SocketAddr);
+struct Patient {
+    address: SocketAddr,
+    answer: &'static [u8],
+}
 
-impl Tcp for Silent {
+impl Tcp for Patient {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0)
+        Ok(self.address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0)
+        Ok(self.address)
     }
 
     fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
@@ -165,17 +173,20 @@ impl Tcp for Silent {
     }
 }
 
-impl AsyncRead for Silent {
+impl AsyncRead for Patient {
     fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut [u8],
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Pending
+        match self.answer.is_empty() {
+            true => Poll::Pending,
+            false => Pin::new(&mut self.answer).poll_read(cx, buf),
+        }
     }
 }
 
-impl AsyncWrite for Silent {
+impl AsyncWrite for Patient {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -326,6 +337,48 @@ fn the_error_of_the_deadline_names_the_phase() {
         "one deadline for all"
     );
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
+}
+
+/// Connects to a server that gives this answer and keeps the connection open. Returns the error, and when it
+/// is reported, in seconds.
+fn answered(answer: &'static [u8]) -> (Error, u64) {
+    let fake = Fake::with_fates(&[("1.1.1.1:80", Fate::Connects(3 * SECOND))]);
+    fake.lock().answer = answer;
+    let connect = Connect::new(fake.clone(), "ws://1.1.1.1/").redirects(1);
+    let error = fake.run(async { connect.await.unwrap_err() });
+    (error, fake.clock.now().since_start().as_secs())
+}
+
+#[test]
+fn the_deadline_ends_the_body_of_a_refusal_and_not_the_handshake() {
+    let redirect = b"HTTP/1.1 302 Found\r\nLocation: ws://1.1.1.1/2\r\n\r\nbody";
+    let unauthorized = b"HTTP/1.1 401 Unauthorized\r\n\r\nbody";
+    for (answer, status) in [(&unauthorized[..], 401), (redirect, 302)] {
+        let (error, at) = answered(answer);
+        assert_eq!(at, 10);
+        let response = error.response().expect("the refusal");
+        assert_eq!(response.status().number(), status);
+        assert_eq!(&response.body()[..], b"body");
+        assert!(response.is_body_truncated());
+        assert!(!error.is_timeout());
+    }
+}
+
+#[test]
+fn an_answer_that_is_garbage_is_reported_at_once() {
+    for answer in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
+        b"AMQP",
+        b"\x15\x03\x01\x00\x02\x02\x16",
+        b"HTTP/1.1 101 Switching Protocols\n",
+    ] {
+        let (error, at) = answered(answer);
+        assert!(matches!(error, Error::Handshake(_)), "{error:?}");
+        assert_eq!(at, 3);
+    }
+    let (error, at) = answered(b"HTTP/1.1 101 Switching");
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Handshake));
+    assert_eq!(at, 10);
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]

@@ -226,7 +226,8 @@ impl Inbox {
     /// Records how the connection has ended. Nothing can be pushed any more.
     fn ended(&self, closed: &Closed) {
         let mut state = self.state();
-        state.code = Some(first_code(closed));
+        let first = closed.first().map(|frame| frame.code);
+        state.code = Some(first.unwrap_or(CloseCode::ABNORMAL_CLOSURE));
         state.life = state.life.max(Life::Closing);
         let messages = state.take_messages();
         drop(state);
@@ -344,15 +345,6 @@ impl State {
 
 fn size_of_message(message: &Prepared) -> usize {
     message.payload().len().saturating_add(OVERHEAD)
-}
-
-/// Returns the code of the Close frame that came first, whichever side sent it.
-pub(crate) fn first_code(closed: &Closed) -> CloseCode {
-    let first = match matches!(closed, Closed::SentThenReceived { .. }) {
-        true => closed.sent(),
-        false => closed.received().or(closed.sent()),
-    };
-    first.map_or(CloseCode::ABNORMAL_CLOSURE, |frame| frame.code)
 }
 
 /// Adds what was counted since the last time to a total.

@@ -5,7 +5,7 @@
 //! to wait use [`Driver::poll_flush`] or nothing at all. So each duty is decided once, here:
 //!
 //! - **D1, keep reading.** Every step reads unless a message was not taken yet. A flush that completes
-//!   at once reads as well, at most every [`READ_INTERVAL`]: [`Driver::look_around`].
+//!   at once reads as well, at most every [`READ_INTERVAL`]: [`Driver::check`].
 //! - **D2, deadlines always fire.** A poll that calls the transport looks at the clock once, whether it
 //!   waits or not: [`Driver::mind_deadlines`], [`Driver::poll_time`].
 //! - **D3, yield fairly.** Whatever is ready spends from a [`Budget`]; once it is spent, the task yields:
@@ -155,8 +155,10 @@ pub(crate) struct Driver<S, T, C = Connection> {
     timer: T,
     /// What the timer is set to.
     alarm: Option<Instant>,
+    /// The time of the current poll, once it was asked for.
+    now: Option<Instant>,
     /// When to read and to look at the deadlines although no operation waits.
-    look_at: Instant,
+    check_at: Instant,
     pub(crate) budget: Budget,
     pub(crate) unclaimed: Unclaimed,
     wakers: Wakers,
@@ -171,12 +173,21 @@ pub(crate) struct Driver<S, T, C = Connection> {
     /// Whether the first vectored write was judged.
     vectored: bool,
     write_failed: bool,
+    /// Whether the quick ways do not apply: several tasks wait, or the transport takes nothing.
+    is_special: bool,
+    /// What ends the connection before its own deadlines do. Absent until it is being closed.
+    grace: Option<Box<Grace>>,
+    /// The first failure of the transport, unless the connection had failed before.
+    error: Option<Arc<io::Error>>,
+}
+
+/// Deadlines of the driver.
+#[derive(Debug, Default)]
+struct Grace {
     /// Until when a transport that has failed to write is read.
     farewell: Option<Instant>,
     /// When messages that are not taken are discarded, while the connection is being closed.
-    discard_at: Option<Instant>,
-    /// The first failure of the transport, unless the connection had failed before.
-    error: Option<Arc<io::Error>>,
+    discard: Option<Instant>,
 }
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
@@ -189,12 +200,14 @@ impl Drop for Owner {
     }
 }
 
-/// Whether a step starts with an attempt to write.
+/// What the transport was asked for just before a step, in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Write {
-    Try,
-    /// The transport has just been asked.
-    Blocked,
+enum Blocked {
+    Nothing,
+    /// It does not take what is queued.
+    Write,
+    /// It has nothing to read, there is nothing to write, and everything that arrived was parsed.
+    Read,
 }
 
 /// How a poll has ended.
@@ -215,7 +228,8 @@ impl<S, T, C> Driver<S, T, C> {
             transport: Some(transport),
             timer,
             alarm: None,
-            look_at: Instant::START,
+            now: None,
+            check_at: Instant::START,
             budget: Budget::full(),
             unclaimed: Unclaimed::default(),
             wakers: Wakers::default(),
@@ -226,8 +240,8 @@ impl<S, T, C> Driver<S, T, C> {
             read_lately: false,
             vectored: false,
             write_failed: false,
-            farewell: None,
-            discard_at: None,
+            is_special: false,
+            grace: None,
             error: None,
         }
     }
@@ -249,7 +263,8 @@ impl<S, T, C> Driver<S, T, C> {
             transport: self.transport,
             timer: self.timer,
             alarm: self.alarm,
-            look_at: self.look_at,
+            now: self.now,
+            check_at: self.check_at,
             budget: self.budget,
             unclaimed: self.unclaimed,
             wakers: self.wakers,
@@ -260,8 +275,8 @@ impl<S, T, C> Driver<S, T, C> {
             read_lately: self.read_lately,
             vectored: self.vectored,
             write_failed: self.write_failed,
-            farewell: self.farewell,
-            discard_at: self.discard_at,
+            is_special: self.is_special,
+            grace: self.grace,
             error: self.error,
         }
     }
@@ -288,12 +303,46 @@ impl<S, T, C> Driver<S, T, C> {
     /// Whether there is a transport, and it takes what is written.
     #[inline]
     pub(crate) const fn can_write(&self) -> bool {
-        self.transport.is_some() && !self.write_failed
+        !self.is_special || (self.transport.is_some() && !self.write_failed)
     }
 
     /// Whether the transport has failed to write: nothing that is queued will leave.
     pub(crate) const fn write_failed(&self) -> bool {
         self.write_failed
+    }
+}
+
+impl<S, T> Driver<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Drives the connection until data is ready, or it is over. As [`drive_until`](Self::drive_until) with
+    /// [`Goal::Data`], but quicker if the transport has a whole message.
+    #[inline]
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.now = None;
+        let mut blocked = Blocked::Nothing;
+        // An event that is ready stops reading: it was there before the task yielded.
+        let is_simple = self.is_simple()
+            && !self.connection.is_event_at_hand()
+            && !self.has_commands()
+            && !self.wakers.others_wait(Role::Receive);
+        if is_simple && self.poll_write(cx).is_pending() {
+            blocked = Blocked::Write;
+        } else if is_simple && !self.read_ended {
+            if self.poll_read(cx).is_pending() {
+                blocked = Blocked::Read;
+            } else if self.connection.parse_next()
+                && self.connection.is_data_ready()
+                && !self.unclaimed.is_discarding()
+                && self.is_quiet()
+            {
+                self.wakers.stop_waiting(Role::Receive);
+                return Poll::Ready(());
+            }
+        }
+        self.drive(cx, Role::Receive, Goal::Data, blocked)
     }
 }
 
@@ -307,6 +356,12 @@ where
         self.timer.now()
     }
 
+    /// D2: returns the time of the current poll. The clock is asked once, when the time is first needed.
+    #[inline]
+    fn current_time(&mut self) -> Instant {
+        *self.now.get_or_insert_with(|| self.timer.now())
+    }
+
     /// Whether nothing waits to be written or flushed, or never will be.
     pub(crate) fn is_written(&self) -> bool {
         self.write_failed || (self.connection.connection().is_flushed() && !self.unflushed)
@@ -317,19 +372,20 @@ where
     /// A message that no operation has taken stops reading; it is left to the operation that receives.
     /// So two sides that both write do not wait for each other's reading, and the socket is the queue.
     pub(crate) fn drive_until(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
-        self.drive(cx, role, goal, Write::Try)
+        self.now = None;
+        self.drive(cx, role, goal, Blocked::Nothing)
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal, write: Write) -> Poll<()> {
-        let mut progress = match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, write),
-            None => self.repeat(cx, goal, write),
-        };
+    fn drive(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+        blocked: Blocked,
+    ) -> Poll<()> {
+        let mut progress = self.repeat_for_all(cx, role, goal, blocked);
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
-            // D4: both tasks are to be woken, so the transport is asked again with the waker of both.
-            if let Some(waker) = self.wakers.shared(role, cx.waker()) {
-                progress = self.repeat(&mut Context::from_waker(&waker), goal, Write::Try);
-            }
+            progress = self.repeat_for_all(cx, role, goal, Blocked::Nothing);
         }
         if progress == Progress::Met {
             self.wakers.stop_waiting(role);
@@ -352,27 +408,44 @@ where
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
         loop {
             let ended = self.drive_until(cx, role, Goal::End);
+            let grace = self.grace.get_or_insert_default();
             if ended.is_ready() || !self.connection.connection().is_data_ready() {
-                self.discard_at = None;
+                grace.discard = None;
                 return ended;
             }
-            let now = self.now();
-            let discard_at = self
-                .discard_at
-                .get_or_insert_with(|| now.checked_add(UNREAD_GRACE).unwrap_or(now));
-            let discard_at = Some(*discard_at);
+            let now = *self.now.get_or_insert_with(|| self.timer.now());
+            let soon = now.checked_add(UNREAD_GRACE).unwrap_or(now);
+            let discard_at = Some(*grace.discard.get_or_insert(soon));
             ready!(self.poll_deadline(cx, discard_at));
             self.unclaimed.discard_unread();
         }
     }
 
-    /// Registers the task that waits. Returns whether another task waits as well, since now.
+    /// Repeats the step with the waker of all tasks that wait.
+    fn repeat_for_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+        blocked: Blocked,
+    ) -> Progress {
+        match self.wakers.shared(role, cx.waker()) {
+            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, blocked),
+            None => self.repeat(cx, goal, blocked),
+        }
+    }
+
+    /// Registers the task that waits. Returns whether the step is to be repeated: D4: the transport is
+    /// asked again once it needs the waker of another task as well. And a command that was left before
+    /// the inbox had this waker has woken no task.
     fn registers_another(&mut self, cx: &Context<'_>, role: Role, goal: Goal) -> bool {
         let registered = self.wakers.wait(role, goal, cx.waker());
-        if registered != Registered::Known {
-            self.listen(role, cx);
+        if registered == Registered::Known {
+            return false;
         }
-        registered == Registered::Shared
+        self.listen(role, cx);
+        self.is_special |= registered == Registered::Shared;
+        registered == Registered::Shared || self.has_commands()
     }
 
     /// Tells the inbox whom to wake.
@@ -401,58 +474,53 @@ where
     /// D3: lets other tasks run, and asks to be polled again.
     pub(crate) fn yield_now<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
         self.budget.refill();
-        // A clock that stands still must not keep a connection that only sends from being read.
-        self.look_at = Instant::START;
+        // A connection that only sends is read, though the clock may stand still.
+        self.check_at = self.now();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Repeats the step until the goal is met or the transport has nothing to do.
-    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut write: Write) -> Progress {
-        let mut clock = Clock::default();
+    fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut blocked: Blocked) -> Progress {
         loop {
             if self.budget.is_spent() {
                 return Progress::Spent;
             }
-            if let Some(progress) = self.step(cx, goal, write, &mut clock) {
+            if let Some(progress) = self.step(cx, goal, blocked) {
                 return progress;
             }
-            write = Write::Try;
+            blocked = Blocked::Nothing;
         }
     }
 
     /// One step. Returns how the poll ends, `None` if another step is due.
-    fn step(
-        &mut self,
-        cx: &mut Context<'_>,
-        goal: Goal,
-        write: Write,
-        clock: &mut Clock,
-    ) -> Option<Progress> {
-        let took_commands = self.take_commands();
-        let mut written = write == Write::Try && self.poll_write(cx).is_ready();
-        if took_commands && written && self.has_commands() {
-            // There was no room for all of them.
-            return None;
+    fn step(&mut self, cx: &mut Context<'_>, goal: Goal, blocked: Blocked) -> Option<Progress> {
+        if blocked != Blocked::Read {
+            let took_commands = self.take_commands();
+            let mut written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
+            if took_commands && written && self.has_commands() {
+                // There was no room for all of them.
+                return None;
+            }
+            let has_event = self.connection.parse(&mut self.unclaimed, goal);
+            if written {
+                // D8: replies are offered to the transport before the event that follows is delivered.
+                written = self.poll_write(cx).is_ready();
+            }
+            if self.is_over(written) {
+                self.drop_transport();
+                return Some(Progress::Met);
+            }
+            if self.is_met(goal, written, has_event) {
+                return Some(Progress::Met);
+            }
+            self.budget.spend_call(0);
+            // D1: a message that was not taken is the only reason not to read.
+            if !has_event && self.poll_read(cx).is_ready() {
+                return None;
+            }
         }
-        let has_event = self.connection.parse(&mut self.unclaimed, goal);
-        if written {
-            // D8: replies are offered to the transport before the event that follows is delivered.
-            written = self.poll_write(cx).is_ready();
-        }
-        if self.is_over(written) {
-            self.drop_transport();
-            return Some(Progress::Met);
-        }
-        if self.is_met(goal, written, has_event) {
-            return Some(Progress::Met);
-        }
-        self.budget.spend_call(0);
-        // D1: a message that was not taken is the only reason not to read.
-        if !has_event && self.poll_read(cx, clock).is_ready() {
-            return None;
-        }
-        if self.poll_time(cx, clock).is_ready() {
+        if self.poll_time(cx).is_ready() {
             return None;
         }
         if self.budget.is_spent() {
@@ -487,25 +555,37 @@ where
         }
     }
 
+    /// Whether one task uses the connection, it may go on, and nothing came from outside.
+    #[inline]
+    const fn is_simple(&self) -> bool {
+        !self.is_special && !self.budget.is_spent()
+    }
+
     /// Writes and flushes what is queued. As [`drive_until`](Self::drive_until) with
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        let is_simple = !self.wakers.is_shared() && !self.budget.is_spent();
-        if !is_simple {
-            ready!(self.drive(cx, role, Goal::Written, Write::Try));
-        } else if self.poll_write(cx).is_pending() {
-            ready!(self.drive(cx, role, Goal::Written, Write::Blocked));
-        } else if !self.can_write() {
-            ready!(self.drive(cx, role, Goal::Written, Write::Try));
+        if !self.is_simple() || self.wakers.waits(role) {
+            ready!(self.drive_until(cx, role, Goal::Written));
+        } else if self.poll_write(cx).is_pending() || self.is_special {
+            self.now = None;
+            ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
         }
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if !receives && self.timer.now() >= self.look_at {
-            self.look_around(cx, role);
+        if !receives {
+            let now = self.timer.now();
+            if now >= self.check_at {
+                self.now = Some(now);
+                self.check(cx, role);
+                if self.write_failed {
+                    // D5: a reply has failed to be written, so what was received decides.
+                    ready!(self.drive(cx, role, Goal::Written, Blocked::Nothing));
+                }
+            }
         }
         let connection = self.connection.connection_mut();
-        if connection.should_release_read_buffer(receives) {
+        if connection.should_release_read_buffer(receives) && !connection.is_event_at_hand() {
             self.release_unread();
         }
         Poll::Ready(())
@@ -513,10 +593,10 @@ where
 
     /// D1, D2: reads once and minds the deadlines, without waiting.
     #[cold]
-    fn look_around(&mut self, cx: &mut Context<'_>, role: Role) {
+    fn check(&mut self, cx: &mut Context<'_>, role: Role) {
         match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.look(&mut Context::from_waker(&waker)),
-            None => self.look(cx),
+            Some(waker) => self.check_now(&mut Context::from_waker(&waker)),
+            None => self.check_now(cx),
         }
         self.read_lately = false;
         if self.wakers.others_wait(role) {
@@ -524,16 +604,13 @@ where
         }
     }
 
-    fn look(&mut self, cx: &mut Context<'_>) {
-        let mut clock = Clock::default();
+    fn check_now(&mut self, cx: &mut Context<'_>) {
         // With this goal, pings and pongs are passed over.
         let goal = Goal::End;
-        if !self.connection.parse(&mut self.unclaimed, goal)
-            && self.poll_read(cx, &mut clock).is_ready()
-        {
+        if !self.connection.parse(&mut self.unclaimed, goal) && self.poll_read(cx).is_ready() {
             self.connection.parse(&mut self.unclaimed, goal);
         }
-        let now = clock.read(&self.timer);
+        let now = self.current_time();
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();
         if self.is_over(written) {
@@ -547,15 +624,25 @@ where
         let connection = self.connection.connection_mut();
         connection.handle_timeout(now);
         let soon = now.checked_add(READ_INTERVAL).unwrap_or(now);
-        self.look_at = connection
+        self.check_at = connection
             .next_timeout()
             .map_or(soon, |next| next.min(soon));
     }
 
+    /// D2: does what is due, while the peer has more to read all the time.
+    #[cold]
+    fn mind_deadlines_after_read(&mut self, now: Instant) {
+        match self.check_at {
+            // Nothing has been waited for yet.
+            Instant::START => self.check_at = now.checked_add(READ_INTERVAL).unwrap_or(now),
+            _ => self.mind_deadlines(now),
+        }
+    }
+
     /// Looks at the clock, and arranges that the task is woken at the next deadline. Ready if a deadline
     /// changed something.
-    fn poll_time(&mut self, cx: &mut Context<'_>, clock: &mut Clock) -> Poll<()> {
-        let now = clock.read(&self.timer);
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.current_time();
         let connection = self.connection.connection_mut();
         let before = (connection.state(), connection.is_flushed());
         connection.handle_timeout(now);
@@ -564,29 +651,24 @@ where
         }
         let mut deadline = connection.next_timeout();
         if self.write_failed && !self.read_ended {
-            let farewell = *self
-                .farewell
-                .get_or_insert_with(|| now.checked_add(FAREWELL).unwrap_or(now));
+            let soon = now.checked_add(FAREWELL).unwrap_or(now);
+            let grace = self.grace.get_or_insert_default();
+            let farewell = *grace.farewell.get_or_insert(soon);
             if farewell <= now {
                 self.end_reading(now);
                 return Poll::Ready(());
             }
             deadline = Some(deadline.map_or(farewell, |deadline| deadline.min(farewell)));
         }
-        self.poll_alarm(cx, deadline, clock)
+        self.poll_alarm(cx, deadline)
     }
 
     /// Sets the alarm. An earlier one may stay: when it fires, the clock is asked.
-    fn poll_alarm(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-        clock: &mut Clock,
-    ) -> Poll<()> {
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
-        let now = clock.read(&self.timer);
+        let now = self.current_time();
         if self
             .alarm
             .is_none_or(|alarm| deadline < alarm || alarm <= now)
@@ -596,7 +678,7 @@ where
         }
         ready!(self.timer.poll(cx));
         self.alarm = None;
-        *clock = Clock::default();
+        self.now = None;
         Poll::Ready(())
     }
 
@@ -606,9 +688,8 @@ where
         cx: &mut Context<'_>,
         deadline: Option<Instant>,
     ) -> Poll<()> {
-        let mut clock = Clock::default();
-        while deadline.is_none_or(|deadline| clock.read(&self.timer) < deadline) {
-            ready!(self.poll_alarm(cx, deadline, &mut clock));
+        while deadline.is_none_or(|deadline| self.current_time() < deadline) {
+            ready!(self.poll_alarm(cx, deadline));
         }
         Poll::Ready(())
     }
@@ -678,26 +759,17 @@ where
             return;
         }
         self.transport = None;
+        self.is_special = true;
         self.timer.set(None);
         self.alarm = None;
-        self.connection.connection_mut().release_buffers();
+        let connection = self.connection.connection_mut();
+        // What is queued never leaves: that decides how the connection was closed.
+        connection.write_failed();
+        connection.release_buffers();
         if let Some(Owner(inbox)) = &self.inbox {
             let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());
             inbox.leave();
         }
-    }
-}
-
-/// The time of one poll: the clock is asked once, when the time is first needed.
-#[derive(Debug, Default)]
-struct Clock {
-    now: Option<Instant>,
-}
-
-impl Clock {
-    #[inline]
-    fn read(&mut self, timer: &impl Timer) -> Instant {
-        *self.now.get_or_insert_with(|| timer.now())
     }
 }

@@ -10,7 +10,7 @@ use futures_io::{AsyncRead, AsyncWrite, IoSlice};
 use sansock_core::{DataToSend, Instant};
 
 use super::interim::Interim;
-use super::{Clock, DriveTarget, Driver, Timer};
+use super::{DriveTarget, Driver, Timer};
 
 /// Slices in one vectored write.
 const SLICES: usize = 16;
@@ -31,7 +31,7 @@ where
 {
     /// Whether there is nothing to write, flush or close.
     #[inline]
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         !self.connection.connection().has_output()
             && !self.unflushed
             && self.write_side != WriteSide::Closing
@@ -49,76 +49,67 @@ where
 
     #[inline(never)]
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.try_write(cx)) {
+            Ok(()) => {}
+            Err(error) => self.fail_writing(error),
+        }
+        Poll::Ready(())
+    }
+
+    #[inline]
+    fn try_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(transport) = &mut self.transport else {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         };
-        let mut transport = Pin::new(transport);
-        let written = loop {
-            let connection = self.connection.connection_mut();
-            if connection.is_flushed() {
-                break Ok(());
-            }
+        let connection = self.connection.connection_mut();
+        while !connection.is_flushed() {
             if self.budget.is_spent() {
                 // D3: a transport that takes a byte a call does not hold the task.
                 return Poll::Pending;
             }
             let mut data = connection.output();
             let (first, in_parts) = (data.chunk().len(), !data.is_contiguous());
-            match write_some(transport.as_mut(), cx, &data) {
-                Poll::Pending => {
-                    // D6: what the transport takes next proves that the peer reads.
-                    connection.write_blocked();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Err(error)) => break Err(error),
-                Poll::Ready(Ok(size)) => {
-                    data.advance(size);
-                    self.unflushed = true;
-                    self.budget.spend_call(size);
-                    if in_parts && !self.vectored {
-                        self.vectored = true;
-                        // A transport that takes the first slice alone does not support vectored
-                        // writes. Payloads are copied for it from now on.
-                        if size == first && !connection.is_flushed() {
-                            connection.disable_vectored_writes();
-                        }
-                    }
+            let Poll::Ready(written) = write_some(transport, cx, &data) else {
+                // D6: what the transport takes next proves that the peer reads.
+                connection.write_blocked();
+                return Poll::Pending;
+            };
+            let size = written?;
+            data.advance(size);
+            self.unflushed = true;
+            self.budget.spend_call(size);
+            if in_parts && !self.vectored {
+                self.vectored = true;
+                // A transport that takes the first slice alone does not support vectored writes. Payloads
+                // are copied for it from now on.
+                if size == first && !connection.is_flushed() {
+                    connection.disable_vectored_writes();
                 }
             }
-        };
-        let finished = match written {
-            Ok(()) => ready!(self.finish_write(cx)),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = finished {
-            self.write_failed = true;
-            self.keep_error(error);
         }
-        Poll::Ready(())
-    }
-
-    /// Flushes the transport, and closes its write side if the end of the stream was queued.
-    #[inline]
-    fn finish_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let connection = self.connection.connection_mut();
-        let Some(transport) = &mut self.transport else {
-            return Poll::Ready(Ok(()));
-        };
-        let mut transport = Pin::new(transport);
         if connection.has_output() && connection.output().take_end() {
             self.write_side = WriteSide::Closing;
         }
         if self.unflushed {
-            let flushed = uninterrupted(|| transport.as_mut().poll_flush(cx));
+            let flushed = uninterrupted(|| Pin::new(&mut *transport).poll_flush(cx));
             connection.set_flush_pending(flushed.is_pending());
             ready!(flushed)?;
             self.unflushed = false;
         }
         if self.write_side == WriteSide::Closing {
-            ready!(uninterrupted(|| transport.as_mut().poll_close(cx)))?;
+            ready!(uninterrupted(|| Pin::new(&mut *transport).poll_close(cx)))?;
             self.write_side = WriteSide::Closed;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Nothing is written any more.
+    #[cold]
+    fn fail_writing(&mut self, error: io::Error) {
+        self.write_failed = true;
+        self.is_special = true;
+        self.keep_error(error);
+        self.connection.connection_mut().write_failed();
     }
 
     /// Keeps the first failure of the transport, unless the connection had failed before.
@@ -130,28 +121,27 @@ where
     }
 
     /// Reads once. A failure is the end of the stream, and is kept.
-    #[inline]
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, clock: &mut Clock) -> Poll<()> {
+    #[inline(always)]
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(transport) = &mut self.transport else {
             return Poll::Pending;
         };
         if self.read_ended {
             return Poll::Pending;
         }
-        let connection = self.connection.connection_mut();
-        let room = connection.read_buffer();
+        let room = self.connection.connection_mut().read_buffer();
         let size = room.len();
         let read = ready!(uninterrupted(|| {
             Pin::new(&mut *transport).poll_read(cx, room)
         }));
-        let now = clock.read(&self.timer);
+        let now = self.current_time();
         match read {
             Ok(read @ 1..) if read <= size => {
-                connection.received(read, now);
+                self.connection.connection_mut().received(read, now);
                 self.read_lately = true;
                 self.budget.spend_call(read);
-                if now >= self.look_at {
-                    self.mind_deadlines(now);
+                if now >= self.check_at {
+                    self.mind_deadlines_after_read(now);
                 }
             }
             ended => {
@@ -176,12 +166,11 @@ where
 
 /// Writes as much as the transport takes at once.
 fn write_some(
-    transport: Pin<&mut (impl AsyncWrite + Unpin)>,
+    transport: &mut (impl AsyncWrite + Unpin),
     cx: &mut Context<'_>,
     data: &DataToSend<'_>,
 ) -> Poll<io::Result<usize>> {
     let size = data.remaining();
-    let transport = transport.get_mut();
     let written = ready!(uninterrupted(|| {
         let transport = Pin::new(&mut *transport);
         match data.is_contiguous() {

@@ -10,13 +10,23 @@ use super::Goal;
 /// What becomes of the events that the current operation does not wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
+    /// Absent in most connections, which are idle most of the time.
+    wishes: Option<Box<Wishes>>,
+}
+
+/// What an application has asked for, and what came of it.
+#[derive(Debug, Default)]
+struct Wishes {
     /// Present while data is discarded.
     discard: Option<Discard>,
     /// Messages that were discarded though a task might have received them.
     unread: u64,
-    /// Present once events are observed one by one: what passed while the application waited for
-    /// something else.
-    observed: Option<Box<VecDeque<ControlEvent>>>,
+    /// Whether events are observed one by one.
+    observes: bool,
+    /// Control events that passed while the application waited for something else.
+    observed: VecDeque<ControlEvent>,
+    /// The one that is borrowed.
+    borrowed: Option<ControlEvent>,
 }
 
 /// How many more bytes of data are discarded before the connection fails.
@@ -72,40 +82,52 @@ impl Unclaimed {
     const MAX_OBSERVED: usize = 32;
 
     /// Discards data from now on, up to `limit` bytes.
-    pub(crate) const fn discard(&mut self, limit: u64) {
-        self.discard = Some(Discard {
+    pub(crate) fn discard(&mut self, limit: u64) {
+        self.wishes().discard = Some(Discard {
             left: limit,
             is_wanted: true,
         });
     }
 
     /// Discards data from now on that no task has received in time. It is counted.
-    pub(crate) const fn discard_unread(&mut self) {
-        self.discard = Some(Discard {
+    pub(crate) fn discard_unread(&mut self) {
+        self.wishes().discard = Some(Discard {
             left: u64::MAX,
             is_wanted: false,
         });
     }
 
+    #[inline]
+    pub(super) fn is_discarding(&self) -> bool {
+        let wishes = self.wishes.as_ref();
+        wishes.is_some_and(|wishes| wishes.discard.is_some())
+    }
+
     /// Returns how many messages were discarded though the application did not ask for it.
-    pub(crate) const fn unread(&self) -> u64 {
-        self.unread
+    pub(crate) fn unread(&self) -> u64 {
+        self.wishes.as_ref().map_or(0, |wishes| wishes.unread)
     }
 
     /// Keeps control events from now on, for [`next_observed`](Self::next_observed).
     pub(crate) fn observe(&mut self) {
-        self.observed.get_or_insert_default();
+        self.wishes().observes = true;
     }
 
     /// Whether a control event was kept.
     pub(crate) fn has_observed(&self) -> bool {
-        let observed = self.observed.as_ref();
-        observed.is_some_and(|observed| !observed.is_empty())
+        let wishes = self.wishes.as_ref();
+        wishes.is_some_and(|wishes| !wishes.observed.is_empty())
     }
 
-    /// Returns the oldest control event that was kept.
-    pub(crate) fn next_observed(&mut self) -> Option<ControlEvent> {
-        self.observed.as_mut()?.pop_front()
+    /// Borrows the oldest control event that was kept.
+    pub(crate) fn next_observed(&mut self) -> Option<&ControlEvent> {
+        let wishes = self.wishes.as_mut()?;
+        wishes.borrowed = wishes.observed.pop_front();
+        wishes.borrowed.as_ref()
+    }
+
+    fn wishes(&mut self) -> &mut Wishes {
+        self.wishes.get_or_insert_default()
     }
 
     /// Parses up to the next event that an operation waits for, and disposes of those before it. Returns
@@ -117,7 +139,7 @@ impl Unclaimed {
     pub(super) fn parse(&mut self, connection: &mut Connection, goal: Goal) -> bool {
         while connection.parse_next() {
             if connection.is_data_ready() {
-                if self.discard.is_none() {
+                if !self.is_discarding() {
                     return true;
                 }
                 self.discard_data(connection);
@@ -133,11 +155,11 @@ impl Unclaimed {
     /// Takes an event other than data.
     fn pass(&mut self, connection: &mut Connection) {
         let event = connection.next_event();
-        if let Some(observed) = &mut self.observed {
-            if observed.len() >= Self::MAX_OBSERVED {
-                observed.pop_front();
+        if let Some(wishes) = self.wishes.as_mut().filter(|wishes| wishes.observes) {
+            if wishes.observed.len() >= Self::MAX_OBSERVED {
+                wishes.observed.pop_front();
             }
-            observed.extend(event.and_then(ControlEvent::of));
+            wishes.observed.extend(event.and_then(ControlEvent::of));
         }
     }
 
@@ -149,10 +171,11 @@ impl Unclaimed {
             Some(Event::Chunk(chunk)) => (chunk.payload.len(), chunk.last),
             _ => return,
         };
-        let Some(discard) = &mut self.discard else {
+        let wishes = self.wishes();
+        let Some(discard) = &mut wishes.discard else {
             return;
         };
-        self.unread += u64::from(is_whole && !discard.is_wanted);
+        wishes.unread += u64::from(is_whole && !discard.is_wanted);
         match discard.left.checked_sub(size as u64) {
             Some(left) => discard.left = left,
             None => {

@@ -59,10 +59,6 @@ impl Wakers {
         Some(Waker::from(shared.clone()))
     }
 
-    pub(super) const fn is_shared(&self) -> bool {
-        self.shared.is_some()
-    }
-
     /// Registers a task that waits. Returns whether its waker is new to the transport's owner, and
     /// whether the transport has to be polled again, with the waker of all tasks.
     #[inline]
@@ -100,13 +96,25 @@ impl Wakers {
         }
     }
 
-    /// The role does not wait any more.
+    /// Whether this role waits.
     #[inline]
+    pub(super) const fn waits(&self, role: Role) -> bool {
+        self.goals[role.index()].is_some()
+    }
+
+    /// The role does not wait any more.
+    #[inline(always)]
     pub(super) fn stop_waiting(&mut self, role: Role) {
-        if self.goals[role.index()].take().is_some() {
-            if let Some(shared) = &self.shared {
-                drop(shared.remove(role.id()));
-            }
+        if self.goals[role.index()].is_some() {
+            self.forget(role);
+        }
+    }
+
+    #[inline(never)]
+    fn forget(&mut self, role: Role) {
+        self.goals[role.index()] = None;
+        if let Some(shared) = &self.shared {
+            drop(shared.remove(role.id()));
         }
     }
 

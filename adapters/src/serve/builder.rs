@@ -101,7 +101,7 @@ where
     T: Timer + Send + 'static,
 {
     /// Returns a server that hands every connection to the handler, that takes its time from timers
-    /// made by `timer`, and that runs each connection where `spawn` puts it.
+    /// made by `timer`, and that runs each connection where `spawn` puts it. All timers share a start.
     ///
     /// The functions `serve` of the runtimes call this.
     #[expect(
@@ -253,8 +253,8 @@ where
         self
     }
 
-    /// Sets the time for the whole opening handshake, that of TLS and
-    /// [`process_request`](Self::process_request) included. Default: 10 seconds.
+    /// Sets the time for the whole opening handshake, including TLS and
+    /// [`process_request`](Self::process_request). Default: 10 seconds.
     pub fn open_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.open_timeout = after.into();
         self
@@ -274,8 +274,21 @@ where
         self
     }
 
-    /// Sets how many opening handshakes may be in progress at once. Further transports wait in the queue
-    /// of the operating system. At least 1. Default: 1,000.
+    /// Sets how many opening handshakes, including those of TLS, may be in progress at once. At least 1.
+    /// Default: 1,000.
+    ///
+    /// At the limit, a new connection takes the place of a handshake whose request is incomplete, however much
+    /// of it has arrived. It is taken from the address (IPv4, or IPv6 /64; all Unix sockets are one) that
+    /// has the most of them: at random among those older than a second, or else the oldest. So an address
+    /// cannot lock out others, and clients behind a reverse proxy are safe if they are not slow.
+    ///
+    /// A handshake keeps its place while its request is decided and answered. Clients that stay after a refusal
+    /// lose theirs. Connections wait in the queue of the operating system only if all handshakes are being
+    /// decided or answered.
+    ///
+    /// An evicted connection is dropped without an answer. It is counted
+    /// ([`evicted`](super::Snapshot::evicted)) and not reported to [`on_event`](Self::on_event), which an
+    /// attack would flood.
     pub fn max_handshakes(mut self, most: impl Into<Option<usize>>) -> Self {
         self.limits.handshakes = most.into().unwrap_or(usize::MAX);
         self

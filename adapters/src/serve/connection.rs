@@ -1,7 +1,11 @@
 //! One connection from its first byte to its last: the opening handshake, the handler, the end.
 //!
-//! All of it is one future. An order to end reaches it wherever it waits, and whatever the handler does
-//! it ends here, with a Close frame and a place less in the registry.
+//! All of it is one future. A command to end reaches it wherever it waits. Whatever the handler does, the
+//! connection ends here, with a Close frame, and gives back its place in the registry.
+//!
+//! D10: a handshake has its place while its request is decided and answered. Before that and after it, while
+//! a refused client has not ended its stream, the place can be taken at any time. A request that is refused
+//! is counted and reported as it was decided, whatever becomes of the transport after that.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +17,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use futures_lite::future::{or, poll_once};
 use sansock_core::handshake::{
-    HandshakeError, HeadError, Headers, Request, Response, ServerOptions, StatusCode,
+    HandshakeError, Headers, Request, Response, ServerOptions, StatusCode,
 };
 use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
@@ -46,19 +50,27 @@ pub(super) type ProcessRequest<S, T> =
 pub(super) type OnEvent = dyn Fn(&ServerEvent<'_>) + Send + Sync;
 
 /// Why no connection was opened.
-enum NotOpened {
-    /// The application wanted it so.
-    Answered(StatusCode),
+enum NotOpened<S, T> {
+    Refused(Refusal<S, T>),
+    /// There is no answer.
     Failed(Error),
 }
 
-impl<E: Into<Error>> From<E> for NotOpened {
+/// A request that is answered with another status than 101. The answer is queued.
+struct Refusal<S, T> {
+    pending: Box<Pending<S, T>>,
+    status: StatusCode,
+    /// What is reported; nothing of what the application decided.
+    error: Option<HandshakeError>,
+}
+
+impl<S, T, E: Into<Error>> From<E> for NotOpened<S, T> {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-type Opens<S, T> = Result<Opened<S, T>, NotOpened>;
+type Opens<S, T> = Result<Opened<S, T>, NotOpened<S, T>>;
 
 /// A connection that was opened, and who handles it.
 struct Opened<S, T> {
@@ -92,39 +104,53 @@ where
     }
 
     async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S>) {
+        let handle = registration.handle().clone();
         // On the heap, as it is soon over, while the connection may last for days.
-        match Box::pin(self.open_in_time(&registration, accepted)).await {
-            Ok(opened) => {
+        let opening =
+            Box::pin(self.open_in_time(&handle, self.open_or_refuse(&mut registration, accepted)));
+        match opening.await {
+            Ok(Some(opened)) => {
                 registration.opened();
                 self.handle(&registration, opened).await;
             }
-            Err(NotOpened::Answered(status)) => registration.rejected(status),
-            Err(NotOpened::Failed(error)) => {
-                if let Some(status) = answered(&error) {
-                    registration.rejected(status);
-                }
-                self.report(&ServerEvent::Handshake(
-                    registration.handle().peer(),
-                    &error,
-                ));
-            }
+            // Refused, or evicted: that is counted.
+            Ok(None) => {}
+            Err(_) if registration.is_rejected() || registration.is_evicted() => {}
+            Err(error) => self.report(&ServerEvent::Handshake(handle.peer(), &error)),
         }
     }
 
-    async fn open_in_time(
+    /// Ends an opening handshake at its deadline, or when it is evicted or aborted.
+    async fn open_in_time<R>(
         &self,
-        registration: &Registration,
-        accepted: Accepted<S>,
-    ) -> Opens<S, T> {
+        handle: &Handle,
+        opening: impl Future<Output = Result<R>>,
+    ) -> Result<R> {
         let timeout = async {
             sleep((self.timer)(), self.open_timeout).await;
-            Err(Error::TimedOut(Deadline::Open).into())
+            Err(Error::TimedOut(Deadline::Open))
         };
         let aborted = async {
-            commanded(registration.handle(), Command::Abort).await;
-            Err(Error::Lost(None).into())
+            commanded(handle, Command::Abort).await;
+            Err(Error::Lost(None))
         };
-        or(self.open(registration, accepted), or(timeout, aborted)).await
+        or(opening, or(timeout, aborted)).await
+    }
+
+    /// Opens a connection; `None` if the request was refused.
+    async fn open_or_refuse(
+        &self,
+        registration: &mut Registration,
+        accepted: Accepted<S>,
+    ) -> Result<Option<Opened<S, T>>> {
+        match self.open(registration, accepted).await {
+            Ok(opened) => Ok(Some(opened)),
+            Err(NotOpened::Failed(error)) => Err(error),
+            Err(NotOpened::Refused(refusal)) => {
+                self.refuse(registration, refusal).await;
+                Ok(None)
+            }
+        }
     }
 
     /// The opening handshake, of the transport as well.
@@ -144,14 +170,37 @@ where
             leaves.map(|()| unavailable(Refused::Closing))
         });
         let request = request.await?;
+        if !registration.keep_place() {
+            return Err(Error::Lost(None).into());
+        }
+        let Some(request) = request else {
+            return Err(NotOpened::answered(pending));
+        };
         let leaving = async {
             commanded(handle, Command::Leave).await;
             Err(unavailable(Refused::Closing))
         };
         match or(self.decide(request, *handle.peer()), leaving).await {
             Ok(decision) => self.answer(registration, pending, decision).await,
-            Err(response) => Err(refuse(pending, response).await.into()),
+            Err(response) => Err(NotOpened::rejected(pending, &response)),
         }
+    }
+
+    /// Sends a refusal. It is counted and reported first, and stays so whatever the client does.
+    async fn refuse(&self, registration: &mut Registration, refusal: Refusal<S, T>) {
+        let Refusal {
+            mut pending,
+            status,
+            error,
+        } = refusal;
+        registration.rejected(status);
+        if let Some(error) = error {
+            let peer = registration.handle().peer();
+            self.report(&ServerEvent::Handshake(peer, &error.into()));
+        }
+        pending.send_refusal().await;
+        registration.release_place();
+        pending.linger().await;
     }
 
     /// Has the application look at the request. A panic is answered with 500.
@@ -187,14 +236,17 @@ where
         let chosen = match answer {
             Answer::Accept(chosen) => chosen,
             Answer::Respond(response) => {
-                return Err(respond(pending, with(response, &headers)).await);
+                return Err(NotOpened::refused(pending, &with(response, &headers), None));
             }
         };
-        let response = pending.connection_mut().accept(&request);
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            if let Err(refused) = registration.open() {
-                return Err(refuse(pending, unavailable(refused)).await.into());
-            }
+        let connection = pending.connection_mut();
+        let response = connection.accept(&request);
+        if let Some(error) = connection.handshake_error().cloned() {
+            let response = with(response, &headers);
+            return Err(NotOpened::refused(pending, &response, Some(error)));
+        }
+        if let Err(refused) = registration.open() {
+            return Err(NotOpened::rejected(pending, &unavailable(refused)));
         }
         Ok(Opened {
             socket: pending.answer(&with(response, &headers)).await?,
@@ -229,7 +281,8 @@ where
             commanded(handle, Command::Abort).await;
             true
         };
-        if or(serving, aborted).await {
+        // The order to end is asked for first: so the inbox knows whom to wake before the slot is used.
+        if or(aborted, serving).await {
             abort(handle, &slot).await;
         }
     }
@@ -255,6 +308,47 @@ where
         self.registry.handler_failed();
         self.report(&event);
         CloseCode::INTERNAL_ERROR
+    }
+}
+
+impl<S, T> NotOpened<S, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timer,
+{
+    /// Answers a request with a response other than 101.
+    fn refused(
+        mut pending: Box<Pending<S, T>>,
+        response: &Response,
+        error: Option<HandshakeError>,
+    ) -> Self {
+        let status = response.status();
+        match pending.connection_mut().send_response(response) {
+            Ok(()) => Self::Refused(Refusal {
+                pending,
+                status,
+                error,
+            }),
+            Err(error) => Self::Failed(error.into()),
+        }
+    }
+
+    /// As [`refused`](Self::refused), for the server's own reasons.
+    fn rejected(pending: Box<Pending<S, T>>, response: &Response) -> Self {
+        let error = HandshakeError::rejected(response.status(), "");
+        Self::refused(pending, response, Some(error))
+    }
+
+    /// A request that the connection has answered itself, as it is malformed.
+    fn answered(mut pending: Box<Pending<S, T>>) -> Self {
+        match pending.connection_mut().handshake_error().cloned() {
+            Some(error) => Self::Refused(Refusal {
+                pending,
+                status: error.status(),
+                error: Some(error),
+            }),
+            None => Self::Failed(Error::Lost(None)),
+        }
     }
 }
 
@@ -325,42 +419,6 @@ fn with(mut response: Response, headers: &Headers) -> Response {
         let _ = response.headers_mut().append(name, value);
     }
     response
-}
-
-/// The status that a client was sent; none where it went away within its request.
-fn answered(error: &Error) -> Option<StatusCode> {
-    let Error::Handshake(error) = error else {
-        return None;
-    };
-    let gone = matches!(**error, HandshakeError::Head(HeadError::Incomplete { .. }));
-    (!gone).then(|| error.status())
-}
-
-/// Answers as the application wants.
-async fn respond<S, T>(pending: Box<Pending<S, T>>, response: Response) -> NotOpened
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    let status = response.status();
-    let error = refuse(pending, response).await;
-    match matches!(error, Error::Handshake(_)) {
-        true => NotOpened::Answered(status),
-        false => NotOpened::Failed(error),
-    }
-}
-
-/// Refuses a request.
-async fn refuse<S, T>(pending: Box<Pending<S, T>>, response: Response) -> Error
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timer,
-{
-    let status = response.status();
-    match pending.answer(&response).await {
-        Ok(_) => HandshakeError::rejected(status, "").into(),
-        Err(error) => error,
-    }
 }
 
 fn unavailable(refused: Refused) -> Response {

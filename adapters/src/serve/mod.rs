@@ -5,7 +5,8 @@
 //!
 //! - Every connection is one future, spawned where the caller says. None waits for another.
 //! - Everything that a client can hold is limited: the time for its handshake, how many handshakes and
-//!   connections there are at once, and how much waits to be sent to it.
+//!   connections there are at once, and how much waits to be sent to it. A handshake whose request is
+//!   incomplete gives way to others, so that no address locks out others.
 //! - Whatever a handler does, its connection is closed with a code that says how it ended.
 //! - Nothing is logged: [`Serve::on_event`] reports what to log, [`ServerHandle::snapshot`] what to
 //!   measure.
@@ -14,6 +15,7 @@ mod broadcast;
 mod builder;
 mod connection;
 mod handle;
+mod handshakes;
 mod outcome;
 mod registry;
 mod request;

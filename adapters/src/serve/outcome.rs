@@ -41,7 +41,8 @@ impl<E: Into<HandlerError>> Outcome for Result<(), E> {
 pub enum ServerEvent<'a> {
     /// A connection could not be accepted. The server tries again.
     Accept(&'a io::Error),
-    /// A handshake came to nothing, or a request was refused.
+    /// A handshake failed, or a request was refused for another reason than the application's decision.
+    /// Reported at once. What becomes of the transport after a refusal is not reported.
     Handshake(&'a Peer, &'a Error),
     /// A handler returned an error, other than that its connection is over; it is closed with 1011.
     Handler(&'a Peer, &'a HandlerError),

@@ -1,18 +1,22 @@
-//! Who is connected to a server, how many there were, and whether it goes on.
+//! The connections of a server, how many there were, and whether the server continues.
 //!
-//! Everything here takes the same time however many connections there are, but for what concerns all
-//! of them: to list them, and to shut down. Nobody is woken while the lock is held.
+//! Which opening handshakes give way to others is decided in `handshakes.rs`. What concerns a single
+//! connection takes the same time, or a logarithm, however many connections there are; listing them and
+//! shutting down take time for each. No task is woken while the lock is held.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
 use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
 use sansock_core::handshake::StatusCode;
-use sansock_core::{CloseCode, CloseFrame};
+use sansock_core::{CloseCode, CloseFrame, Instant};
 
 use super::handle::Handle;
+use super::handshakes::{HandshakeId, Handshakes};
 use crate::driver::sync::atomic::Ordering;
 use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{Command, Totals};
@@ -24,16 +28,21 @@ use crate::transport::Peer;
 pub struct Snapshot {
     /// Connections that are open now, those that are being closed included.
     pub open: usize,
-    /// Opening handshakes in progress now.
+    /// Opening handshakes in progress now, those of TLS and clients that stay after a refusal included.
     pub handshakes: usize,
     /// Transports accepted so far.
     pub accepted: u64,
     /// Connections opened so far.
     pub opened: u64,
-    /// Requests answered with another status than 101, by status.
+    /// Requests answered with another status than 101, by status: as it was decided, even if the client
+    /// did not wait for the answer.
     pub rejected: BTreeMap<u16, u64>,
-    /// Opening handshakes that came to no answer: out of time, given up, failed transports.
+    /// Opening handshakes that ended without an answer: out of time, given up, failed transports. Not
+    /// those that were evicted.
     pub failed: u64,
+    /// Opening handshakes that were dropped before their request was complete, as another connection
+    /// needed their place; see [`max_handshakes`](super::Serve::max_handshakes).
+    pub evicted: u64,
     /// Connections closed so far, by the code of the Close frame that came first, whoever sent it; 1006
     /// where there was none, or the connection was aborted.
     pub closed: BTreeMap<u16, u64>,
@@ -66,11 +75,38 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct State {
     phase: Phase,
-    handshakes: HashSet<Handle>,
+    handshakes: Handshakes,
     open: HashSet<Handle>,
     counts: Snapshot,
-    /// Those who wait for any of this to change: loops that accept, and for the end.
-    wakers: Vec<Waker>,
+    /// Loops that wait for room for a handshake.
+    for_room: Waiters,
+    /// Tasks that wait for a later phase.
+    for_phase: Waiters,
+    /// Tasks that wait until no connection is left.
+    for_empty: Waiters,
+}
+
+/// The tasks that wait for one kind of change.
+#[derive(Default)]
+struct Waiters {
+    wakers: HashMap<u64, Waker>,
+    next_id: u64,
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Room,
+    Phase(Phase),
+    Empty,
+}
+
+/// Waits for a change. Ready with `false` if the server is shutting down and it will not come.
+pub(super) struct Wait<'a> {
+    registry: &'a Registry,
+    change: Change,
+    /// Present while the task is among those to be woken.
+    id: Option<u64>,
 }
 
 /// How far a server is on its way down.
@@ -91,6 +127,10 @@ pub(super) enum Refused {
 
 impl Registry {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
+        let limits = Limits {
+            handshakes: limits.handshakes.max(1),
+            ..limits
+        };
         Arc::new(Self {
             limits,
             totals: Arc::default(),
@@ -98,72 +138,67 @@ impl Registry {
         })
     }
 
-    /// Takes in a transport that was accepted.
-    pub(super) fn enter(self: &Arc<Self>, peer: Peer) -> Registration {
+    /// Takes in a transport that was accepted now. If there is no room, a handshake that can be evicted gives
+    /// way to it.
+    pub(super) fn enter(self: &Arc<Self>, peer: Peer, now: Instant) -> Registration {
         let totals = self.totals.clone();
         let handle = Handle::new(peer, totals, self.limits.backlog);
         let mut state = self.state();
         state.counts.accepted += 1;
-        state.handshakes.insert(handle.clone());
-        if state.phase != Phase::Serving {
+        let is_full = state.handshakes.in_progress() >= self.limits.handshakes;
+        let evicted = match is_full {
+            true => state.handshakes.evict(now),
+            false => None,
+        };
+        let id = state.handshakes.insert(handle.clone(), now);
+        let is_leaving = state.phase != Phase::Serving;
+        drop(state);
+        if let Some(evicted) = evicted {
+            evicted.abort();
+        }
+        if is_leaving {
             handle.inbox().command(Command::Leave);
         }
-        drop(state);
         Registration {
             registry: self.clone(),
             handle,
+            id,
             stage: Stage::Handshake,
         }
     }
 
     /// Waits for room for an opening handshake; `false` once the server does not serve any more.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        let most = self.limits.handshakes.max(1);
-        self.poll_state(cx, |state| match state.phase {
-            Phase::Serving => (state.handshakes.len() < most).then_some(true),
-            Phase::Closing | Phase::Stopped => Some(false),
-        })
+    pub(super) fn room(&self) -> Wait<'_> {
+        self.wait(Change::Room)
     }
 
     /// Waits until the server is in this phase, or a later one.
-    pub(super) fn poll_phase(&self, cx: &mut Context<'_>, phase: Phase) -> Poll<()> {
-        self.poll_state(cx, |state| (state.phase >= phase).then_some(()))
+    pub(super) fn phase(&self, phase: Phase) -> Wait<'_> {
+        self.wait(Change::Phase(phase))
     }
 
-    /// Waits until nobody is left.
-    pub(super) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_state(cx, |state| {
-            let empty = state.open.is_empty() && state.handshakes.is_empty();
-            empty.then_some(())
-        })
+    /// Waits until no connection is left.
+    pub(super) fn empty(&self) -> Wait<'_> {
+        self.wait(Change::Empty)
     }
 
-    fn poll_state<R>(
-        &self,
-        cx: &mut Context<'_>,
-        look: impl FnOnce(&State) -> Option<R>,
-    ) -> Poll<R> {
-        let mut state = self.state();
-        if let Some(result) = look(&state) {
-            return Poll::Ready(result);
+    const fn wait(&self, change: Change) -> Wait<'_> {
+        Wait {
+            registry: self,
+            change,
+            id: None,
         }
-        let known = |waker: &Waker| waker.will_wake(cx.waker());
-        if !state.wakers.iter().any(known) {
-            state.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 
     /// Stops taking connections in, and closes those that there are. Done once.
     pub(super) fn close(&self, code: CloseCode, reason: &ByteString) {
-        let mut state = self.state();
+        let state = self.state();
         if state.phase != Phase::Serving {
             return;
         }
-        state.phase = Phase::Closing;
         let handshakes: Vec<Handle> = state.handshakes.iter().cloned().collect();
         let open: Vec<Handle> = state.open.iter().cloned().collect();
-        state.wake();
+        self.enter_phase(state, Phase::Closing);
         for handle in handshakes {
             handle.inbox().command(Command::Leave);
         }
@@ -184,9 +219,14 @@ impl Registry {
 
     /// Nothing is served any more.
     pub(super) fn stop(&self) {
-        let mut state = self.state();
-        state.phase = Phase::Stopped;
-        state.wake();
+        self.enter_phase(self.state(), Phase::Stopped);
+    }
+
+    fn enter_phase(&self, mut state: MutexGuard<'_, State>, phase: Phase) {
+        state.phase = phase;
+        let waiters = [state.for_phase.take(), state.for_room.take()];
+        drop(state);
+        wake(waiters);
     }
 
     pub(super) fn accept_failed(&self) {
@@ -212,13 +252,32 @@ impl Registry {
         }
     }
 
-    /// An opening handshake is over. Wakes those who wait for that: few do.
-    fn handshake_finished(&self, mut state: MutexGuard<'_, State>, handle: &Handle) {
-        let full = state.handshakes.len() >= self.limits.handshakes.max(1);
-        state.handshakes.remove(handle);
-        if full || state.phase != Phase::Serving {
-            state.wake();
+    /// Whether a transport may be accepted: there is room for one more handshake, or one that gives way.
+    ///
+    /// Those that were evicted go as soon as their tasks run. If the executor does not keep up with that, no
+    /// more are evicted.
+    fn has_room(&self, state: &State) -> bool {
+        let handshakes = &state.handshakes;
+        let most = self.limits.handshakes;
+        handshakes.evicted() < most && (handshakes.in_progress() < most || handshakes.can_evict())
+    }
+
+    /// Changes the connections, and wakes the tasks that waited for that.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let had_room = self.has_room(&state);
+        let result = change(&mut state);
+        let mut waiters = [Waiters::default(), Waiters::default()];
+        let [for_room, for_empty] = &mut waiters;
+        if !had_room && self.has_room(&state) {
+            *for_room = state.for_room.take();
         }
+        if state.is_empty() {
+            *for_empty = state.for_empty.take();
+        }
+        drop(state);
+        wake(waiters);
+        result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -226,31 +285,100 @@ impl Registry {
     }
 }
 
-trait WakeAll {
-    fn wake(self);
-}
+impl State {
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.handshakes.len() == 0
+    }
 
-impl WakeAll for MutexGuard<'_, State> {
-    /// Wakes everybody who waits, after the lock is given back.
-    fn wake(mut self) {
-        let wakers = mem::take(&mut self.wakers);
-        drop(self);
-        wakers.into_iter().for_each(Waker::wake);
+    const fn waiters(&mut self, change: Change) -> &mut Waiters {
+        match change {
+            Change::Room => &mut self.for_room,
+            Change::Phase(_) => &mut self.for_phase,
+            Change::Empty => &mut self.for_empty,
+        }
     }
 }
 
-/// The place of one connection in the registry. Dropped when the connection is over, however that came,
-/// it counts what has become of it.
+impl Waiters {
+    /// Takes all of them, to be woken while no lock is held.
+    fn take(&mut self) -> Self {
+        let next_id = self.next_id;
+        mem::replace(
+            self,
+            Self {
+                next_id,
+                ..Self::default()
+            },
+        )
+    }
+
+    /// Registers a waker, in place of an earlier one of the same task, which is returned.
+    fn add(&mut self, id: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
+        let id = *id.get_or_insert_with(|| {
+            self.next_id += 1;
+            self.next_id
+        });
+        match self.wakers.get(&id) {
+            Some(known) if known.will_wake(waker) => None,
+            _ => self.wakers.insert(id, waker.clone()),
+        }
+    }
+}
+
+fn wake(waiters: [Waiters; 2]) {
+    let wakers = waiters.into_iter().flat_map(|waiters| waiters.wakers);
+    wakers.for_each(|(_, waker)| waker.wake());
+}
+
+impl Future for Wait<'_> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        let (registry, change) = (self.registry, self.change);
+        let mut state = registry.state();
+        let is_serving = state.phase == Phase::Serving;
+        let result = match change {
+            Change::Room if is_serving => registry.has_room(&state).then_some(true),
+            Change::Room => Some(false),
+            Change::Phase(phase) => (state.phase >= phase).then_some(true),
+            Change::Empty => state.is_empty().then_some(true),
+        };
+        if let Some(result) = result {
+            return Poll::Ready(result);
+        }
+        let old = state.waiters(change).add(&mut self.id, cx.waker());
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+/// A task that does not wait any more leaves nothing.
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id else {
+            return;
+        };
+        let mut state = self.registry.state();
+        let waker = state.waiters(self.change).wakers.remove(&id);
+        drop(state);
+        drop(waker);
+    }
+}
+
+/// The place of one connection in the registry. Dropped when the connection is over, however that came about,
+/// it counts how.
 pub(super) struct Registration {
     registry: Arc<Registry>,
     handle: Handle,
+    id: HandshakeId,
     stage: Stage,
 }
 
 /// How far a connection came.
 enum Stage {
     Handshake,
-    /// The request was answered with another status than 101.
+    /// The request is answered with another status than 101.
     Rejected(StatusCode),
     Opened,
 }
@@ -260,18 +388,42 @@ impl Registration {
         &self.handle
     }
 
+    /// The request is complete: the handshake keeps its place from now on. Returns whether it has one: it may
+    /// have been evicted.
+    pub(super) fn keep_place(&self) -> bool {
+        self.registry.change(|state| state.handshakes.keep(self.id))
+    }
+
+    /// The request was refused, and only the end of the client's stream is waited for: the handshake gives
+    /// way to others again.
+    pub(super) fn release_place(&self) {
+        self.registry
+            .change(|state| state.handshakes.release(self.id));
+    }
+
+    /// Whether the handshake had to give way.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.registry.state().handshakes.is_evicted(self.id)
+    }
+
+    /// Whether it was decided that the request is answered with another status than 101.
+    pub(super) const fn is_rejected(&self) -> bool {
+        matches!(self.stage, Stage::Rejected(_))
+    }
+
     /// Gives the connection a place among the open ones, if there may be one more.
     pub(super) fn open(&self) -> Result<(), Refused> {
-        let mut state = self.registry.state();
-        if state.phase != Phase::Serving {
-            return Err(Refused::Closing);
-        }
-        if state.open.len() >= self.registry.limits.connections {
-            return Err(Refused::Full);
-        }
-        state.open.insert(self.handle.clone());
-        self.registry.handshake_finished(state, &self.handle);
-        Ok(())
+        self.registry.change(|state| {
+            if state.phase != Phase::Serving {
+                return Err(Refused::Closing);
+            }
+            if state.open.len() >= self.registry.limits.connections {
+                return Err(Refused::Full);
+            }
+            state.open.insert(self.handle.clone());
+            state.handshakes.remove(self.id);
+            Ok(())
+        })
     }
 
     /// The connection is open.
@@ -280,7 +432,7 @@ impl Registration {
         self.registry.state().counts.opened += 1;
     }
 
-    /// The request was answered with another status than 101.
+    /// The request is answered with another status than 101.
     pub(super) const fn rejected(&mut self, status: StatusCode) {
         self.stage = Stage::Rejected(status);
     }
@@ -288,19 +440,20 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let code = self
-            .handle
-            .inbox()
-            .code()
-            .unwrap_or(CloseCode::ABNORMAL_CLOSURE);
-        let mut state = self.registry.state();
-        let counts = &mut state.counts;
-        match self.stage {
-            Stage::Handshake => counts.failed += 1,
-            Stage::Rejected(status) => *counts.rejected.entry(status.number()).or_default() += 1,
-            Stage::Opened => *counts.closed.entry(code.number()).or_default() += 1,
-        }
-        state.open.remove(&self.handle);
-        self.registry.handshake_finished(state, &self.handle);
+        let code = self.handle.inbox().code();
+        let code = code.unwrap_or(CloseCode::ABNORMAL_CLOSURE);
+        self.registry.change(|state| {
+            let was_evicted = state.handshakes.remove(self.id);
+            state.open.remove(&self.handle);
+            let counts = &mut state.counts;
+            match self.stage {
+                Stage::Handshake if was_evicted => counts.evicted += 1,
+                Stage::Handshake => counts.failed += 1,
+                Stage::Rejected(status) => {
+                    *counts.rejected.entry(status.number()).or_default() += 1;
+                }
+                Stage::Opened => *counts.closed.entry(code.number()).or_default() += 1,
+            }
+        });
     }
 }

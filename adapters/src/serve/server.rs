@@ -7,7 +7,9 @@ use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -154,13 +156,13 @@ async fn accept_all<S, T>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: Timer + Send + 'static,
 {
-    let registry = &shared.registry;
     let loops = listeners.iter();
     let mut loops: Vec<_> = loops
         .map(|listener| Box::pin(accept(shared, &**listener, &spawn)))
         .collect();
+    let mut closing = pin!(shared.registry.phase(Phase::Closing));
     poll_fn(|cx| {
-        let closing = registry.poll_phase(cx, Phase::Closing);
+        let closing = closing.as_mut().poll(cx);
         if closing.is_pending() {
             loops.retain_mut(|accepting| accepting.as_mut().poll(cx).is_pending());
         }
@@ -176,11 +178,12 @@ where
     T: Timer + Send + 'static,
 {
     let mut pause = FIRST_PAUSE;
-    while poll_fn(|cx| shared.registry.poll_room(cx)).await {
-        match listener.accept().await {
+    let clock = (shared.timer)();
+    while let Some(accepted) = accept_one(&shared.registry, listener).await {
+        match accepted {
             Ok(accepted) => {
                 pause = FIRST_PAUSE;
-                let registration = shared.registry.enter(accepted.peer);
+                let registration = shared.registry.enter(accepted.peer, clock.now());
                 spawn(Box::pin(shared.clone().serve(registration, accepted)));
                 // A queue that is never empty must not keep others from running.
                 yield_now().await;
@@ -195,6 +198,24 @@ where
             }
         }
     }
+}
+
+/// Accepts a connection as soon as there is room for it; `None` once the server does not serve any more.
+async fn accept_one<S>(
+    registry: &Registry,
+    listener: &dyn Listener<S>,
+) -> Option<io::Result<Accepted<S>>> {
+    let mut room = pin!(registry.room());
+    let mut accepting = None;
+    poll_fn(|cx| {
+        // Asked each time: while the listener has nothing, the last room may go to a request that arrives.
+        if !ready!(room.as_mut().poll(cx)) {
+            return Poll::Ready(None);
+        }
+        let accepting = accepting.get_or_insert_with(|| listener.accept());
+        accepting.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// Whether the next connection may well be accepted: this one was gone before it was.
@@ -213,7 +234,9 @@ async fn shut_down<T: Timer>(
     timer: impl Fn() -> T,
     timeout: Option<Duration>,
 ) {
-    let empty = || poll_fn(|cx| registry.poll_empty(cx));
+    let empty = async || {
+        registry.empty().await;
+    };
     or(empty(), sleep(timer(), timeout)).await;
     registry.abort();
     or(empty(), sleep(timer(), Some(LAST_MOMENT))).await;
@@ -263,12 +286,14 @@ where
     T: Timer + Send + 'static,
 {
     /// Serves a connection from its opening handshake to its end, as one that the server has accepted
-    /// itself.
+    /// itself. Its handshake counts towards [`max_handshakes`](super::Serve::max_handshakes), and is begun
+    /// even if no other gives way.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub fn serve(&self, accepted: Accepted<S>) -> impl Future<Output = ()> + Send + use<S, T> {
-        let registration = self.shared.registry.enter(accepted.peer);
+        let now = (self.shared.timer)().now();
+        let registration = self.shared.registry.enter(accepted.peer, now);
         self.shared.clone().serve(registration, accepted)
     }
 }
@@ -319,7 +344,7 @@ impl ServerHandle {
     /// # Cancel safety
     /// Called again, it goes on waiting.
     pub async fn stopped(&self) {
-        poll_fn(|cx| self.registry.poll_phase(cx, Phase::Stopped)).await;
+        self.registry.phase(Phase::Stopped).await;
     }
 
     /// Returns the connections that are open now.

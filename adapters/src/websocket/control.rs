@@ -23,6 +23,9 @@ where
     /// Messages that arrive before the pong are kept for [`recv`](Self::recv), up to 1 MiB, each with an
     /// overhead of 64 bytes.
     ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// What ended the connection; [`Error::InMessage`] inside a message that is being received in
     /// parts; [`Error::Backlog`] if too much arrives before the pong: the messages are kept, and no
@@ -117,6 +120,9 @@ where
     /// Sends a ping with a payload of up to 125 bytes. Its pong is reported by
     /// [`recv_event`](Self::recv_event) only; to measure a round trip use [`ping`](Self::ping).
     ///
+    /// It also reads, answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// As [`send`](Self::send); [`Error::Misuse`] for a longer payload.
     ///
@@ -129,6 +135,9 @@ where
 
     /// Sends a pong that answers no ping, with a payload of up to 125 bytes (RFC 6455 section 5.5.3).
     /// Pings are answered without it.
+    ///
+    /// It also reads, answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`send_ping`](Self::send_ping).
@@ -146,6 +155,9 @@ where
     ///
     /// This takes no longer than the configured close timeout. If the connection is closing or closed
     /// already, this waits for its end.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// [`Error::Misuse`] for a code or reason that may not be sent. What ended the connection if that was
@@ -168,6 +180,9 @@ where
     ///
     /// What the transport does not take at once is written by the next operation. If the connection is
     /// closing or closed already, nothing is sent.
+    ///
+    /// It reads and writes once, without waiting, and keeps the deadlines, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// [`Error::Misuse`] for a code or reason that may not be sent.
@@ -199,6 +214,9 @@ where
 
     /// Fails the connection (RFC 6455 section 7.1.7): sends the peer a Close frame, and waits for the end
     /// of the stream as [`close`](Self::close) does. Nothing more is received.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// [`Error::Misuse`] for a code or reason that may not be sent.
@@ -249,6 +267,8 @@ where
     /// read; it is left for [`recv`](Self::recv).
     ///
     /// The end of the connection does not stop the future. The next operation reports it.
+    ///
+    /// Whenever the future waits, it does what [every operation](#what-every-operation-does) does.
     ///
     /// # Cancel safety
     /// Dropping this future drops the other one; the WebSocket is not harmed.

@@ -22,8 +22,7 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Closed, Connection, Message, SendError, State, Stats};
 
-use crate::driver::interim::InterimClosed;
-use crate::driver::{ControlEvent, Driver, Timer};
+use crate::driver::{Driver, Timer};
 use crate::error::{Error, Result};
 
 pub use byte_stream::ByteStream;
@@ -68,8 +67,6 @@ pub struct WebSocket<S, T> {
 pub(crate) struct Inner<S, T> {
     pub(crate) driver: Driver<S, T>,
     backlog: Option<Box<Backlog>>,
-    /// The control event that is borrowed.
-    control_event: Option<ControlEvent>,
     /// The stream of messages has returned its error.
     fused: bool,
 }
@@ -156,7 +153,6 @@ where
             inner: Box::new(Inner {
                 driver,
                 backlog: None,
-                control_event: None,
                 fused: false,
             }),
         }
@@ -172,10 +168,13 @@ where
 
     /// The error of a send when nothing can be sent any more.
     fn ended_error(&self) -> Error {
-        match (self.outcome(), self.connection().closed()) {
+        let connection = self.connection();
+        let received = || connection.received_close().cloned().map(Closed::Received);
+        let closed = connection.closed().cloned().or_else(received);
+        match (self.outcome(), closed) {
             (Err(error), _) => error,
-            (Ok(()), Some(closed)) => Error::Closed(Box::new(closed.clone())),
-            (Ok(()), None) => Error::Misuse(SendError::State(self.connection().state())),
+            (Ok(()), Some(closed)) => Error::Closed(Box::new(closed)),
+            (Ok(()), None) => Error::Misuse(SendError::State(connection.state())),
         }
     }
 

@@ -7,7 +7,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Chunk, Delivery, Event, FrameRef, Kind, Message, MessageRef};
 
 use super::WebSocket;
-use crate::driver::{Goal, Role, Timer};
+use crate::driver::{ControlEvent, Goal, Role, Timer};
 use crate::error::{Error, Result};
 
 impl<S, T> WebSocket<S, T>
@@ -21,6 +21,9 @@ where
     /// [`close_result`](Self::close_result) tells a normal close from others.
     ///
     /// What was queued by [`feed`](Self::feed) is written before it waits.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// What ended the connection other than a closing handshake; the same at every further call.
@@ -39,6 +42,9 @@ where
 
     /// Receives the next message without a copy: it is borrowed until the WebSocket is used again.
     ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// As [`recv`](Self::recv). Text that is not UTF-8 is reported before the Close frame for it is
     /// written; [`close`](Self::close) writes it.
@@ -46,12 +52,23 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if !self.has_data(Delivery::Messages)
-            && !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await?
-        {
-            return Ok(None);
+        let mut is_kept = false;
+        if !self.has_data(Delivery::Messages) {
+            if !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await? {
+                return Ok(None);
+            }
+            is_kept = self.has_backlog();
         }
-        self.take_message_ref()
+        match is_kept {
+            true => self.take_message_ref(),
+            false => self.borrow_message(),
+        }
+    }
+
+    #[inline(always)]
+    fn borrow_message(&mut self) -> Result<Option<MessageRef<'_>>> {
+        let message = self.inner.driver.connection.next_message();
+        message.map_err(|failure| Error::of_failure(&failure, None))
     }
 
     /// Borrows the message that is ready.
@@ -60,11 +77,13 @@ where
         if self.has_backlog() {
             return Ok(self.borrow_from_backlog().map(MessageRef::from));
         }
-        let message = self.inner.driver.connection.next_message();
-        message.map_err(|failure| Error::of_failure(&failure, None))
+        self.borrow_message()
     }
 
     /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
@@ -97,6 +116,9 @@ where
     /// size passes through a buffer of constant size; the limit of messages does not apply. One that
     /// began to arrive before the first such call comes whole, unless
     /// [`Config::delivery`](sansock_core::Config::delivery) asks for chunks from the start.
+    ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`recv`](Self::recv); [`Error::InMessage`] inside a message that is received in another way.
@@ -134,6 +156,9 @@ where
     /// From the first call on, pings and pongs that arrive while another operation is awaited are kept
     /// for the next call: the latest 32 of them.
     ///
+    /// While it waits, it answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Option<Event<'_>> {
@@ -158,11 +183,10 @@ where
         if self.has_backlog() {
             return Some(Event::Message(self.borrow_from_backlog()?.into()));
         }
-        let inner = &mut *self.inner;
-        inner.control_event = inner.driver.unclaimed.next_observed();
-        match &inner.control_event {
-            Some(event) => Some(event.as_event()),
-            None => inner.driver.connection.next_event(),
+        let driver = &mut self.inner.driver;
+        match driver.unclaimed.has_observed() {
+            true => driver.unclaimed.next_observed().map(ControlEvent::as_event),
+            false => driver.connection.next_event(),
         }
     }
 
@@ -216,29 +240,43 @@ where
     }
 
     /// As [`poll_data`](Self::poll_data), after [`has_data`](Self::has_data) has returned `false`.
+    #[inline(never)]
     pub(crate) fn poll_more_data(
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
-        let has_backlog = self.has_backlog();
         let inner = &mut *self.inner;
-        if has_backlog {
-            return match inner.driver.budget.spend_message() {
-                true => Poll::Ready(Ok(true)),
-                false => inner.driver.yield_now(cx),
-            };
+        if inner.backlog.is_some() || inner.driver.connection.delivery() != delivery {
+            if let Some(ready) = self.prepare(cx, delivery) {
+                return ready;
+            }
         }
-        inner.backlog = None;
-        if !inner.driver.connection.set_delivery(delivery) {
-            return Poll::Ready(Err(Error::InMessage));
-        }
-        ready!(inner.driver.drive_until(cx, Role::Receive, Goal::Data));
+        let inner = &mut *self.inner;
+        ready!(inner.driver.poll_data(cx));
         // A message may be left by an operation that has driven the connection to its end.
         Poll::Ready(match inner.driver.connection.is_data_ready() {
             true => Ok(true),
             false => self.end_of_data().map(|()| false),
         })
+    }
+
+    /// Returns what was kept while a pong was awaited; if there is nothing, changes the delivery.
+    #[cold]
+    fn prepare(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Option<Poll<Result<bool>>> {
+        let has_backlog = self.has_backlog();
+        let inner = &mut *self.inner;
+        if has_backlog {
+            return Some(match inner.driver.budget.spend_message() {
+                true => Poll::Ready(Ok(true)),
+                false => inner.driver.yield_now(cx),
+            });
+        }
+        inner.backlog = None;
+        match inner.driver.connection.set_delivery(delivery) {
+            true => None,
+            false => Some(Poll::Ready(Err(Error::InMessage))),
+        }
     }
 
     /// How the messages have ended: well if the connection was closed and none was discarded.

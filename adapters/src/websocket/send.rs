@@ -19,6 +19,9 @@ where
 {
     /// Sends a message: when this returns, the transport has taken it.
     ///
+    /// It also reads, answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// [`Error::Closed`], or what ended the connection, once nothing can be sent; [`Error::NotSent`] if
     /// the transport fails and messages that were not received are in the way of the reason;
@@ -42,6 +45,9 @@ where
     /// Sends a message, and chooses whether it is compressed if compression was agreed on: images and
     /// the like are compressed already, and secrets should not be.
     ///
+    /// It also reads, answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
+    ///
     /// # Errors
     /// As [`send`](Self::send).
     ///
@@ -61,20 +67,26 @@ where
     /// so does [`recv`](Self::recv) before it waits: a receive loop that feeds its replies makes one
     /// system call for all that came in one.
     ///
+    /// It does no I/O while the queue has room; waiting for room, it does what [every operation](#what-every-operation-does)
+    /// does.
+    ///
     /// # Errors
     /// As [`send`](Self::send).
     ///
     /// # Cancel safety
     /// The message is queued whole or not at all.
     pub async fn feed<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
-        // Written out, as in `send`.
-        if !self.has_capacity() {
+        // Written out, as in `send`. D3: nothing else would end a chain of messages that are queued.
+        if !self.has_capacity() || !self.inner.driver.budget.spend_message() {
             poll_fn(|cx| self.poll_capacity(cx)).await?;
         }
         self.queue(|connection| connection.send(message))
     }
 
     /// Writes everything that is queued, and flushes the transport.
+    ///
+    /// It also reads, answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -89,6 +101,9 @@ where
     }
 
     /// Sends a message that was prepared for many connections.
+    ///
+    /// It also reads, answers pings, keeps deadlines and lets other tasks run, as
+    /// [every operation](#what-every-operation-does) does.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -121,6 +136,9 @@ where
     /// Queues a data frame, for an application that passes on frames as it has received them:
     /// the first of a message, or a continuation. Text may be cut inside a character.
     ///
+    /// It does no I/O while the queue has room; waiting for room, it does what [every operation](#what-every-operation-does)
+    /// does.
+    ///
     /// # Errors
     /// As [`send`](Self::send), and [`Error::Misuse`] if the frame does not continue what was sent before, or
     /// if the text would not be UTF-8.
@@ -151,9 +169,7 @@ where
     #[inline]
     fn has_capacity(&mut self) -> bool {
         self.inner.driver.take_commands();
-        self.connection().has_capacity()
-            && self.can_write()
-            && self.inner.driver.budget.spend_message()
+        self.connection().has_capacity() && self.can_write()
     }
 
     /// Waits until the queue has room for a message.

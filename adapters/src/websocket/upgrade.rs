@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use sansock_core::handshake::{HandshakeError, Request, Response, StatusCode};
+use sansock_core::handshake::{HandshakeError, HeadError, Request, Response, StatusCode};
 use sansock_core::{
-    ClientConnection, Deadline, Event, Instant, SendError, ServerConnection, State,
+    ClientConnection, Deadline, Event, Failure, Instant, SendError, ServerConnection, State,
 };
 
 use super::WebSocket;
@@ -33,8 +33,11 @@ where
     /// it is edited.
     ///
     /// # Errors
-    /// [`Error::Handshake`] where the server does not answer as a WebSocket server should, with its
-    /// response where it gave one; [`Error::TimedOut`] after the configured time; [`Error::Io`].
+    /// [`Error::Handshake`] if the server does not answer as a WebSocket server should, with its response
+    /// if it sent one; [`Error::TimedOut`] after the configured time; [`Error::Io`]. An answer that is not
+    /// valid is reported at once. If a response that refuses has a body that does not end, it is reported
+    /// after the configured time, with what has arrived of the body
+    /// ([truncated](Response::is_body_truncated)).
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
@@ -85,8 +88,9 @@ where
     /// [`receive_data`](sansock_core::Connection::receive_data).
     ///
     /// # Errors
-    /// [`Error::Handshake`] for a malformed request, which has been answered; [`Error::TimedOut`]
-    /// after the configured time; [`Error::Io`].
+    /// [`Error::Handshake`] for a malformed request, which has been answered at once; it is returned when
+    /// the client has ended its stream, or has not within the close timeout. [`Error::TimedOut`] after the
+    /// configured time; [`Error::Io`].
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
@@ -149,7 +153,7 @@ where
     /// Refuses the request with a status and a text.
     ///
     /// # Errors
-    /// [`Error::Io`] where the client could not be told.
+    /// [`Error::Io`] if the response could not be written.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
@@ -165,7 +169,7 @@ where
     /// Answers the request with a response of any kind but 101, then closes the transport.
     ///
     /// # Errors
-    /// [`Error::Io`] where the client could not be told.
+    /// [`Error::Io`] if the response could not be written.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
@@ -175,9 +179,10 @@ where
             .pending
             .answered(|connection| connection.send_response(&response));
         async {
-            match answered?.send_answer().await {
-                Ok(()) | Err(Error::Handshake(_)) => Ok(()),
-                Err(error) => Err(error),
+            let mut pending = answered?;
+            match pending.send_answer().await {
+                Err(Error::Handshake(_)) => pending.written(),
+                sent => sent,
             }
         }
     }
@@ -213,22 +218,45 @@ where
         self.driver.set_inbox(inbox);
     }
 
+    /// Ends the handshake at this time, instead of that of the configuration.
+    pub(crate) const fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
     pub(crate) const fn connection_mut(&mut self) -> &mut C {
         &mut self.driver.connection
     }
 
-    /// Waits for the first event of the connection, or for its end.
-    async fn event(&mut self) {
-        poll_fn(|cx| self.driver.drive_until(cx, Role::Receive, Goal::Event)).await;
+    fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= self.driver.now())
     }
 
-    /// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
-    /// handshake. A server that refuses need not read the whole request, which then fails to be written.
+    /// Waits for the first event of the connection, or for its end.
+    async fn event(&mut self) {
+        poll_fn(|cx| self.poll_event(cx)).await;
+    }
+
+    /// The poll form of [`event`](Self::event). A peer that was refused and does not end its stream is
+    /// left at the deadline of the handshake, which comes before that of the closing in most cases.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.driver.drive_until(cx, Role::Receive, Goal::Event) {
+            Poll::Pending if self.driver.connection.connection().close_expected() => {
+                self.driver.poll_deadline(cx, self.deadline)
+            }
+            event => event,
+        }
+    }
+
+    /// Returns why there is no connection. What is wrong with the peer's head, or decided about it, comes
+    /// before what became of the transport: a server that refuses need not read the whole request, and a
+    /// client that is refused need not read the whole answer.
     fn ended(&self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
         let connection = &self.driver.connection;
         let failure = connection.connection().failure();
         match (error(connection), self.driver.error(), failure) {
             (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
+            (Some(error), _, None) if !is_broken_off(error) => error.clone().into(),
             (_, Some(io), _) => Error::Io(io.clone()),
             (_, None, Some(failure)) => Error::of_failure(failure, None),
             (Some(error), None, None) => error.clone().into(),
@@ -237,16 +265,21 @@ where
     }
 }
 
+/// Whether a head has no end: the transport, or the time, is the cause.
+const fn is_broken_off(error: &HandshakeError) -> bool {
+    matches!(error, HandshakeError::Head(HeadError::Incomplete { .. }))
+}
+
 impl<S, T> Pending<S, T, ClientConnection>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    async fn connect(mut self: Box<Self>) -> Result<(WebSocket<S, T>, Response)> {
+    pub(crate) async fn connect(mut self: Box<Self>) -> Result<(WebSocket<S, T>, Response)> {
         let connection = &mut self.driver.connection;
         // Refused if it was sent before: then there is nothing to do.
         let _ = connection.send_request(connection.connect());
-        self.event().await;
+        let is_late = poll_fn(|cx| self.poll_answered_by_server(cx)).await;
         let connection = &mut self.driver.connection;
         let response = match connection.next_event() {
             Some(Event::Response(response)) => Some(response),
@@ -257,7 +290,35 @@ where
                 let driver = self.driver.map(ClientConnection::into_connection);
                 Ok((WebSocket::from_driver(driver), response))
             }
-            _ => Err(self.ended(ClientConnection::handshake_error)),
+            _ => Err(self.failed(is_late)),
+        }
+    }
+
+    /// Waits for the response, or for the reason why there is none. Returns whether the time is over.
+    fn poll_answered_by_server(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let event = self.driver.drive_until(cx, Role::Receive, Goal::Event);
+        let connection = &mut self.driver.connection;
+        if event.is_pending() && !connection.is_http_so_far() {
+            connection.conclude();
+        }
+        // An answer that is garbage is reported at once: the server may never end its stream.
+        if event.is_ready() || connection.handshake_error().is_some() {
+            let failure = connection.failure();
+            return Poll::Ready(matches!(failure, Some(Failure::TimedOut(_))));
+        }
+        let late = self.driver.poll_deadline(cx, self.deadline);
+        late.map(|()| true)
+    }
+
+    /// Returns why there is no connection. When the time is over, a refusal counts without the end of its body.
+    fn failed(&mut self, is_late: bool) -> Error {
+        let connection = &mut self.driver.connection;
+        if is_late {
+            connection.conclude();
+        }
+        match is_late && connection.handshake_error().is_none_or(is_broken_off) {
+            true => Error::TimedOut(Deadline::Open),
+            false => self.ended(ClientConnection::handshake_error),
         }
     }
 }
@@ -281,32 +342,34 @@ where
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
-        let request = self.read_unless(|_| Poll::Pending).await?;
-        Ok(Upgrade {
-            pending: self,
-            request,
-        })
+        match self.read_unless(|_| Poll::Pending).await? {
+            Some(request) => Ok(Upgrade {
+                pending: self,
+                request,
+            }),
+            None => Err(self.end().await),
+        }
     }
 
-    /// Reads the request of a client, unless something gives an answer that does not depend on it.
+    /// Reads the request of a client. `None` if it was answered without the application, with the reason in
+    /// [`ServerConnection::handshake_error`]: it is malformed, or something else gave the answer.
     pub(crate) async fn read_unless(
         &mut self,
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
-    ) -> Result<Request> {
-        let read = poll_fn(
-            |cx| match self.driver.drive_until(cx, Role::Receive, Goal::Event) {
-                Poll::Ready(()) => Poll::Ready(Ok(())),
-                Poll::Pending => {
-                    let answer = answer(cx);
-                    answer.map(|answer| self.driver.connection.send_response(&answer))
-                }
-            },
-        );
+    ) -> Result<Option<Request>> {
+        let read = poll_fn(|cx| {
+            let event = self.poll_event(cx);
+            if event.is_ready() || self.driver.connection.handshake_error().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            let answer = answer(cx);
+            answer.map(|answer| self.driver.connection.send_response(&answer))
+        });
         read.await?;
-        if self.driver.connection.handshake_error().is_some() {
-            return Err(self.end().await);
+        match self.driver.connection.handshake_error() {
+            Some(error) if !is_broken_off(error) => Ok(None),
+            _ => self.take_request().map(Some),
         }
-        self.take_request()
     }
 
     fn take_request(&mut self) -> Result<Request> {
@@ -330,10 +393,7 @@ where
         mut self: Box<Self>,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
     ) -> Result<Box<Self>> {
-        if self
-            .deadline
-            .is_some_and(|deadline| deadline <= self.driver.now())
-        {
+        if self.is_late() {
             return Err(Error::TimedOut(Deadline::Open));
         }
         answer(&mut self.driver.connection)?;
@@ -368,10 +428,32 @@ where
         }
     }
 
-    /// Waits until a refused client has ended its stream.
+    /// Sends a refusal and waits until the client has ended its stream.
     async fn end(&mut self) -> Error {
-        self.event().await;
+        self.send_refusal().await;
+        self.linger().await;
         self.ended(ServerConnection::handshake_error)
+    }
+
+    /// Sends a refusal that is queued, as far as the transport takes it.
+    pub(crate) async fn send_refusal(&mut self) {
+        poll_fn(|cx| self.driver.poll_flush(cx, Role::Send)).await;
+    }
+
+    /// Waits until a refused client has ended its stream, within the close timeout: closing a socket that has
+    /// something to read would reset it, and might take the refusal back.
+    pub(crate) async fn linger(&mut self) {
+        if self.driver.connection.handshake_error().is_some() {
+            self.event().await;
+        }
+    }
+
+    /// Whether the transport has taken the answer.
+    fn written(&self) -> Result<()> {
+        match self.driver.error() {
+            Some(error) if self.driver.write_failed() => Err(Error::Io(error.clone())),
+            _ => Ok(()),
+        }
     }
 
     fn open(self: Box<Self>) -> WebSocket<S, T> {

@@ -94,7 +94,7 @@ impl Incoming {
                 payload: self.lend(size),
                 latency: link.pings.latency().filter(|_| matched),
             },
-            Ready::Close => Event::Close(link.phase.ending()?.closed.received()?.clone()),
+            Ready::Close => Event::Close(link.received_close()?.clone()),
             Ready::Failed => Event::Failed(link.failure()?.clone()),
         })
     }

@@ -18,7 +18,7 @@ use super::deadlines::{Alarm, Deadlines};
 use super::output::Output;
 use super::pings::{PingId, Pings};
 use super::send::{Compression, OutgoingMessage};
-use super::state::Phase;
+use super::state::{Closed, Phase};
 use super::stats::Counters;
 #[cfg(feature = "tracing")]
 use super::trace::Shown;
@@ -131,6 +131,9 @@ impl Link {
         self.trace_opened();
         self.deadlines.open = Alarm::OFF;
         self.deadlines.ping = Alarm::UNARMED;
+        if self.output.is_discarded() {
+            self.stop_writing();
+        }
     }
 
     /// The opening handshake failed: nothing but the end of the stream follows.
@@ -142,9 +145,12 @@ impl Link {
         self.deadlines.only_close();
     }
 
-    /// Answers a ping. Nothing follows a Close frame received.
+    /// Answers a ping, if that is possible. Nothing follows a Close frame received.
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         self.counters.pings_received = self.counters.pings_received.saturating_add(1);
+        if !self.phase.writes_control() {
+            return;
+        }
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
         #[cfg(feature = "tracing")]
         self.trace_queued(Shown::whole(OpCode::Pong, true, false, payload));
@@ -160,7 +166,8 @@ impl Link {
             self.push_close(&received);
             self.output.mark_reply();
         }
-        self.phase.close_received(received.clone(), received);
+        let taken = self.output.is_close_taken();
+        self.phase.close_received(received, taken);
         self.expect_end();
     }
 
@@ -192,6 +199,26 @@ impl Link {
         self.deadlines.only_close();
     }
 
+    /// The transport failed to write: what is queued never leaves. What arrives is still read, as the
+    /// peer's Close frame may be among it, until the deadline for the end of the stream.
+    pub(super) fn write_failed(&mut self) {
+        let buffers = &self.config.settings().buffers;
+        self.output.fail(buffers);
+        self.flush_pending = false;
+        if self.phase.reads_frames() {
+            self.stop_writing();
+        }
+    }
+
+    fn stop_writing(&mut self) {
+        self.phase.write_failed();
+        #[cfg(feature = "tracing")]
+        self.trace_closing();
+        self.keepalive = None;
+        self.keepalive_ends = None;
+        self.deadlines.only_close();
+    }
+
     /// Both sides have said what they had to say. A server ends the stream first; a client waits
     /// (RFC 6455 section 7.1.1).
     fn expect_end(&mut self) {
@@ -206,10 +233,10 @@ impl Link {
         self.deadlines.only_close();
     }
 
-    /// Our Close frame went first: the peer's has until the deadline for the end of the stream.
-    pub(super) fn close_sent(&mut self, frame: CloseFrame) {
+    /// Our Close frame goes first: the peer's has until the deadline for the end of the stream.
+    pub(super) fn close_queued(&mut self, frame: CloseFrame) {
         self.push_close(&frame);
-        self.phase.close_sent(frame);
+        self.phase.close_queued(frame);
         #[cfg(feature = "tracing")]
         self.trace_closing();
         self.deadlines.close = Alarm::UNARMED;
@@ -232,6 +259,7 @@ impl Link {
             *slot = *byte;
         }
         self.push_frame(OpCode::Close, true, 0, body.get(..size).unwrap_or_default());
+        self.output.close_queued();
     }
 
     /// Queues the end of the stream.
@@ -256,6 +284,23 @@ impl Link {
     #[inline]
     pub(super) fn masking_key(&mut self) -> Option<[u8; 4]> {
         self.generator.as_mut().map(Generator::masking_key)
+    }
+
+    /// Returns what was exchanged, once it is decided whether our Close frame was sent.
+    pub(super) fn closed(&self) -> Option<&Closed> {
+        let ending = self.phase.ending()?;
+        if self.output.is_close_pending() {
+            return None;
+        }
+        Some(match self.output.is_close_taken() {
+            true => &ending.closed,
+            false => &ending.closed_unsent,
+        })
+    }
+
+    /// Returns the peer's Close frame, if it came.
+    pub(super) fn received_close(&self) -> Option<&CloseFrame> {
+        self.phase.ending()?.closed.received()
     }
 
     pub(super) fn failure(&self) -> Option<&Failure> {
@@ -377,11 +422,11 @@ impl Link {
         if !self.phase.discards() {
             self.phase.failed(Failure::TimedOut(deadline), None);
         }
+        let buffers = &self.config.settings().buffers;
+        self.output.discard(buffers);
         #[cfg(feature = "tracing")]
         self.trace_ended();
         self.phase.ended();
-        let buffers = &self.config.settings().buffers;
-        self.output.discard(buffers);
         self.deadlines = Deadlines::default();
     }
 

@@ -214,9 +214,11 @@ impl Connection {
         self.incoming.advance(&mut self.link)
     }
 
-    /// Returns what is to be sent now, and says when the write side must be closed.
+    /// Returns everything to be sent now, and whether the write side must be closed then.
     ///
-    /// Replies to what was received are among it, up to the first event that was not taken.
+    /// It includes the replies to what was received, up to the first event that was not taken. Of
+    /// several pings before the next data, only the last is answered, unless the transport was offered
+    /// the pong of an earlier one. It is empty only if nothing is pending.
     #[inline]
     pub fn data_to_send(&mut self) -> DataToSend<'_> {
         self.parse_next();
@@ -228,7 +230,7 @@ impl Connection {
     #[inline]
     pub fn output(&mut self) -> DataToSend<'_> {
         let buffers = &self.link.config.settings().buffers;
-        self.link.output.take(buffers)
+        self.link.output.offer(buffers)
     }
 
     /// Copies large payloads to the other bytes that wait, from now on. For a transport that does not support
@@ -266,6 +268,15 @@ impl Connection {
     /// [`write_timeout`](crate::Config::write_timeout).
     pub const fn set_flush_pending(&mut self, flush_pending: bool) {
         self.link.flush_pending = flush_pending;
+    }
+
+    /// The transport failed to write, and will not be written to again.
+    ///
+    /// What is queued is dropped, and nothing more can be sent. What arrives is still received: a Close
+    /// frame of the peer, or the end of its stream, ends the connection. Otherwise the
+    /// [`close_timeout`](crate::Config::close_timeout) does.
+    pub fn write_failed(&mut self) {
+        self.link.write_failed();
     }
 
     /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before
@@ -477,23 +488,31 @@ impl Connection {
     /// [`ABNORMAL_CLOSURE`](CloseCode::ABNORMAL_CLOSURE) where none came.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
-        let closed = self.closed_at_last()?;
-        let received = closed.received().map(|frame| frame.code);
-        Some(received.unwrap_or(CloseCode::ABNORMAL_CLOSURE))
+        let received = self.is_closed().then(|| self.received_close())?;
+        Some(received.map_or(CloseCode::ABNORMAL_CLOSURE, |frame| frame.code))
     }
 
     /// Returns the reason of the peer's Close frame once the connection is closed; empty where none
     /// came.
     #[must_use]
     pub fn close_reason(&self) -> Option<&str> {
-        let closed = self.closed_at_last()?;
-        Some(closed.received().map_or("", |frame| &frame.reason))
+        let received = self.is_closed().then(|| self.received_close())?;
+        Some(received.map_or("", |frame| &frame.reason))
     }
 
-    /// Returns which Close frames were exchanged and whose was first, once no more can follow.
+    /// Returns which Close frames were exchanged and whose was first, once that is decided.
+    ///
+    /// A Close frame counts as sent once the transport has taken it. While ours waits, this is `None`.
+    /// If it never leaves, the outcome is [`Closed::Received`] or [`Closed::Abnormal`].
     #[must_use]
     pub fn closed(&self) -> Option<&Closed> {
-        Some(&self.link.phase.ending()?.closed)
+        self.link.closed()
+    }
+
+    /// Returns the peer's Close frame as soon as it was received.
+    #[must_use]
+    pub fn received_close(&self) -> Option<&CloseFrame> {
+        self.link.received_close()
     }
 
     /// Returns what ended the connection, where that was not the closing handshake.
@@ -564,11 +583,8 @@ impl Connection {
         }
     }
 
-    fn closed_at_last(&self) -> Option<&Closed> {
-        match self.state() {
-            State::Closed => self.closed(),
-            State::Connecting | State::Open | State::Closing => None,
-        }
+    const fn is_closed(&self) -> bool {
+        matches!(self.state(), State::Closed)
     }
 
     // For the opening handshake, which precedes the frames on the same stream.
@@ -596,6 +612,9 @@ impl Connection {
     /// Queues bytes of the opening handshake: an answer in the block in which the request came, unless more
     /// came with it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.link.output.is_discarded() {
+            return;
+        }
         if self.incoming.buffer.is_empty() && self.link.output.is_empty() {
             core::mem::swap(&mut self.incoming.buffer, &mut self.link.output.buffer);
         }

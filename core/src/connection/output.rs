@@ -2,7 +2,12 @@
 //!
 //! Small frames are copied one behind the other into one leased buffer. A large payload that needs no
 //! masking is queued by reference count, between two stretches of the buffer, so that it leaves in one
-//! vectored write with its header. At most one pong waits outside the queue: the latest.
+//! vectored write with its header.
+//!
+//! Of several pings, only the last needs a pong (RFC 6455 section 5.5.3). A later pong replaces the one
+//! at the tail of the queue, unless a transport has seen that: bytes that were offered never change.
+//! Then the later one waits beside the queue until the earlier one is taken. So at most two pongs exist,
+//! and the queue is empty only if nothing is pending.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -49,10 +54,18 @@ pub(super) struct Output {
     /// Bytes handed over since the start.
     taken: u64,
     end: StreamEnd,
-    /// The frame of a pong that waits for an earlier one to be handed over.
+    /// The frame of a pong that waits for an earlier one to be taken.
     pong: Option<Box<[u8]>>,
     /// Where in the stream the pong ends that was queued last.
     pong_ends: u64,
+    /// The length of that pong's frame.
+    pong_size: u8,
+    /// Whether a transport may have seen what is queued up to the end of that pong.
+    pong_offered: bool,
+    /// Where in the stream our Close frame ends; 0 if there is none.
+    close_ends: u64,
+    /// Whether what was queued has been dropped.
+    discarded: bool,
     /// Whether a reply to the peer is among what is queued.
     reply: bool,
     /// Whether payloads are copied whatever their size.
@@ -70,6 +83,10 @@ impl Output {
             end: StreamEnd::NotYet,
             pong: None,
             pong_ends: 0,
+            pong_size: 0,
+            pong_offered: true,
+            close_ends: 0,
+            discarded: false,
             reply: false,
             copies: false,
         }
@@ -80,21 +97,16 @@ impl Output {
         self.copies = true;
     }
 
-    /// Bytes that wait, without the pong outside the queue.
+    /// Bytes in the queue. A pong beside it is not counted.
     #[inline]
     pub(super) const fn queued(&self) -> usize {
         self.buffer.len().wrapping_add(self.referred)
     }
 
-    /// Whether no byte waits in the queue.
-    #[inline]
-    const fn is_drained(&self) -> bool {
-        self.buffer.is_empty() && self.referred == 0
-    }
-
+    /// Whether no byte is pending. A pong waits beside the queue only while another is in it.
     #[inline]
     pub(super) const fn is_empty(&self) -> bool {
-        self.is_drained() && self.pong.is_none()
+        self.buffer.is_empty() && self.referred == 0
     }
 
     /// Whether a byte waits, or the end of the stream that was not told.
@@ -156,7 +168,7 @@ impl Output {
 
     /// Queues a frame that was made before: by reference if it is large, or not small and alone.
     pub(super) fn push_prepared(&mut self, frame: &Bytes, pool: &Arc<dyn BufferPool>) {
-        let least = if self.is_drained() {
+        let least = if self.is_empty() {
             ALONE_BY_REFERENCE
         } else {
             BY_REFERENCE
@@ -180,8 +192,8 @@ impl Output {
             });
     }
 
-    /// Queues a pong, or keeps it in place of the one that waits, so that a flood of pings from a peer
-    /// that does not read takes no memory.
+    /// Queues a pong in place of an earlier one that no transport has seen, or keeps it until the earlier
+    /// one was taken.
     pub(super) fn push_pong(
         &mut self,
         header: HeaderEncoder,
@@ -189,11 +201,19 @@ impl Output {
         pool: &Arc<dyn BufferPool>,
     ) {
         self.reply = true;
-        if self.pong.is_none() && self.taken >= self.pong_ends {
-            self.push_frame(header, payload, pool);
-            self.pong_ends = self.position();
-            return;
+        if self.taken < self.pong_ends {
+            if self.pong_offered || self.position() != self.pong_ends {
+                self.keep_pong(header, payload);
+                return;
+            }
+            self.buffer.retract(usize::from(self.pong_size));
         }
+        self.push_frame(header, payload, pool);
+        self.pong_queued(header.frame_size(), false);
+    }
+
+    /// Keeps a pong beside the queue, in place of the one that is there.
+    fn keep_pong(&mut self, header: HeaderEncoder, payload: &[u8]) {
         let size = header.frame_size();
         let frame = match &mut self.pong {
             Some(frame) if frame.len() == size => frame,
@@ -202,13 +222,35 @@ impl Output {
         header.write_frame(payload, frame);
     }
 
-    /// Moves the pong that waits into the queue, for a frame that must come after it.
+    /// Registers the pong at the tail of the queue.
+    fn pong_queued(&mut self, size: usize, offered: bool) {
+        self.pong_ends = self.position();
+        self.pong_size = u8::try_from(size).unwrap_or(u8::MAX);
+        self.pong_offered = offered;
+    }
+
+    /// Moves the pong beside the queue into it. The transport may look at it at once.
     #[inline(never)]
     pub(super) fn settle_pong(&mut self, pool: &Arc<dyn BufferPool>) {
         if let Some(frame) = self.pong.take() {
             self.push(&frame, pool);
-            self.pong_ends = self.position();
+            self.pong_queued(frame.len(), true);
         }
+    }
+
+    /// Registers the frame that was queued last as our Close frame.
+    pub(super) const fn close_queued(&mut self) {
+        self.close_ends = self.position();
+    }
+
+    /// Whether our Close frame has been taken, if there is one.
+    pub(super) const fn is_close_taken(&self) -> bool {
+        self.taken >= self.close_ends
+    }
+
+    /// Whether our Close frame waits to be taken.
+    pub(super) const fn is_close_pending(&self) -> bool {
+        !self.is_close_taken() && !self.discarded
     }
 
     /// Queues the end of the stream, once. What waits goes before it.
@@ -224,12 +266,10 @@ impl Output {
         self.end != StreamEnd::NotYet
     }
 
-    /// Returns what can be sent now.
+    /// Offers what can be sent now.
     #[inline]
-    pub(super) fn take<'a>(&'a mut self, pool: &'a Arc<dyn BufferPool>) -> DataToSend<'a> {
-        if self.pong.is_some() && self.taken >= self.pong_ends {
-            self.settle_pong(pool);
-        }
+    pub(super) fn offer<'a>(&'a mut self, pool: &'a Arc<dyn BufferPool>) -> DataToSend<'a> {
+        self.pong_offered = true;
         DataToSend { output: self, pool }
     }
 
@@ -242,13 +282,26 @@ impl Output {
         }
     }
 
-    /// Forgets what is queued: there is nobody left to send it to.
+    /// Drops what is queued, and the end of the stream: the transport takes nothing any more.
+    pub(super) fn fail(&mut self, pool: &Arc<dyn BufferPool>) {
+        self.discard(pool);
+        self.end = StreamEnd::Taken;
+    }
+
+    /// Whether the transport takes nothing any more.
+    pub(super) const fn is_discarded(&self) -> bool {
+        self.discarded
+    }
+
+    /// Drops what is queued.
     pub(super) fn discard(&mut self, pool: &Arc<dyn BufferPool>) {
         self.buffer.clear();
         self.shared = None;
         self.ahead = 0;
         self.referred = 0;
         self.pong = None;
+        self.pong_ends = 0;
+        self.discarded = true;
         self.reply = false;
         self.release(pool);
     }
@@ -269,13 +322,16 @@ impl Output {
     }
 
     #[inline]
-    fn advance(&mut self, count: usize) {
+    fn advance(&mut self, count: usize, pool: &Arc<dyn BufferPool>) {
         if self.referred == 0 && count >= self.buffer.len() {
             self.taken = self.taken.wrapping_add(self.buffer.len() as u64);
             self.buffer.clear();
-            self.reply = self.pong.is_some();
+            self.reply = false;
         } else {
             self.advance_partly(count);
+        }
+        if self.pong.is_some() {
+            self.replies_taken(pool);
         }
     }
 
@@ -285,8 +341,17 @@ impl Output {
         self.taken = self.taken.saturating_add(count as u64);
         let left = self.advance_shared(count);
         self.buffer.consume(left);
-        if self.is_drained() {
-            self.reply = self.pong.is_some();
+        if self.is_empty() {
+            self.reply = false;
+        }
+    }
+
+    /// Queues the pong beside the queue once the one before it was taken.
+    #[cold]
+    fn replies_taken(&mut self, pool: &Arc<dyn BufferPool>) {
+        self.reply = true;
+        if self.taken >= self.pong_ends {
+            self.settle_pong(pool);
         }
     }
 
@@ -329,7 +394,7 @@ impl DataToSend<'_> {
     #[must_use]
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.output.is_drained()
+        self.output.is_empty()
     }
 
     /// Whether what waits is one stretch of bytes, which [`chunk`](Buf::chunk) returns.
@@ -361,7 +426,7 @@ impl DataToSend<'_> {
     /// Over TCP this is a half-close; what the peer still sends can be received.
     #[inline]
     pub fn take_end(&mut self) -> bool {
-        let ends = self.output.is_drained() && self.output.end == StreamEnd::Queued;
+        let ends = self.output.is_empty() && self.output.end == StreamEnd::Queued;
         if ends {
             self.output.end = StreamEnd::Taken;
         }
@@ -380,12 +445,12 @@ impl Buf for DataToSend<'_> {
         self.output.front()
     }
 
-    /// Marks bytes as sent; more than there are counts as all. A block of the pool goes back when nothing
-    /// is left in it, as nobody may wait for this connection before long.
+    /// Marks bytes as sent; more than there are counts as all. A pong that had to wait for them follows: what
+    /// [remains](Self::remaining) may grow. A block of the pool goes back once nothing is left in it.
     #[inline]
     fn advance(&mut self, count: usize) {
-        self.output.advance(count);
-        if self.output.is_drained() && self.output.buffer.is_leased() {
+        self.output.advance(count, self.pool);
+        if self.output.is_empty() && self.output.buffer.is_leased() {
             self.output.release(self.pool);
         }
     }

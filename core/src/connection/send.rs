@@ -176,7 +176,7 @@ impl Link {
             return Err(SendError::State(self.phase.state()));
         }
         check_close(&frame)?;
-        self.close_sent(frame);
+        self.close_queued(frame);
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl Link {
     }
 
     fn may_send_control(&self, size: usize) -> Result<(), SendError> {
-        if !self.phase.reads_frames() {
+        if !self.phase.writes_control() {
             return Err(SendError::State(self.phase.state()));
         }
         if size > 125 {

@@ -1,32 +1,37 @@
 //! The life of a connection: which phase it is in, and how it is closed (RFC 6455 section 7).
 //!
 //! ```text
-//! Connecting ──opened──▶ Open ──close_sent──▶ CloseSent ──close_received──▶ Ending ──ended──▶ Ended
-//!     │                   ├──close_received (and echoed)──────────────────────▲
-//!     │                   └──failed───────────────────────────────────────────┤
-//!     └──refused──▶ Refused ──ended──▶ Ended          CloseSent ──failed──────┘
+//! Connecting ──opened──▶ Open ──close_queued──▶ CloseQueued ──close_received──▶ Ending ──ended──▶ Ended
+//!     │                   ├──close_received (and echoed)────────────────────────▲
+//!     │                   └──failed─────────────────────────────────────────────┤
+//!     └──refused──▶ Refused ──ended──▶ Ended          CloseQueued ──failed──────┤
+//!                                                                               │
+//! Open, CloseQueued ──write_failed──▶ ReadOnly ──close_received, failed─────────┘
 //! ```
 //!
-//! Data is read in Open and CloseSent, and written in Open alone. Only this file changes a [`Phase`].
+//! Data is read in Open, CloseQueued and ReadOnly, and written in Open alone. Only this file changes a
+//! [`Phase`]. A Close frame counts as sent once the transport has taken it; until that is decided, an
+//! [`Ending`] has both outcomes.
 
 use alloc::boxed::Box;
 use core::fmt;
 
 use crate::error::Failure;
-use crate::frame::CloseFrame;
+use crate::frame::{CloseCode, CloseFrame};
 use crate::state::State;
 
 /// Which Close frames were exchanged, and whose was first.
 ///
-/// Where both sides close at once, each has sent its frame before it received the other.
+/// A Close frame counts as sent once the transport has taken it. If both sides close at once, each has
+/// sent its frame before it received the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
     /// No Close frame was sent or received.
     Abnormal,
-    /// The peer's came, and none could be sent.
+    /// The peer's came, and ours never left.
     Received(CloseFrame),
-    /// Ours was sent, and the peer's did not come.
+    /// Ours was sent, and the peer's never came.
     Sent(CloseFrame),
     /// The peer's came, then ours was sent.
     ReceivedThenSent {
@@ -67,6 +72,41 @@ impl Closed {
         }
     }
 
+    /// Returns the Close frame that came first: it says why the connection was closed.
+    #[must_use]
+    pub const fn first(&self) -> Option<&CloseFrame> {
+        match self {
+            Self::Received(first)
+            | Self::Sent(first)
+            | Self::ReceivedThenSent {
+                received: first, ..
+            }
+            | Self::SentThenReceived { sent: first, .. } => Some(first),
+            Self::Abnormal => None,
+        }
+    }
+
+    /// Whether the peer took part in closing, and nothing was wrong: its Close frame came, and the
+    /// [first](Self::first) one has the code 1000, 1001 or none.
+    ///
+    /// ```
+    /// use sansock_core::{CloseFrame, Closed};
+    ///
+    /// assert!(Closed::Received(CloseFrame::new(1001, "restarting")).is_normal());
+    /// assert!(!Closed::Received(CloseFrame::new(1011, "out of memory")).is_normal());
+    /// assert!(!Closed::Abnormal.is_normal());
+    /// ```
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        let normal = [
+            CloseCode::NORMAL,
+            CloseCode::GOING_AWAY,
+            CloseCode::NO_STATUS_RECEIVED,
+        ];
+        let first = self.first().filter(|_| self.received().is_some());
+        first.is_some_and(|frame| normal.contains(&frame.code))
+    }
+
     /// Whether the closing handshake was completed, by whichever side and with whatever code.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
@@ -98,8 +138,22 @@ impl fmt::Display for Closed {
 /// How a connection came to its end.
 #[derive(Debug)]
 pub(super) struct Ending {
+    /// What was exchanged once our Close frame, if there is one, has been taken.
     pub(super) closed: Closed,
+    /// What was exchanged if our Close frame never leaves.
+    pub(super) closed_unsent: Closed,
     pub(super) failure: Option<Failure>,
+}
+
+impl Ending {
+    /// An end without a Close frame.
+    fn abnormal(failure: Option<Failure>) -> Box<Self> {
+        Box::new(Self {
+            closed: Closed::Abnormal,
+            closed_unsent: Closed::Abnormal,
+            failure,
+        })
+    }
 }
 
 /// What the connection is doing, with what belongs to it. See the module for the transitions.
@@ -108,7 +162,9 @@ pub(super) enum Phase {
     Connecting,
     Refused,
     Open,
-    CloseSent(Box<CloseFrame>),
+    CloseQueued(Box<CloseFrame>),
+    /// The transport takes nothing any more. With our Close frame, if one was queued before.
+    ReadOnly(Option<Box<CloseFrame>>),
     Ending(Box<Ending>),
     Ended(Box<Ending>),
 }
@@ -118,7 +174,7 @@ impl Phase {
         match self {
             Self::Connecting | Self::Refused => State::Connecting,
             Self::Open => State::Open,
-            Self::CloseSent(_) | Self::Ending(_) => State::Closing,
+            Self::CloseQueued(_) | Self::ReadOnly(_) | Self::Ending(_) => State::Closing,
             Self::Ended(_) => State::Closed,
         }
     }
@@ -132,9 +188,14 @@ impl Phase {
         matches!(self, Self::Open)
     }
 
-    /// Whether frames are read and their events given out.
+    /// Whether frames are read and their events delivered.
     pub(super) const fn reads_frames(&self) -> bool {
-        matches!(self, Self::Open | Self::CloseSent(_))
+        matches!(self, Self::Open | Self::CloseQueued(_) | Self::ReadOnly(_))
+    }
+
+    /// Whether control frames may be sent.
+    pub(super) const fn writes_control(&self) -> bool {
+        matches!(self, Self::Open | Self::CloseQueued(_))
     }
 
     /// Whether whatever still arrives is thrown away.
@@ -149,7 +210,11 @@ impl Phase {
     pub(super) fn ending(&self) -> Option<&Ending> {
         match self {
             Self::Ending(ending) | Self::Ended(ending) => Some(ending),
-            Self::Connecting | Self::Refused | Self::Open | Self::CloseSent(_) => None,
+            Self::Connecting
+            | Self::Refused
+            | Self::Open
+            | Self::CloseQueued(_)
+            | Self::ReadOnly(_) => None,
         }
     }
 
@@ -165,60 +230,70 @@ impl Phase {
         *self = Self::Refused;
     }
 
-    /// This side sent the first Close frame.
-    pub(super) fn close_sent(&mut self, sent: CloseFrame) {
+    /// This side queued the first Close frame.
+    pub(super) fn close_queued(&mut self, sent: CloseFrame) {
         debug_assert!(self.is_open());
-        *self = Self::CloseSent(Box::new(sent));
+        *self = Self::CloseQueued(Box::new(sent));
     }
 
-    /// The peer's Close frame came; `echo` is our answer where ours was not sent before.
-    pub(super) fn close_received(&mut self, received: CloseFrame, echo: CloseFrame) {
+    /// The transport failed to write.
+    pub(super) fn write_failed(&mut self) {
+        debug_assert!(self.reads_frames());
+        *self = Self::ReadOnly(self.take_sent().map(Box::new));
+    }
+
+    /// The peer's Close frame came. `taken` is whether the transport had taken ours before.
+    pub(super) fn close_received(&mut self, received: CloseFrame, taken: bool) {
+        let answers = self.is_open();
+        let closed_unsent = Closed::Received(received.clone());
         let closed = match self.take_sent() {
-            Some(sent) => Closed::SentThenReceived { sent, received },
-            None => Closed::ReceivedThenSent {
+            Some(sent) if taken => Closed::SentThenReceived { sent, received },
+            Some(sent) => Closed::ReceivedThenSent { received, sent },
+            None if answers => Closed::ReceivedThenSent {
+                sent: received.clone(),
                 received,
-                sent: echo,
             },
+            None => closed_unsent.clone(),
         };
-        self.end_with(closed, None);
+        *self = Self::Ending(Box::new(Ending {
+            closed,
+            closed_unsent,
+            failure: None,
+        }));
     }
 
-    /// The connection failed; `sent` is the Close frame that said so, where one could be sent.
+    /// The connection failed; `sent` is the Close frame that reports it, if one was queued.
     pub(super) fn failed(&mut self, failure: Failure, sent: Option<CloseFrame>) {
-        let closed = match self.take_sent().or(sent) {
-            Some(sent) => Closed::Sent(sent),
-            None => Closed::Abnormal,
-        };
-        self.end_with(closed, Some(failure));
+        let mut ending = Ending::abnormal(Some(failure));
+        if let Some(sent) = self.take_sent().or(sent) {
+            ending.closed = Closed::Sent(sent);
+        }
+        *self = Self::Ending(ending);
     }
 
     /// The stream ended, or the time that it had for that.
     pub(super) fn ended(&mut self) {
         let ending = match core::mem::replace(self, Self::Connecting) {
             Self::Ending(ending) | Self::Ended(ending) => ending,
-            Self::CloseSent(sent) => Box::new(Ending {
-                closed: Closed::Sent(*sent),
-                failure: None,
-            }),
-            Self::Connecting | Self::Refused | Self::Open => Box::new(Ending {
-                closed: Closed::Abnormal,
-                failure: None,
-            }),
+            Self::Connecting
+            | Self::Refused
+            | Self::Open
+            | Self::CloseQueued(_)
+            | Self::ReadOnly(_) => Ending::abnormal(None),
         };
         *self = Self::Ended(ending);
-    }
-
-    fn end_with(&mut self, closed: Closed, failure: Option<Failure>) {
-        *self = Self::Ending(Box::new(Ending { closed, failure }));
     }
 
     /// Takes our Close frame out of the phase, which is about to change.
     fn take_sent(&mut self) -> Option<CloseFrame> {
         match core::mem::replace(self, Self::Connecting) {
-            Self::CloseSent(sent) => Some(*sent),
-            Self::Connecting | Self::Refused | Self::Open | Self::Ending(_) | Self::Ended(_) => {
-                None
-            }
+            Self::CloseQueued(sent) | Self::ReadOnly(Some(sent)) => Some(*sent),
+            Self::Connecting
+            | Self::Refused
+            | Self::Open
+            | Self::ReadOnly(None)
+            | Self::Ending(_)
+            | Self::Ended(_) => None,
         }
     }
 }
@@ -273,5 +348,37 @@ mod tests {
             assert_eq!(closed.is_clean(), sent.is_some() && received.is_some());
             assert_eq!(closed.to_string(), text);
         }
+    }
+
+    #[test]
+    fn the_first_close_frame_decides_whether_the_end_is_normal() {
+        let ok = || CloseFrame::new(1000, "");
+        for code in [1000, 1001, 1005, 1002, 1011, 1012, 3000, 4000] {
+            let frame = || CloseFrame::new(code, "");
+            let is_normal = matches!(code, 1000 | 1001 | 1005);
+            for (closed, expected) in [
+                (Closed::Received(frame()), is_normal),
+                (Closed::Sent(frame()), false),
+                (
+                    Closed::ReceivedThenSent {
+                        received: frame(),
+                        sent: ok(),
+                    },
+                    is_normal,
+                ),
+                (
+                    Closed::SentThenReceived {
+                        sent: frame(),
+                        received: ok(),
+                    },
+                    is_normal,
+                ),
+            ] {
+                assert_eq!(closed.first(), Some(&frame()), "{closed}");
+                assert_eq!(closed.is_normal(), expected, "{closed}");
+            }
+        }
+        assert_eq!(Closed::Abnormal.first(), None);
+        assert!(!Closed::Abnormal.is_normal());
     }
 }

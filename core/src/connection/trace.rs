@@ -11,10 +11,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::Level;
 
+use crate::error::Failure;
 use crate::frame::{CloseCode, OpCode, Side};
 
 use super::link::Link;
-use super::state::{Ending, Phase};
+use super::state::{Closed, Phase};
 
 const TARGET: &str = "sansock";
 
@@ -107,8 +108,12 @@ impl Link {
     /// A Close frame was sent or received, or the connection failed.
     pub(super) fn trace_closing(&self) {
         match &self.phase {
-            Phase::CloseSent(sent) => event!(debug, self, "closing: sent {}", Escaped(sent)),
-            Phase::Ending(ending) => event!(debug, self, "closing: {}", Escaped(ending)),
+            Phase::CloseQueued(sent) => event!(debug, self, "closing: sending {}", Escaped(sent)),
+            Phase::ReadOnly(_) => event!(debug, self, "closing: the transport failed to write"),
+            Phase::Ending(ending) => {
+                let end = End(ending.failure.as_ref(), &ending.closed);
+                event!(debug, self, "closing: {}", Escaped(end));
+            }
             Phase::Connecting | Phase::Refused | Phase::Open | Phase::Ended(_) => {}
         }
     }
@@ -116,20 +121,30 @@ impl Link {
     /// The stream is about to be over, unless it is already.
     pub(super) fn trace_ended(&self) {
         match &self.phase {
-            Phase::Ending(ending) => event!(debug, self, "closed: {}", Escaped(ending)),
-            Phase::Connecting | Phase::Refused | Phase::Open | Phase::CloseSent(_) => {
-                event!(debug, self, "closed");
+            Phase::Ending(ending) => {
+                let closed = self.closed().unwrap_or(&ending.closed);
+                let end = End(ending.failure.as_ref(), closed);
+                event!(debug, self, "closed: {}", Escaped(end));
             }
+            Phase::Connecting
+            | Phase::Refused
+            | Phase::Open
+            | Phase::CloseQueued(_)
+            | Phase::ReadOnly(_) => event!(debug, self, "closed"),
             Phase::Ended(_) => {}
         }
     }
 }
 
-impl fmt::Display for Ending {
+/// How a connection ended.
+struct End<'a>(Option<&'a Failure>, &'a Closed);
+
+impl fmt::Display for End<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.failure {
-            Some(failure) => write!(f, "{failure}; {}", self.closed),
-            None => write!(f, "{}", self.closed),
+        let Self(failure, closed) = self;
+        match failure {
+            Some(failure) => write!(f, "{failure}; {closed}"),
+            None => write!(f, "{closed}"),
         }
     }
 }

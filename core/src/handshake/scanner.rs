@@ -282,8 +282,8 @@ mod tests {
         let error = HeadError::HeadTooLarge { limit: 16_384 };
         assert_eq!(scanner.scan(&line[..=limits.head]), Err(error));
 
-        let many = [b"GET / HTTP/1.1\r\n", "a:\r\n".repeat(65).as_bytes()].concat();
-        let error = HeadError::TooManyHeaders { limit: 64 };
+        let many = [b"GET / HTTP/1.1\r\n", "a:\r\n".repeat(101).as_bytes()].concat();
+        let error = HeadError::TooManyHeaders { limit: 100 };
         assert_eq!(HeadScanner::new(limits).scan(&many), Err(error));
         let error = HeadError::StartLineTooLong { limit: 8192 };
         let target = [b"GET /", &vec![b'a'; 65_536][..]].concat();

@@ -3,7 +3,7 @@
 //! The rule: the head of the answer has the same limits as that of an opening handshake, and nothing after
 //! it is read. A successful answer has no body, whatever its headers say.
 
-use sansock_core::handshake::{Credentials, HeadLimits, HeadScanner, Response};
+use sansock_core::handshake::{Credentials, HeadError, HeadLimits, HeadScanner, Response};
 
 use super::destination::Destination;
 use crate::error::ProxyError;
@@ -72,7 +72,7 @@ impl Connect {
         Ok((bytes.len(), false))
     }
 
-    /// Takes what belongs to the head off the bytes; gives it once it is complete.
+    /// Takes what belongs to the head off the bytes. Returns the head once it is complete.
     fn read(&mut self, bytes: &mut &[u8]) -> Result<Option<Response>, ProxyError> {
         let limits = HeadLimits::default();
         let before = self.head.len();
@@ -84,6 +84,9 @@ impl Connect {
             .is_some_and(|byte| TLS_RECORDS.contains(byte))
         {
             return Err(ProxyError::Tls);
+        }
+        if !starts_as_http(&self.head) {
+            return Err(HeadError::StartLine.into());
         }
         let end = self.scanner.scan(&self.head)?;
         let size = end.unwrap_or(self.head.len());
@@ -113,4 +116,10 @@ impl Connect {
             had_credentials: self.had_credentials,
         })
     }
+}
+
+/// Whether the bytes can become the status line of HTTP. A server of another protocol may send one line and
+/// wait for an answer.
+fn starts_as_http(head: &[u8]) -> bool {
+    head.iter().zip(b"HTTP/").all(|(is, must)| is == must)
 }

@@ -33,9 +33,10 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::future::poll_once;
 use sansock_core::handshake::{Credentials, Uri};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use crate::error::{ProxyError, SocksReply};
 
 pub use destination::Destination;
@@ -126,8 +127,8 @@ impl Proxy {
     /// stream leads to the destination.
     ///
     /// # Errors
-    /// [`Error::Proxy`](crate::Error::Proxy) where the proxy refuses or does not speak its protocol;
-    /// [`Error::Io`](crate::Error::Io) where the stream fails. The stream is then of no use.
+    /// [`Error::Proxy`] if the proxy refuses or does not speak its protocol, at once; [`Error::Io`] if the
+    /// stream fails. The stream is then of no use.
     ///
     /// # Cancel safety
     /// The stream of a future that was dropped is of no use. Time is not limited here.
@@ -136,18 +137,51 @@ impl Proxy {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut handshake = Handshake::new(self, &to.into())?;
-        let mut buffer = [0; Handshake::MAX_READ];
         loop {
-            write(stream, &mut handshake).await?;
+            if let Err(error) = write(stream, &mut handshake).await {
+                return Err(refusal(stream, &mut handshake)
+                    .await
+                    .unwrap_or(error.into()));
+            }
             if handshake.is_done() {
                 return Ok(());
             }
-            let needed = handshake.bytes_needed().min(buffer.len());
-            let (room, _) = buffer.split_at_mut(needed);
-            match read(stream, room).await? {
-                [] => return Err(ProxyError::Ended.into()),
-                received => handshake.receive_data(received)?,
-            };
+            if !advance(stream, &mut handshake).await? {
+                return Err(ProxyError::Ended.into());
+            }
+        }
+    }
+}
+
+/// Returns why a proxy that takes no more has refused, if its answer has arrived: it need not read what it
+/// is sent.
+async fn refusal<S>(stream: &mut S, handshake: &mut Handshake) -> Option<Error>
+where
+    S: AsyncRead + Unpin,
+{
+    while handshake.bytes_needed() > 0 {
+        match poll_once(advance(stream, handshake)).await? {
+            Ok(true) => {}
+            Err(error @ Error::Proxy(_)) => return Some(error),
+            Ok(false) | Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// Reads some of the proxy's answer. Returns `false` at the end of the stream.
+async fn advance<S>(stream: &mut S, handshake: &mut Handshake) -> Result<bool>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = [0; Handshake::MAX_READ];
+    let needed = handshake.bytes_needed().min(buffer.len());
+    let (room, _) = buffer.split_at_mut(needed);
+    match read(stream, room).await? {
+        [] => Ok(false),
+        received => {
+            handshake.receive_data(received)?;
+            Ok(true)
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The halves of a WebSocket in threads of their own, in every order that their locks allow: whoever waits is woken.
+//! The halves of a WebSocket in different threads, in every order that their locks allow: each thread that
+//! waits is woken.
 //!
-//! A thread that waits for a wakeup that never comes is a deadlock, which loom reports. Each test prints how many
-//! orders there were.
+//! A thread that waits for a wakeup that never comes is a deadlock, which loom reports. Each test prints how
+//! many orders there were.
 
 mod line;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use locks as loom;
@@ -30,7 +31,7 @@ const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 /// What the first ping of a connection holds.
 const FIRST_PING: [u8; 4] = [0, 0, 0, 1];
 
-type Halves = (Receiver<Line, VirtualTimer>, Sender<Line, VirtualTimer>);
+type Halves = (Sender<Line, VirtualTimer>, Receiver<Line, VirtualTimer>);
 
 /// Runs a scenario in every order of its threads.
 fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
@@ -81,7 +82,7 @@ fn receive(receiver: &mut Receiver<Line, VirtualTimer>) -> String {
 #[test]
 fn a_message_and_a_pong_reach_those_who_wait_for_them() {
     explore("message and pong", || {
-        let ((mut receiver, mut sender), peer) = halves(100, &VirtualClock::new());
+        let ((sender, mut receiver), peer) = halves(100, &VirtualClock::new());
         let ping = started(async move { sender.ping().await });
         let pinging = thread::spawn(move || block_on(ping).unwrap());
         let answering = thread::spawn(move || {
@@ -96,7 +97,7 @@ fn a_message_and_a_pong_reach_those_who_wait_for_them() {
 #[test]
 fn a_sender_without_room_and_a_receiver_end_both() {
     explore("message and room", || {
-        let ((mut receiver, mut sender), peer) = halves(3, &VirtualClock::new());
+        let ((sender, mut receiver), peer) = halves(3, &VirtualClock::new());
         let sending = thread::spawn(move || block_on(sender.send("hello")).unwrap());
         let far = peer.clone();
         let reading = thread::spawn(move || {
@@ -114,8 +115,8 @@ fn a_sender_without_room_and_a_receiver_end_both() {
 #[test]
 fn messages_of_two_senders_leave_whole() {
     explore("two senders", || {
-        let ((receiver, mut first), peer) = halves(4, &VirtualClock::new());
-        let mut second = first.clone();
+        let ((first, receiver), peer) = halves(4, &VirtualClock::new());
+        let second = first.clone();
         let one = thread::spawn(move || block_on(first.send("one")).unwrap());
         let far = peer.clone();
         let reading = thread::spawn(move || far.make_room(10));
@@ -132,7 +133,7 @@ fn messages_of_two_senders_leave_whole() {
 #[test]
 fn a_ping_is_answered_whoever_waits() {
     explore("pong of ours", || {
-        let ((mut receiver, mut sender), peer) = halves(7, &VirtualClock::new());
+        let ((sender, mut receiver), peer) = halves(7, &VirtualClock::new());
         let sending = thread::spawn(move || {
             block_on(sender.send("hello")).unwrap();
             sender
@@ -143,7 +144,7 @@ fn a_ping_is_answered_whoever_waits() {
             far.make_room(3);
         });
         assert_eq!(receive(&mut receiver), "hi");
-        let mut sender = sending.join().unwrap();
+        let sender = sending.join().unwrap();
         pinging.join().unwrap();
         block_on(sender.flush()).unwrap();
         let (pong, text) = (to_client(PONG, b"?"), to_client(TEXT, b"hello"));
@@ -155,7 +156,7 @@ fn a_ping_is_answered_whoever_waits() {
 #[test]
 fn a_close_ends_the_receiver_and_the_sender() {
     explore("close", || {
-        let ((mut receiver, mut sender), peer) = halves(100, &VirtualClock::new());
+        let ((sender, mut receiver), peer) = halves(100, &VirtualClock::new());
         let closing = thread::spawn(move || block_on(sender.close(1000, "")).unwrap());
         let far = peer.clone();
         let answering = thread::spawn(move || far.put_last(&from_client(CLOSE, &NORMAL)));
@@ -170,7 +171,7 @@ fn a_close_ends_the_receiver_and_the_sender() {
 fn a_close_that_nobody_answers_ends_in_time() {
     explore("close deadline", || {
         let clock = VirtualClock::new();
-        let ((mut receiver, mut sender), _peer) = halves(100, &clock);
+        let ((sender, mut receiver), _peer) = halves(100, &clock);
         let close = started(async move { sender.close(1000, "").await });
         let closing = thread::spawn(move || block_on(close).unwrap_err());
         let passing = thread::spawn(move || clock.advance(Duration::from_secs(5)));
@@ -183,7 +184,7 @@ fn a_close_that_nobody_answers_ends_in_time() {
 #[test]
 fn a_lost_transport_ends_both() {
     explore("lost", || {
-        let ((mut receiver, mut sender), peer) = halves(100, &VirtualClock::new());
+        let ((sender, mut receiver), peer) = halves(100, &VirtualClock::new());
         let ping = started(async move { sender.ping().await });
         let pinging = thread::spawn(move || block_on(ping).unwrap_err());
         let leaving = thread::spawn(move || peer.put_last(&[]));
@@ -196,7 +197,7 @@ fn a_lost_transport_ends_both() {
 #[test]
 fn a_receiver_that_is_dropped_wakes_a_sender_behind_its_message() {
     explore("receiver dropped", || {
-        let ((receiver, mut sender), peer) = halves(100, &VirtualClock::new());
+        let ((sender, receiver), peer) = halves(100, &VirtualClock::new());
         let ping = started(async move { sender.ping().await });
         let pinging = thread::spawn(move || block_on(ping).unwrap());
         let answering = thread::spawn(move || {
@@ -211,12 +212,66 @@ fn a_receiver_that_is_dropped_wakes_a_sender_behind_its_message() {
 #[test]
 fn a_sender_that_is_dropped_takes_no_wakeup_with_it() {
     explore("sender dropped", || {
-        let ((mut receiver, mut sender), peer) = halves(100, &VirtualClock::new());
+        let ((sender, mut receiver), peer) = halves(100, &VirtualClock::new());
         let ping = started(async move { sender.ping().await });
         let giving_up = thread::spawn(move || drop(ping));
         let sending = thread::spawn(move || peer.put(&from_client(TEXT, b"hi")));
         assert_eq!(receive(&mut receiver), "hi");
         giving_up.join().unwrap();
         sending.join().unwrap();
+    });
+}
+
+/// A waker that uses the halves itself when it is woken, and when it is dropped.
+struct Busy {
+    task: Waker,
+    sender: Sender<Line, VirtualTimer>,
+}
+
+impl Busy {
+    /// Takes every lock that the halves have.
+    fn use_halves(&self) {
+        drop(self.sender.clone());
+        let _ = self.sender.closed();
+    }
+}
+
+impl Wake for Busy {
+    fn wake(self: Arc<Self>) {
+        self.use_halves();
+        self.task.wake_by_ref();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.use_halves();
+    }
+}
+
+#[test]
+fn a_waker_runs_under_no_lock() {
+    explore("wakers that use the halves", || {
+        let ((sender, mut receiver), peer) = halves(3, &VirtualClock::new());
+        let busy = sender.clone();
+        let sending = thread::spawn(move || block_on(sender.send("hello")).unwrap());
+        let far = peer.clone();
+        let reading = thread::spawn(move || {
+            far.put(&from_client(TEXT, b"hi"));
+            far.make_room(10);
+        });
+        let received = block_on(poll_fn(|cx| {
+            let waker = Waker::from(Arc::new(Busy {
+                task: cx.waker().clone(),
+                sender: busy.clone(),
+            }));
+            receiver.poll_recv(&mut Context::from_waker(&waker))
+        }));
+        assert_eq!(received.unwrap().unwrap().as_text().unwrap(), "hi");
+        sending.join().unwrap();
+        reading.join().unwrap();
+        // The halves and a waker that is kept would keep each other.
+        drop((receiver, busy));
+        assert_eq!(peer.written(), to_client(TEXT, b"hello"));
     });
 }

@@ -21,7 +21,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
 use pipe::{End, pipe};
 
-type Halves = (Receiver<End, VirtualTimer>, Sender<End, VirtualTimer>);
+type Halves = (Sender<End, VirtualTimer>, Receiver<End, VirtualTimer>);
 
 /// Plays a scenario on many schedules.
 fn play(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
@@ -76,7 +76,7 @@ async fn receive_all(mut receiver: Receiver<End, VirtualTimer>) -> Result<Vec<St
 }
 
 /// Sends some messages of different sizes, until the connection is closed. Returns how many were sent.
-async fn send_some(mut sender: Sender<End, VirtualTimer>, name: char) -> usize {
+async fn send_some(sender: Sender<End, VirtualTimer>, name: char) -> usize {
     for number in 0..3 {
         match sender.send(text(name, number).as_str()).await {
             Ok(()) => {}
@@ -109,8 +109,8 @@ fn assert_in_order(texts: &[String], names: &[char]) {
 fn an_echo_gives_everything_back() {
     play("echo", || {
         let clock = VirtualClock::new();
-        let ((receiver, mut sender), (mut from_client, mut to_client)) = pair(&clock);
-        let mut pinger = to_client.clone();
+        let ((sender, receiver), (to_client, mut from_client)) = pair(&clock);
+        let pinger = to_client.clone();
         let serve = spawn(async move {
             while let Some(message) = from_client.recv().await? {
                 to_client.feed(message).await?;
@@ -128,7 +128,7 @@ fn an_echo_gives_everything_back() {
             sender
         });
         assert_eq!(join(senders), [3, 3]);
-        let mut sender = block_on(last).unwrap();
+        let sender = block_on(last).unwrap();
         block_on(ping).unwrap().unwrap();
         // Its pong comes behind everything that was given back.
         block_on(sender.ping()).unwrap();
@@ -144,7 +144,7 @@ fn an_echo_gives_everything_back() {
 fn a_close_in_the_middle_ends_both_ends() {
     play("close in the middle", || {
         let clock = VirtualClock::new();
-        let ((near, client), (far, server)) = pair(&clock);
+        let ((client, near), (server, far)) = pair(&clock);
         let received = vec![spawn(receive_all(near)), spawn(receive_all(far))];
         let sent = vec![
             spawn(send_some(client.clone(), 'a')),
@@ -156,7 +156,7 @@ fn a_close_in_the_middle_ends_both_ends() {
         }
         let closed: Vec<_> = closing
             .into_iter()
-            .map(|mut sender| spawn(async move { sender.close(1000, "").await }))
+            .map(|sender| spawn(async move { sender.close(1000, "").await }))
             .collect();
         join(closed).into_iter().for_each(|closed| closed.unwrap());
         let sent = join(sent);
@@ -175,12 +175,12 @@ fn a_close_in_the_middle_ends_both_ends() {
 fn halves_that_are_dropped_keep_nobody_waiting() {
     play("dropped halves", || {
         let clock = VirtualClock::new();
-        let ((near, client), (far, server)) = pair(&clock);
+        let ((client, near), (server, far)) = pair(&clock);
         let sent = vec![
             spawn(send_some(client.clone(), 'a')),
             spawn(send_some(server.clone(), 'b')),
         ];
-        let mut pinging = server.clone();
+        let pinging = server.clone();
         let ping = spawn(async move { pinging.ping().await });
         let leaving = vec![
             spawn(async move { drop(far) }),
@@ -202,8 +202,8 @@ fn a_peer_that_is_silent_ends_everybody_in_time() {
     play("silent peer", || {
         let clock = VirtualClock::new();
         let (near, silent) = pipe(16);
-        let (receiver, sender) = halves(Side::Client, near, &clock);
-        let mut closer = sender.clone();
+        let (sender, receiver) = halves(Side::Client, near, &clock);
+        let closer = sender.clone();
         let receive = receive_all(receiver);
         let tasks = [
             spawn(async move { receive.await.map(drop) }),
@@ -232,7 +232,7 @@ fn a_peer_that_is_silent_ends_everybody_in_time() {
     });
 }
 
-async fn send_some_forever(mut sender: Sender<End, VirtualTimer>) -> Result<()> {
+async fn send_some_forever(sender: Sender<End, VirtualTimer>) -> Result<()> {
     loop {
         sender.send("more than the pipe has room for").await?;
     }

@@ -154,6 +154,7 @@ fn answer(server: &ServerHandle, world: &World, heap: Heap) {
         numbers.set("accepted", snapshot.accepted as usize);
         numbers.set("opened", snapshot.opened as usize);
         numbers.set("failed", snapshot.failed as usize);
+        numbers.set("evicted", snapshot.evicted as usize);
         numbers.set("handler_failures", snapshot.handler_failures as usize);
         numbers.set("accept_errors", snapshot.accept_errors as usize);
         numbers.set_all("rejected_", &snapshot.rejected);

@@ -1,5 +1,8 @@
 //! A transport in memory whose other end is moved by hand, and the frames that go over it.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +21,8 @@ struct Shared {
     /// How many bytes more it takes.
     room: usize,
     writer: Option<Waker>,
+    /// The peer, while it waits for what is written.
+    peer: Option<Waker>,
 }
 
 /// The transport.
@@ -79,6 +84,26 @@ impl Peer {
     pub fn written(&self) -> Vec<u8> {
         lock(&self.0).written.clone()
     }
+
+    /// Waits until this many bytes were written, and returns them.
+    pub async fn wait_for(&self, size: usize) -> Vec<u8> {
+        poll_fn(|cx| {
+            let mut shared = lock(&self.0);
+            if shared.written.len() >= size {
+                return Poll::Ready(shared.written.clone());
+            }
+            shared.peer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Forgets what was written, and takes this many bytes from now on.
+    pub fn start_over(&self, room: usize) {
+        let mut shared = lock(&self.0);
+        shared.written.clear();
+        shared.room = room;
+    }
 }
 
 impl AsyncRead for Line {
@@ -114,6 +139,11 @@ impl AsyncWrite for Line {
         }
         shared.room -= size;
         shared.written.extend(&buf[..size]);
+        let peer = shared.peer.take();
+        drop(shared);
+        if let Some(peer) = peer {
+            peer.wake();
+        }
         Poll::Ready(Ok(size))
     }
 
