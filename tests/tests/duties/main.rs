@@ -6,6 +6,7 @@
 mod busy;
 mod deadlines;
 mod fairness;
+mod hall;
 mod keep_reading;
 mod liveness;
 mod memory;
@@ -13,6 +14,8 @@ mod operations;
 mod outcome;
 mod replies;
 mod rig;
+mod situations;
+mod splits;
 mod wakers;
 
 use operations::Operation;

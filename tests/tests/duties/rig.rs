@@ -315,7 +315,7 @@ pub(crate) async fn sleep(clock: &VirtualClock, time: Duration) {
 }
 
 /// The transport of a client's request: it is read first, and the answer is kept from the test.
-struct Opened<S> {
+pub(crate) struct Opened<S> {
     inner: S,
     request: &'static [u8],
     /// The end of the answer that was written.
@@ -327,7 +327,7 @@ const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: web
     Sec-WebSocket-Version: 13\r\n\r\n";
 
 impl<S> Opened<S> {
-    const fn new(inner: S) -> Self {
+    pub(crate) const fn new(inner: S) -> Self {
         Self {
             inner,
             request: REQUEST,
