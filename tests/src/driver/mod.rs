@@ -2,9 +2,12 @@
 //! that misbehave on request, and WebSockets over them, on a clock that is moved by hand.
 
 mod executor;
+mod flood;
 mod flush_only;
 mod frames;
+mod meter;
 mod pipe;
+mod reactor;
 mod scripted;
 
 use std::sync::Arc;
@@ -16,9 +19,12 @@ use sansock_core::handshake::{ClientOptions, ServerOptions};
 use sansock_core::{ClientConnection, Connection, FixedSeed, Negotiated, ServerConnection, Side};
 
 pub use executor::{Runs, Task, both, poll_once, recreated, run, settle, settle_with, waker_fn};
+pub use flood::{Flood, Source};
 pub use flush_only::FlushOnly;
 pub use frames::{Frame, close_frame, frame, parse_frames};
+pub use meter::{Meter, Metered, MeteredTimer, Work};
 pub use pipe::{End, Manner, Watch, pipe, pipe_with};
+pub use reactor::{Far, Reactive, Reactor};
 pub use scripted::{Call, Fault, Log, OneSlice, Scripted};
 
 /// A WebSocket of the tests.

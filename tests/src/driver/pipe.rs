@@ -41,6 +41,8 @@ struct Channel {
     ended: bool,
     /// There is nobody to read.
     deaf: bool,
+    /// Every call fails.
+    broken: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -159,6 +161,17 @@ impl End {
         wake(reader);
     }
 
+    /// Breaks the connection, in both directions; what was not read is lost.
+    pub fn reset(&mut self) {
+        for channel in [&self.incoming, &self.outgoing] {
+            let mut channel = lock(channel);
+            channel.broken = true;
+            let wakers = [channel.reader.take(), channel.writer.take()];
+            drop(channel);
+            wakers.into_iter().for_each(wake);
+        }
+    }
+
     /// Whether the other end has ended its stream.
     #[must_use]
     pub fn is_ended(&self) -> bool {
@@ -209,6 +222,9 @@ impl AsyncRead for End {
             return Poll::Pending;
         }
         let mut channel = lock(&self.incoming);
+        if channel.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if channel.bytes.is_empty() && !channel.ended {
             let old = channel.reader.replace(cx.waker().clone());
             drop(channel);
@@ -245,6 +261,9 @@ impl AsyncWrite for End {
             return Poll::Pending;
         }
         let mut channel = lock(&self.outgoing);
+        if channel.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if channel.ended || channel.deaf {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
