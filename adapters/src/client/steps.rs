@@ -162,9 +162,9 @@ impl<R: Runtime> Connect<R> {
         let opened = deadline
             .within(ConnectPhase::Handshake, &target, pending.connect())
             .await;
-        opened.map_err(|error| match error {
-            Error::TimedOut(_) => deadline.error(ConnectPhase::Handshake, &target),
-            error => late(error, uri.host()),
+        opened.map_err(|error| match matches!(error, Error::TimedOut(_)) {
+            true => deadline.error(ConnectPhase::Handshake, &target),
+            false => late(error, uri.host()),
         })
     }
 

@@ -563,7 +563,7 @@ where
 
     /// Writes and flushes what is queued. As [`drive_until`](Self::drive_until) with
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
         if !self.is_simple() || self.wakers.waits(role) {
             ready!(self.drive_until(cx, role, Goal::Written));

@@ -51,16 +51,20 @@ pub(crate) enum ControlEvent {
 
 impl ControlEvent {
     fn of(event: Event<'_>) -> Option<Self> {
-        match event {
-            Event::Ping(payload) => Some(Self::Ping(payload.into())),
-            Event::Pong { payload, latency } => Some(Self::Pong {
-                payload: payload.into(),
-                latency,
-            }),
-            Event::Close(frame) => Some(Self::Close(frame)),
-            Event::Failed(failure) => Some(Self::Failed(failure)),
-            _ => None,
+        if let Event::Ping(payload) = event {
+            return Some(Self::Ping(payload.into()));
         }
+        if let Event::Pong { payload, latency } = event {
+            let payload = payload.into();
+            return Some(Self::Pong { payload, latency });
+        }
+        if let Event::Close(frame) = event {
+            return Some(Self::Close(frame));
+        }
+        let Event::Failed(failure) = event else {
+            return None;
+        };
+        Some(Self::Failed(failure))
     }
 
     pub(crate) fn as_event(&self) -> Event<'_> {

@@ -169,7 +169,8 @@ where
     #[inline]
     fn has_capacity(&mut self) -> bool {
         self.inner.driver.take_commands();
-        self.connection().has_capacity() && self.can_write()
+        // A connection that has failed refuses the command.
+        self.connection().has_capacity() && self.inner.driver.can_write()
     }
 
     /// Waits until the queue has room for a message.
@@ -202,7 +203,7 @@ where
 
     /// Writes what is queued. Returns whether all was written; if not, [`write_outcome`](Self::write_outcome)
     /// returns why.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         ready!(self.inner.driver.poll_flush(cx, Role::Send));
         Poll::Ready(self.can_write())

@@ -240,12 +240,11 @@ where
     /// The poll form of [`event`](Self::event). A peer that was refused and does not end its stream is
     /// left at the deadline of the handshake, which comes before that of the closing in most cases.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.driver.drive_until(cx, Role::Receive, Goal::Event) {
-            Poll::Pending if self.driver.connection.connection().close_expected() => {
-                self.driver.poll_deadline(cx, self.deadline)
-            }
-            event => event,
+        let event = self.driver.drive_until(cx, Role::Receive, Goal::Event);
+        if event.is_pending() && self.driver.connection.connection().close_expected() {
+            return self.driver.poll_deadline(cx, self.deadline);
         }
+        event
     }
 
     /// Returns why there is no connection. What is wrong with the peer's head, or decided about it, comes
@@ -456,6 +455,7 @@ where
         }
     }
 
+    #[expect(clippy::boxed_local, reason = "its parts are moved once")]
     fn open(self: Box<Self>) -> WebSocket<S, T> {
         WebSocket::from_driver(self.driver.map(ServerConnection::into_connection))
     }

@@ -369,6 +369,7 @@ impl Link {
 
     /// Starts the clock of the pings that were handed to the transport. What arrives may answer them,
     /// so that they were sent before it did.
+    #[inline(always)]
     pub(super) fn note_pings(&mut self) {
         self.pings.taken(self.output.taken(), self.now);
     }

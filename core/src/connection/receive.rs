@@ -282,7 +282,7 @@ impl Incoming {
     }
 
     /// Takes back what the last event lent.
-    #[inline]
+    #[inline(always)]
     fn reclaim(&mut self) {
         match self.lent.take() {
             None => {}

@@ -113,7 +113,7 @@ async fn echo_chunks(socket: &mut Socket<impl Stream>) -> Result<()> {
             (_, false) => {
                 socket
                     .feed_frame(OpCode::Continuation, payload, fin)
-                    .await?
+                    .await?;
             }
         }
     }

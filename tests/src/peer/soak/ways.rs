@@ -199,7 +199,7 @@ async fn reset(world: &World, random: &mut Random) -> Outcome {
         // Inside a message, with a reply on its way, and in peace.
         0 => {
             ws.feed_frame(OpCode::Text, "the beginning", Fin::More)
-                .await?
+                .await?;
         }
         1 => ws.send(talk::message(random)).await?,
         _ => {}
