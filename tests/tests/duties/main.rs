@@ -10,11 +10,13 @@ mod hall;
 mod keep_reading;
 mod liveness;
 mod memory;
+mod opening;
 mod operations;
 mod outcome;
 mod replies;
 mod rig;
 mod situations;
+mod source;
 mod splits;
 mod wakers;
 

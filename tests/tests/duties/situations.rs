@@ -611,6 +611,51 @@ fn d7_a_ping_over_a_flood_of_empty_messages_keeps_a_megabyte() {
     }
 }
 
+/// What was read is parsed before more is read, also by a task that comes back after it has yielded.
+#[test]
+fn d7_a_read_buffer_does_not_grow_over_a_flood_of_pings() {
+    let clock = VirtualClock::new();
+    let (flood, source) = Flood::new(&clock);
+    source.forget();
+    source.flow(&frame(Side::Server, PING, b"?"), usize::MAX);
+    let mut ws = opened(Side::Client, flood, &clock);
+    let mut receive = Task::new(ws.recv_ref());
+    let held = measure(|| {
+        for _ in 0..8 {
+            receive.poll();
+        }
+    });
+    assert!(held.bytes_max < 64 << 10, "{} bytes", held.bytes_max);
+}
+
+#[test]
+fn d7_a_backlog_of_pushes_holds_its_limit() {
+    let mut tasks = Tasks::default();
+    let clock = tasks.clock.clone();
+    let handler = move |_socket: Socket| {
+        let clock = clock.clone();
+        async move { sleep(&clock, Duration::from_secs(10)).await }
+    };
+    let hall = tasks.serve(config(), handler, |serve| serve.max_backlog(10_000));
+    // The client reads nothing.
+    let (near, _client) = pipe(1000);
+    tasks.connect(&hall, near);
+    tasks.settle();
+    let handle = hall.server.connections().remove(0);
+    let empty = Prepared::new("");
+    let mut push = |count: usize, policy: OverflowPolicy| {
+        for _ in 0..count {
+            let _ = handle.push(&empty, policy);
+            tasks.settle();
+        }
+    };
+    push(50_000, OverflowPolicy::Skip);
+    assert!(handle.backlog() <= 10_000, "{} bytes", handle.backlog());
+    let grown = measure(|| push(1000, OverflowPolicy::DropOldest)).bytes_current;
+    assert!(grown < 1000, "{grown} bytes");
+    assert!(handle.backlog() <= 10_000, "{} bytes", handle.backlog());
+}
+
 #[test]
 fn d7_handlers_that_race_with_the_stop_of_the_server_leave_nothing() {
     let mut tasks = Tasks::default();
