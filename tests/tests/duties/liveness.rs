@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sansock_tests::driver::{config, frame, parse_frames, peer_of, pipe};
 
-use super::keep_reading::call;
+use super::keep_reading::{call, payload_of};
 use super::operations::{Class, Operation, Use};
 use super::rig::{End, Rig, Shared, lock, sleep};
 use super::{Cell, Kept, ensure};
@@ -19,6 +19,7 @@ pub(crate) fn check(operation: &Operation) -> Cell {
             "no pong is awaited once the connection closes",
         ));
     }
+    silent_peer(operation)?;
     match operation.class {
         Class::Receive => slow_message(operation)?,
         Class::Send | Class::Queue | Class::Flush => {
@@ -66,6 +67,22 @@ fn start(
         },
     );
     ended
+}
+
+/// A peer that is gone, behind a transport that takes whatever is sent: that proves nothing.
+fn silent_peer(operation: &Operation) -> Result<(), String> {
+    let (near, far) = pipe(1 << 24);
+    let mut rig = Rig::new();
+    let ended = start(operation, &mut rig, near, payload_of(operation.class));
+    // The interval, the timeout, and as much again for what is on its way; then the grace for a last word.
+    rig.run_until(Duration::from_millis(3300));
+    let ended = lock(&ended);
+    let Some(End::Failed(error)) = &*ended else {
+        return Err(format!("a silent peer: {:?} at {:?}", *ended, rig.time()));
+    };
+    ensure!(error.contains("timed out"), "a silent peer: {error}");
+    drop(far);
+    Ok(())
 }
 
 /// A message that takes 10 s to arrive, while no ping is answered.
