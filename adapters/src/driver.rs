@@ -319,11 +319,17 @@ where
     fn write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<()> {
         let written = ready!(self.try_write(cx, connection));
         if let Err(error) = written {
-            self.write_failed = true;
-            self.keep_error(error, connection);
-            connection.write_failed();
+            self.end_write(error, connection);
         }
         Poll::Ready(())
+    }
+
+    /// The transport has failed to write.
+    #[cold]
+    fn end_write(&mut self, error: io::Error, connection: &mut Connection) {
+        self.write_failed = true;
+        self.keep_error(error, connection);
+        connection.write_failed();
     }
 
     /// Keeps the first failure of the transport, unless the connection had failed before.
@@ -344,7 +350,13 @@ where
             let mut data = connection.output();
             let stretch = data.chunk().len();
             let in_parts = !data.is_contiguous();
-            let size = ready!(write_some(&mut self.stream, cx, &data))?;
+            let size = match write_some(&mut self.stream, cx, &data) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => {
+                    connection.write_blocked();
+                    return Poll::Pending;
+                }
+            };
             data.advance(size);
             self.unflushed = true;
             if in_parts && !self.vectored {
