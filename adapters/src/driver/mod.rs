@@ -25,7 +25,6 @@
 
 mod budget;
 mod inbox;
-pub(crate) mod interim;
 pub(crate) mod sync;
 mod system;
 mod timer;
