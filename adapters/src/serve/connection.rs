@@ -165,17 +165,18 @@ where
         trace::peer(&mut connection, || Some(handle.peer()));
         let mut pending = Pending::new(transport, (self.timer)(), connection);
         pending.set_inbox(handle.inbox().clone());
-        let request = pending.read_unless(|cx| {
+        let read = pending.read_unless(|cx| {
             let leaves = handle.inbox().poll_command(cx, Command::Leave);
             leaves.map(|()| unavailable(Refused::Closing))
         });
-        let request = request.await?;
+        read.await?;
         if !registration.keep_place() {
             return Err(Error::Lost(None).into());
         }
-        let Some(request) = request else {
+        if pending.is_refused() {
             return Err(NotOpened::answered(pending));
-        };
+        }
+        let request = pending.take_request()?;
         let leaving = async {
             commanded(handle, Command::Leave).await;
             Err(unavailable(Refused::Closing))

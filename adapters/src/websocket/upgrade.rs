@@ -331,37 +331,41 @@ where
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
-        match self.read_unless(|_| Poll::Pending).await? {
-            Some(request) => Ok(Upgrade {
-                pending: self,
-                request,
-            }),
-            None => Err(self.end().await),
+        self.read_unless(|_| Poll::Pending).await?;
+        if self.is_refused() {
+            return Err(self.end().await);
         }
+        let request = self.take_request()?;
+        Ok(Upgrade {
+            pending: self,
+            request,
+        })
     }
 
-    /// Reads the request of a client. `None` if it was answered without the application, with the reason in
-    /// [`ServerConnection::handshake_error`]: it is malformed, or something else gave the answer.
-    pub(crate) async fn read_unless(
+    /// Reads the request of a client, unless something gives an answer that does not depend on it.
+    pub(crate) fn read_unless(
         &mut self,
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
-    ) -> Result<Option<Request>> {
-        let read = poll_fn(|cx| {
+    ) -> impl Future<Output = Result<(), SendError>> {
+        poll_fn(move |cx| {
             let event = self.driver.drive_until(cx, Role::Receive, Goal::Event);
             if event.is_ready() || self.driver.connection.handshake_error().is_some() {
                 return Poll::Ready(Ok(()));
             }
             let answer = answer(cx);
             answer.map(|answer| self.driver.connection.send_response(&answer))
-        });
-        read.await?;
-        match self.driver.connection.handshake_error() {
-            Some(error) if !is_broken_off(error) => Ok(None),
-            _ => self.take_request().map(Some),
-        }
+        })
     }
 
-    fn take_request(&mut self) -> Result<Request> {
+    /// Whether the request was answered without the application, with the reason in
+    /// [`ServerConnection::handshake_error`]: it is malformed, or the answer did not depend on it.
+    pub(crate) fn is_refused(&self) -> bool {
+        let error = self.driver.connection.handshake_error();
+        error.is_some_and(|error| !is_broken_off(error))
+    }
+
+    /// Returns the request that was read.
+    pub(crate) fn take_request(&mut self) -> Result<Request> {
         match self.driver.connection.next_event() {
             Some(Event::Request(request)) => Ok(request),
             _ => Err(self.ended(ServerConnection::handshake_error)),
@@ -417,16 +421,15 @@ where
         }
     }
 
-    /// Sends a refusal and waits until the client has ended its stream.
+    /// Sends a refusal, and waits until the client has ended its stream.
     async fn end(&mut self) -> Error {
-        self.send_refusal().await;
-        self.linger().await;
+        self.event().await;
         self.ended(ServerConnection::handshake_error)
     }
 
     /// Sends a refusal that is queued, as far as the transport takes it.
-    pub(crate) async fn send_refusal(&mut self) {
-        poll_fn(|cx| self.driver.poll_flush(cx, Role::Send)).await;
+    pub(crate) fn send_refusal(&mut self) -> impl Future<Output = ()> {
+        poll_fn(|cx| self.driver.poll_flush(cx, Role::Send))
     }
 
     /// Waits until a refused client has ended its stream, within the close timeout: closing a socket that has
