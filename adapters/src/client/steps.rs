@@ -157,14 +157,14 @@ impl<R: Runtime> Connect<R> {
             .within(ConnectPhase::Tls, &target, securing)
             .await?;
         let mut pending = Pending::new(stream, self.runtime.timer(), connection);
-        // The deadline is that of all phases. Past it, the handshake may still know why it failed.
+        // The handshake gets the deadline as well: at that time it may return a better error.
         pending.set_deadline(deadline.at());
         let opened = deadline
             .within(ConnectPhase::Handshake, &target, pending.connect())
             .await;
-        opened.map_err(|error| match error {
-            Error::TimedOut(_) => deadline.error(ConnectPhase::Handshake, &target),
-            error => late(error, uri.host()),
+        opened.map_err(|error| match matches!(error, Error::TimedOut(_)) {
+            true => deadline.error(ConnectPhase::Handshake, &target),
+            false => late(error, uri.host()),
         })
     }
 

@@ -237,9 +237,9 @@ where
         poll_fn(|cx| self.driver.drive_until(cx, Role::Receive, Goal::Event)).await;
     }
 
-    /// Returns why there is no connection. What is wrong with the peer's head, or decided about it, comes
-    /// before what became of the transport: a server that refuses need not read the whole request, and a
-    /// client that is refused need not read the whole answer.
+    /// Returns why there is no connection. An error in the peer's head, or a decision about it, takes
+    /// precedence over a failure of the transport: a server that refuses need not read the whole request,
+    /// and a client that is refused need not read the whole answer.
     fn ended(&self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
         let connection = &self.driver.connection;
         let failure = connection.connection().failure();
@@ -432,8 +432,8 @@ where
         poll_fn(|cx| self.driver.poll_flush(cx, Role::Send))
     }
 
-    /// Waits until a refused client has ended its stream, within the close timeout: closing a socket that has
-    /// something to read would reset it, and might take the refusal back.
+    /// Waits until a refused client has ended its stream, within the close timeout. Closing a socket with
+    /// unread data would reset it, and the client might lose the refusal.
     pub(crate) async fn linger(&mut self) {
         if self.driver.connection.handshake_error().is_some() {
             self.event().await;
@@ -448,6 +448,7 @@ where
         }
     }
 
+    #[expect(clippy::boxed_local, reason = "the block is freed here")]
     fn open(self: Box<Self>) -> WebSocket<S, T> {
         WebSocket::from_driver(self.driver.map(ServerConnection::into_connection))
     }
