@@ -193,6 +193,10 @@ pub(crate) fn check_looks(operation: &Operation) -> Cell {
             "no look at the clock: {two:?}"
         );
     }
+    let most = if operation.method == "write" { 2 } else { 1 };
+    // How many operations there are in a poll is the other test's question.
+    let looks = super::fairness::looks(operation).unwrap_or_default();
+    ensure!(looks <= most, "{looks} looks in a poll that yields");
     if is_reader {
         let buffered = polls
             .iter()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sansock_tests::driver::{Flood, config, frame, peer_of};
+use sansock_tests::driver::{Flood, Work, config, frame, peer_of};
 
 use super::operations::{Class, Operation, Use};
 use super::rig::{Rig, Shared, lock};
@@ -40,8 +40,14 @@ pub(crate) fn check(operation: &Operation) -> Cell {
     Ok(Kept::Yes)
 }
 
+/// Returns the most looks at the clock in one poll of an operation that yields.
+pub(crate) fn looks(operation: &Operation) -> Result<usize, String> {
+    Ok(chain(operation, Ready::SmallMessages)?.max(chain(operation, Ready::Pings)?))
+}
+
 /// Calls an operation again and again without a pause, and looks at each poll.
-fn chain(operation: &Operation, ready: Ready) -> Result<(), String> {
+/// Returns the most looks at the clock in one poll of an operation.
+fn chain(operation: &Operation, ready: Ready) -> Result<usize, String> {
     let side = operation.owner.side();
     let peer = peer_of(side);
     let mut rig = Rig::new();
@@ -57,7 +63,9 @@ fn chain(operation: &Operation, ready: Ready) -> Result<(), String> {
         pause: Duration::from_secs(1000),
     };
     let calls: Shared<usize> = Shared::default();
-    let (row, there) = (*operation, calls.clone());
+    let looks: Shared<usize> = Shared::default();
+    let (row, there, looking) = (*operation, calls.clone(), looks.clone());
+    let meter = rig.meter.clone();
     let flooding = source.clone();
     rig.start(
         operation.owner,
@@ -77,7 +85,11 @@ fn chain(operation: &Operation, ready: Ready) -> Result<(), String> {
                 Ready::Writes => {}
             }
             while *lock(&there) < 20_000 {
-                let report = (row.run)(&mut subject, &with).await;
+                let each = |work: Work| {
+                    let mut looks = lock(&looking);
+                    *looks = work.looks.max(*looks);
+                };
+                let report = meter.polls((row.run)(&mut subject, &with), each).await;
                 *lock(&there) += 1;
                 if report.is_err() {
                     break;
@@ -116,5 +128,6 @@ fn chain(operation: &Operation, ready: Ready) -> Result<(), String> {
     if goes_on {
         ensure!(rig.is_woken(), "it does not go on");
     }
-    Ok(())
+    let looks = *lock(&looks);
+    Ok(looks)
 }

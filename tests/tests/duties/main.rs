@@ -6,13 +6,18 @@
 mod busy;
 mod deadlines;
 mod fairness;
+mod hall;
 mod keep_reading;
 mod liveness;
 mod memory;
+mod opening;
 mod operations;
 mod outcome;
 mod replies;
 mod rig;
+mod situations;
+mod source;
+mod splits;
 mod wakers;
 
 use operations::Operation;

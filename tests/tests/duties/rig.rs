@@ -315,19 +315,20 @@ pub(crate) async fn sleep(clock: &VirtualClock, time: Duration) {
 }
 
 /// The transport of a client's request: it is read first, and the answer is kept from the test.
-struct Opened<S> {
+pub(crate) struct Opened<S> {
     inner: S,
     request: &'static [u8],
     /// The end of the answer that was written.
     answer: Option<Vec<u8>>,
 }
 
-const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+pub(crate) const REQUEST: &[u8] =
+    b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
 
 impl<S> Opened<S> {
-    const fn new(inner: S) -> Self {
+    pub(crate) const fn new(inner: S) -> Self {
         Self {
             inner,
             request: REQUEST,
