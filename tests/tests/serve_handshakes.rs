@@ -209,7 +209,7 @@ impl World {
         self.settle();
     }
 
-    /// Connects from an address, through a pipe that holds so many bytes, without a request.
+    /// Connects from an address, through a pipe that holds this many bytes, without a request.
     fn knock_through(&self, peer: Peer, capacity: usize) -> Client {
         let (there, here) = pipe(capacity);
         let reset = Arc::<AtomicBool>::default();
@@ -284,8 +284,8 @@ impl Client {
 
 // Which handshakes give way.
 
-/// Has 120 connections a second from `attackers` for 10 s, each of which sends 16 bytes, while others connect
-/// from `victims`. The server has room for 200 handshakes.
+/// Floods a server from `attackers` for 10 s, with 120 connections of 16 bytes each a second, while
+/// others connect from `victims`. The server has room for 200 handshakes.
 #[track_caller]
 fn flood(attackers: impl Fn(u32) -> Peer, victims: impl Fn(u32) -> Peer) {
     let world = World::new(|serve| serve.max_handshakes(200).open_timeout(None));
@@ -485,7 +485,7 @@ fn connections_that_were_accepted_elsewhere_count_among_the_others() {
     world.opened(Client { end, server, reset });
 }
 
-/// Wakes nobody, and counts who holds it.
+/// Wakes no task.
 struct Idle;
 
 impl Wake for Idle {

@@ -57,8 +57,9 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 /// - [`Error::Tls`] where its certificate is not accepted or TLS fails otherwise; [`Error::NoTls`] for
 ///   `wss://` where no feature brings TLS.
 /// - [`Error::Handshake`] if it does not answer as a WebSocket server should, with its
-///   [response](Error::response) if it sent one; at once, except that the body of the response has until
-///   the deadline to end. [`Error::Lost`] and [`Error::Io`] if the connection breaks.
+///   [response](Error::response) if it sent one. An invalid answer is reported at once; if the body of a
+///   response does not end, the response is reported at the deadline, with what has arrived.
+///   [`Error::Lost`] and [`Error::Io`] if the connection breaks.
 ///
 /// # Cancel safety
 /// Dropping the future drops the socket.

@@ -63,7 +63,7 @@ impl<T: Timer> ConnectDeadline<T> {
         let mut step = pin!(step);
         self.timer.set(self.deadline);
         poll_fn(|cx| {
-            // The step comes last: at the deadline it may know a better error.
+            // The step is polled last: at the deadline it may return a better error.
             let over = self.poll_over(cx);
             match step.as_mut().poll(cx) {
                 Poll::Pending => over.map(|()| Err(self.error(phase, target))),

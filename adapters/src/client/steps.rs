@@ -157,7 +157,7 @@ impl<R: Runtime> Connect<R> {
             .within(ConnectPhase::Tls, &target, securing)
             .await?;
         let mut pending = Pending::new(stream, self.runtime.timer(), connection);
-        // The deadline is that of all phases. Past it, the handshake may still know why it failed.
+        // The handshake gets the deadline as well: at that time it may return a better error.
         pending.set_deadline(deadline.at());
         let opened = deadline
             .within(ConnectPhase::Handshake, &target, pending.connect())

@@ -1,7 +1,7 @@
 //! Name resolution, addresses and deadlines, over a fake runtime with a virtual clock.
 
 use std::collections::HashMap;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
+use sansock_core::Instant;
 
+use super::deadline::ConnectDeadline;
 use super::{Connect, dial};
 use crate::driver::Timer;
 use crate::error::{ConnectError, ConnectPhase, Error};
@@ -40,7 +42,7 @@ struct Shared {
     /// The addresses of every host; without them the resolver hangs.
     addresses: Option<Result<Vec<SocketAddr>, io::ErrorKind>>,
     fates: HashMap<SocketAddr, Fate>,
-    /// What all servers say, who then keep the connection open.
+    /// What all servers answer.
     answer: &'static [u8],
     /// What happened, with the milliseconds that had passed.
     log: Vec<(u128, String)>,
@@ -84,7 +86,7 @@ impl Fake {
     async fn sleep(&self, time: Duration) {
         let mut timer = self.clock.timer();
         timer.set(timer.now().checked_add(time));
-        std::future::poll_fn(|cx| timer.poll(cx)).await;
+        poll_fn(|cx| timer.poll(cx)).await;
     }
 
     /// Connects to the first of these addresses that answers.
@@ -152,7 +154,7 @@ impl Runtime for Fake {
     }
 }
 
-/// A peer that takes everything, says no more than its answer, and stays.
+/// A peer that takes everything, sends its answer and nothing else, and keeps the connection open.
 #[derive(Debug)]
 struct Patient {
     address: SocketAddr,
@@ -362,6 +364,57 @@ fn the_deadline_ends_the_body_of_a_refusal_and_not_the_handshake() {
         assert!(response.is_body_truncated());
         assert!(!error.is_timeout());
     }
+}
+
+/// A timer whose alarm fires a second early, and whose clock never shows the same time twice.
+struct Inexact(VirtualClock, VirtualTimer);
+
+impl Timer for Inexact {
+    fn now(&self) -> Instant {
+        self.0.advance(Duration::from_nanos(1));
+        self.0.now()
+    }
+
+    fn set(&mut self, deadline: Option<Instant>) {
+        let early = deadline.map(|at| at.saturating_since(Instant::from_start(SECOND)));
+        let early = early.map(Instant::from_start);
+        let is_next = early.is_some_and(|at| at > self.0.now());
+        self.1.set(if is_next { early } else { deadline });
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.1.poll(cx)
+    }
+}
+
+#[test]
+fn at_the_deadline_the_clock_decides_and_the_step_comes_first() {
+    let fake = Fake::default();
+    let timer = || Inexact(fake.clock.clone(), fake.clock.timer());
+    let mut deadline = ConnectDeadline::new(timer(), Some(10 * SECOND));
+    let at = deadline.at().unwrap();
+    let never = deadline.within(ConnectPhase::Handshake, "a", pending::<Result<(), Error>>());
+    let error = fake.run(never).unwrap_err();
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Handshake));
+    assert!(fake.clock.now() >= at);
+
+    let mut deadline = ConnectDeadline::new(timer(), Some(10 * SECOND));
+    let at = deadline.at().unwrap();
+    let clock = timer();
+    let knows = poll_fn(|_| match clock.now() < at {
+        true => Poll::Pending,
+        false => Poll::Ready(Ok(())),
+    });
+    let mut within = pin!(deadline.within(ConnectPhase::Handshake, "a", knows));
+    let mut context = Context::from_waker(Waker::noop());
+    let nearly = at.saturating_since(fake.clock.now()) - Duration::from_nanos(20);
+    fake.clock.advance(nearly);
+    let output = loop {
+        if let Poll::Ready(output) = within.as_mut().poll(&mut context) {
+            break output;
+        }
+    };
+    output.unwrap();
 }
 
 #[test]

@@ -25,7 +25,6 @@
 
 mod budget;
 mod inbox;
-pub(crate) mod interim;
 pub(crate) mod sync;
 mod system;
 mod timer;
@@ -192,11 +191,30 @@ struct Grace {
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
 #[derive(Debug)]
-struct Owner(Arc<Inbox>);
+struct Owner {
+    inbox: Arc<Inbox>,
+    /// Whether messages are left in it, as the connection did not take them.
+    is_left: bool,
+}
+
+impl Owner {
+    const fn new(inbox: Arc<Inbox>) -> Self {
+        Self {
+            inbox,
+            is_left: false,
+        }
+    }
+
+    /// Whether the inbox holds something.
+    #[inline]
+    fn has_commands(&self) -> bool {
+        self.is_left || self.inbox.is_called()
+    }
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.leave();
+        self.inbox.leave();
     }
 }
 
@@ -253,7 +271,7 @@ impl<S, T, C> Driver<S, T, C> {
 
     /// Takes commands from this inbox as well.
     pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
-        self.inbox = Some(Owner(inbox));
+        self.inbox = Some(Owner::new(inbox));
     }
 
     /// Replaces the connection by what it has become.
@@ -327,7 +345,8 @@ where
         let is_simple = self.is_simple()
             && !self.connection.is_event_at_hand()
             && !self.has_commands()
-            && !self.wakers.others_wait(Role::Receive);
+            && !self.wakers.others_wait(Role::Receive)
+            && self.wakers.is_alone(Role::Receive, cx.waker());
         if is_simple && self.poll_write(cx).is_pending() {
             blocked = Blocked::Write;
         } else if is_simple && !self.read_ended {
@@ -358,7 +377,7 @@ where
 
     /// D2: returns the time of the current poll. The clock is asked once, when the time is first needed.
     #[inline]
-    fn current_time(&mut self) -> Instant {
+    pub(crate) fn current_time(&mut self) -> Instant {
         *self.now.get_or_insert_with(|| self.timer.now())
     }
 
@@ -376,6 +395,21 @@ where
         self.drive(cx, role, goal, Blocked::Nothing)
     }
 
+    /// As [`drive_until`](Self::drive_until), in a poll that has [begun](Self::begin_poll).
+    pub(crate) fn continue_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+    ) -> Poll<()> {
+        self.drive(cx, role, goal, Blocked::Nothing)
+    }
+
+    /// Begins a poll that needs the time before it drives the connection.
+    pub(crate) const fn begin_poll(&mut self) {
+        self.now = None;
+    }
+
     fn drive(
         &mut self,
         cx: &mut Context<'_>,
@@ -383,6 +417,7 @@ where
         goal: Goal,
         blocked: Blocked,
     ) -> Poll<()> {
+        self.share_with_others(cx, role);
         let mut progress = self.repeat_for_all(cx, role, goal, blocked);
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
             progress = self.repeat_for_all(cx, role, goal, Blocked::Nothing);
@@ -421,6 +456,17 @@ where
         }
     }
 
+    /// D4: if another task waits, the transport gets the waker of both from now on: this task's would take the
+    /// place of the other's.
+    #[inline]
+    fn share_with_others(&mut self, cx: &Context<'_>, role: Role) {
+        if !self.wakers.is_alone(role, cx.waker()) {
+            self.wakers.share();
+            self.is_special = true;
+            self.listen(role, cx);
+        }
+    }
+
     /// Repeats the step with the waker of all tasks that wait.
     fn repeat_for_all(
         &mut self,
@@ -451,9 +497,13 @@ where
     /// Tells the inbox whom to wake.
     #[cold]
     fn listen(&mut self, role: Role, cx: &Context<'_>) {
-        if let Some(Owner(inbox)) = &self.inbox {
+        if let Some(Owner { inbox, .. }) = &self.inbox {
             let shared = self.wakers.shared(role, cx.waker());
             inbox.listen(shared.as_ref().unwrap_or(cx.waker()));
+            if inbox.is_called() {
+                // It was called after this poll had emptied it, and did not know whom to wake.
+                cx.waker().wake_by_ref();
+            }
         }
     }
 
@@ -482,6 +532,7 @@ where
 
     /// Repeats the step until the goal is met or the transport has nothing to do.
     fn repeat(&mut self, cx: &mut Context<'_>, goal: Goal, mut blocked: Blocked) -> Progress {
+        let mut is_first = true;
         loop {
             if self.budget.is_spent() {
                 return Progress::Spent;
@@ -490,6 +541,11 @@ where
                 return progress;
             }
             blocked = Blocked::Nothing;
+            // D2: what was begun since the last poll gets its deadline, though the transport is always ready.
+            if let (true, Some(now)) = (is_first, self.now) {
+                self.mind_deadlines(now);
+            }
+            is_first = false;
         }
     }
 
@@ -497,15 +553,13 @@ where
     fn step(&mut self, cx: &mut Context<'_>, goal: Goal, blocked: Blocked) -> Option<Progress> {
         if blocked != Blocked::Read {
             let took_commands = self.take_commands();
-            let mut written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
+            // D8: everything before the next message is parsed before one write, which is made before that
+            // message is delivered.
+            let has_event = self.connection.parse(&mut self.unclaimed, goal);
+            let written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
             if took_commands && written && self.has_commands() {
                 // There was no room for all of them.
                 return None;
-            }
-            let has_event = self.connection.parse(&mut self.unclaimed, goal);
-            if written {
-                // D8: replies are offered to the transport before the event that follows is delivered.
-                written = self.poll_write(cx).is_ready();
             }
             if self.is_over(written) {
                 self.drop_transport();
@@ -565,24 +619,18 @@ where
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline(always)]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        if !self.is_simple() || self.wakers.waits(role) {
+        if !self.is_simple() || self.wakers.waits(role) || !self.wakers.is_alone(role, cx.waker()) {
             ready!(self.drive_until(cx, role, Goal::Written));
         } else if self.poll_write(cx).is_pending() || self.is_special {
             self.now = None;
             ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
+        } else {
+            self.now = None;
         }
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if !receives {
-            let now = self.timer.now();
-            if now >= self.check_at {
-                self.now = Some(now);
-                self.check(cx, role);
-                if self.write_failed {
-                    // D5: a reply has failed to be written, so what was received decides.
-                    ready!(self.drive(cx, role, Goal::Written, Blocked::Nothing));
-                }
-            }
+        if !receives && self.current_time() >= self.check_at {
+            ready!(self.check(cx, role));
         }
         let connection = self.connection.connection_mut();
         if connection.should_release_read_buffer(receives) && !connection.is_event_at_hand() {
@@ -591,9 +639,19 @@ where
         Poll::Ready(())
     }
 
-    /// D1, D2: reads once and minds the deadlines, without waiting.
+    /// Drives the connection until data can be queued.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
+        ready!(self.drive_until(cx, role, Goal::Capacity));
+        match self.current_time() >= self.check_at {
+            true => self.check(cx, role),
+            false => Poll::Ready(()),
+        }
+    }
+
+    /// D1, D2: reads once and minds the deadlines, without waiting. Pending if a reply could not be written: then
+    /// what was received decides how the connection ended (D5).
     #[cold]
-    fn check(&mut self, cx: &mut Context<'_>, role: Role) {
+    fn check(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
         match self.wakers.shared(role, cx.waker()) {
             Some(waker) => self.check_now(&mut Context::from_waker(&waker)),
             None => self.check_now(cx),
@@ -601,6 +659,13 @@ where
         self.read_lately = false;
         if self.wakers.others_wait(role) {
             self.wake_others(role);
+        }
+        match self.write_failed {
+            true => self.drive(cx, role, Goal::Written, Blocked::Nothing),
+            false => {
+                self.wakers.stop_waiting(role);
+                Poll::Ready(())
+            }
         }
     }
 
@@ -699,9 +764,7 @@ where
     /// Whether the inbox holds something.
     #[inline]
     fn has_commands(&self) -> bool {
-        self.inbox
-            .as_ref()
-            .is_some_and(|Owner(inbox)| inbox.is_called())
+        self.inbox.as_ref().is_some_and(Owner::has_commands)
     }
 
     /// Takes what was left in the inbox. Returns whether something was queued.
@@ -712,10 +775,11 @@ where
 
     #[cold]
     fn deliver(&mut self) -> bool {
-        let Some(Owner(inbox)) = &self.inbox else {
+        let Some(Owner { inbox, is_left }) = &mut self.inbox else {
             return false;
         };
         let delivered = inbox.deliver(self.connection.connection_mut());
+        *is_left = delivered.is_left;
         if delivered.drops_transport {
             self.abort();
         }
@@ -738,7 +802,7 @@ where
     fn wait(&mut self) {
         let connection = self.connection.connection_mut();
         connection.release_buffers();
-        if let Some(Owner(inbox)) = &self.inbox {
+        if let Some(Owner { inbox, .. }) = &self.inbox {
             inbox.note(&connection.stats(), connection.closed());
         }
     }
@@ -766,7 +830,7 @@ where
         // What is queued never leaves: that decides how the connection was closed.
         connection.write_failed();
         connection.release_buffers();
-        if let Some(Owner(inbox)) = &self.inbox {
+        if let Some(Owner { inbox, .. }) = &self.inbox {
             let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());
             inbox.leave();

@@ -9,7 +9,6 @@ use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
 use sansock_core::{DataToSend, Instant};
 
-use super::interim::Interim;
 use super::{DriveTarget, Driver, Timer};
 
 /// Slices in one vectored write.

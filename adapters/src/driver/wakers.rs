@@ -75,25 +75,48 @@ impl Wakers {
 
     #[cold]
     fn wait_as_another_task(&mut self, role: Role, waker: &Waker) -> Registered {
-        let others = Role::ALL.into_iter().filter(|other| *other != role);
-        let others: Vec<Role> = others
-            .filter(|other| self.goals[other.index()].is_some())
-            .collect();
-        match self.task.take() {
-            Some(task) if !others.is_empty() => {
-                let set = Arc::new(WakerSet::default());
-                for other in others {
-                    set.add(other.id(), &task);
-                }
-                set.add(role.id(), waker);
-                self.shared = Some(set);
-                Registered::Shared
+        if self.task.is_some() && self.another_waits(role) {
+            self.share();
+            if let Some(shared) = &self.shared {
+                shared.add(role.id(), waker);
             }
-            Some(_) | None => {
-                self.task = Some(waker.clone());
-                Registered::New
+            return Registered::Shared;
+        }
+        self.task = Some(waker.clone());
+        Registered::New
+    }
+
+    /// Whether no other task waits.
+    #[inline]
+    pub(super) fn is_alone(&self, role: Role, waker: &Waker) -> bool {
+        let task = self.task.as_ref();
+        !self.another_waits(role) || task.is_none_or(|task| task.will_wake(waker))
+    }
+
+    /// Whether another role waits.
+    #[inline]
+    fn another_waits(&self, role: Role) -> bool {
+        let [receive, send, attend] = &self.goals;
+        match role {
+            Role::Receive => send.is_some() || attend.is_some(),
+            Role::Send => receive.is_some() || attend.is_some(),
+            Role::Attend => receive.is_some() || send.is_some(),
+        }
+    }
+
+    /// Moves the task that waits to a set, to which another one is added.
+    #[cold]
+    pub(super) fn share(&mut self) {
+        let Some(task) = self.task.take() else {
+            return;
+        };
+        let set = Arc::new(WakerSet::default());
+        for role in Role::ALL {
+            if self.goals[role.index()].is_some() {
+                set.add(role.id(), &task);
             }
         }
+        self.shared = Some(set);
     }
 
     /// Whether this role waits.

@@ -60,7 +60,7 @@ enum NotOpened<S, T> {
 struct Refusal<S, T> {
     pending: Box<Pending<S, T>>,
     status: StatusCode,
-    /// What is reported; nothing of what the application decided.
+    /// What is reported: nothing if the application decided it.
     error: Option<HandshakeError>,
 }
 
@@ -113,8 +113,8 @@ where
                 registration.opened();
                 self.handle(&registration, opened).await;
             }
-            // Refused, or evicted: that is counted.
             Ok(None) => {}
+            // The refusal was reported already; evictions are only counted.
             Err(_) if registration.is_rejected() || registration.is_evicted() => {}
             Err(error) => self.report(&ServerEvent::Handshake(handle.peer(), &error)),
         }
@@ -165,17 +165,18 @@ where
         trace::peer(&mut connection, || Some(handle.peer()));
         let mut pending = Pending::new(transport, (self.timer)(), connection);
         pending.set_inbox(handle.inbox().clone());
-        let request = pending.read_unless(|cx| {
+        let read = pending.read_unless(|cx| {
             let leaves = handle.inbox().poll_command(cx, Command::Leave);
             leaves.map(|()| unavailable(Refused::Closing))
         });
-        let request = request.await?;
+        read.await?;
         if !registration.keep_place() {
             return Err(Error::Lost(None).into());
         }
-        let Some(request) = request else {
+        if pending.is_refused() {
             return Err(NotOpened::answered(pending));
-        };
+        }
+        let request = pending.take_request()?;
         let leaving = async {
             commanded(handle, Command::Leave).await;
             Err(unavailable(Refused::Closing))
@@ -186,7 +187,7 @@ where
         }
     }
 
-    /// Sends a refusal. It is counted and reported first, and stays so whatever the client does.
+    /// Sends a refusal. It is counted and reported first: what the client does then changes neither.
     async fn refuse(&self, registration: &mut Registration, refusal: Refusal<S, T>) {
         let Refusal {
             mut pending,
@@ -339,7 +340,7 @@ where
         Self::refused(pending, response, Some(error))
     }
 
-    /// A request that the connection has answered itself, as it is malformed.
+    /// The answer is queued already: the request is malformed, or was not waited for.
     fn answered(mut pending: Box<Pending<S, T>>) -> Self {
         match pending.connection_mut().handshake_error().cloned() {
             Some(error) => Self::Refused(Refusal {

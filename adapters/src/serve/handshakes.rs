@@ -5,9 +5,9 @@
 //!
 //! The rule: the largest group loses one, so that no address locks out others. Within the group it is one
 //! that is older than [`GRACE`], at random, or else the oldest. So a reverse proxy, whose clients are a
-//! single group, loses clients that are slow, and no client can arrange that it stays.
+//! single group, loses only clients that are slow, and no client can ensure that it stays.
 //!
-//! No operation takes longer than the logarithm of the number of handshakes, amortized.
+//! Every operation takes logarithmic time, amortized over the handshakes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -63,7 +63,7 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Group {
     V4(Ipv4Addr),
-    /// The first 64 bits, which one site can choose freely behind.
+    /// The first 64 bits. The others are chosen freely within one site.
     V6(u64),
     Unix,
     Unknown,
@@ -198,7 +198,7 @@ impl Handshakes {
         handshake.is_some_and(|handshake| handshake.stage == Stage::Evicted)
     }
 
-    /// Evicts one, if one can be. Its task has to be told to drop the transport and to remove it.
+    /// Evicts one, if possible. The caller aborts its task, which drops the transport and removes it.
     pub(super) fn evict(&mut self, now: Instant) -> Option<Handle> {
         let (_, group) = self.by_size.last_key_value()?;
         let members = self.groups.get_mut(group)?;
@@ -259,7 +259,7 @@ impl Handshakes {
 }
 
 impl Default for Handshakes {
-    /// Without randomness, it can be foreseen which handshake is evicted.
+    /// If the system has no randomness, it can be predicted which handshake is evicted.
     fn default() -> Self {
         let [a, b, c, d, e, f, g, h, ..] = SystemEntropy.seed().unwrap_or_default();
         Self::new(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
@@ -292,7 +292,7 @@ impl Members {
     }
 }
 
-/// A generator of numbers that are hard to foresee without its seed (SplitMix64).
+/// A generator of numbers that are hard to predict without its seed (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -303,7 +303,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a number below `bound`, each with the same probability but for less than 2^-32.
+    /// Returns a number below `bound`, with a bias that does not matter.
     fn below(&mut self, bound: usize) -> usize {
         let product = u128::from(self.next()) * bound as u128;
         usize::try_from(product >> u64::BITS).unwrap_or_default()

@@ -1,8 +1,8 @@
 //! The connections of a server, how many there were, and whether the server continues.
 //!
-//! Which opening handshakes give way to others is decided in `handshakes.rs`. What concerns a single
-//! connection takes the same time, or a logarithm, however many connections there are; listing them and
-//! shutting down take time for each. No task is woken while the lock is held.
+//! Which opening handshakes give way to others is decided in `handshakes.rs`. Operations on a single
+//! connection take constant or logarithmic time; listing all connections and shutting down take linear
+//! time. No task is woken while the lock is held.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -28,7 +28,7 @@ use crate::transport::Peer;
 pub struct Snapshot {
     /// Connections that are open now, those that are being closed included.
     pub open: usize,
-    /// Opening handshakes in progress now, those of TLS and clients that stay after a refusal included.
+    /// Opening handshakes in progress now, including those of TLS, and clients that stay after a refusal.
     pub handshakes: usize,
     /// Transports accepted so far.
     pub accepted: u64,
@@ -177,7 +177,7 @@ impl Registry {
         self.wait(Change::Phase(phase))
     }
 
-    /// Waits until no connection is left.
+    /// Waits until neither a connection nor a handshake is left.
     pub(super) fn empty(&self) -> Wait<'_> {
         self.wait(Change::Empty)
     }
@@ -366,8 +366,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// The place of one connection in the registry. Dropped when the connection is over, however that came about,
-/// it counts how.
+/// The place of one connection in the registry. When it is dropped, the outcome of the connection is counted.
 pub(super) struct Registration {
     registry: Arc<Registry>,
     handle: Handle,

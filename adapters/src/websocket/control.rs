@@ -45,7 +45,10 @@ where
         ping: &mut Option<PingId>,
     ) -> Poll<Result<Duration>> {
         let ping = match *ping {
-            Some(ping) => ping,
+            Some(ping) => {
+                self.inner.driver.begin_poll();
+                ping
+            }
             None if !self
                 .inner
                 .driver
@@ -60,7 +63,8 @@ where
     }
 
     pub(crate) fn queue_ping(&mut self) -> Result<PingId> {
-        let now = self.inner.driver.now();
+        self.inner.driver.begin_poll();
+        let now = self.inner.driver.current_time();
         match self.inner.driver.connection.ping(now) {
             Ok(ping) => Ok(ping),
             Err(SendError::State(State::Closing | State::Closed)) => Err(self.ended_error()),
@@ -71,7 +75,7 @@ where
     fn poll_pong(&mut self, cx: &mut Context<'_>, ping: PingId) -> Poll<Result<Duration>> {
         loop {
             let driver = &mut self.inner.driver;
-            ready!(driver.drive_until(cx, Role::Send, Goal::PongOrData(ping)));
+            ready!(driver.continue_until(cx, Role::Send, Goal::PongOrData(ping)));
             if let Some(latency) = self.latency_of(ping) {
                 return Poll::Ready(Ok(latency));
             }

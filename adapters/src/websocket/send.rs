@@ -9,7 +9,7 @@ use sansock_core::{
 };
 
 use super::{MessageWriter, WebSocket, send_frame};
-use crate::driver::{Goal, Role, Timer};
+use crate::driver::{Role, Timer};
 use crate::error::{Error, Result};
 
 impl<S, T> WebSocket<S, T>
@@ -183,11 +183,7 @@ where
     }
 
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        ready!(
-            self.inner
-                .driver
-                .drive_until(cx, Role::Send, Goal::Capacity)
-        );
+        ready!(self.inner.driver.poll_room(cx, Role::Send));
         Poll::Ready(match self.inner.driver.transport() {
             Some(_) => self.write_outcome(),
             None => Err(self.ended_error()),
@@ -231,9 +227,13 @@ where
         &mut self,
         command: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<()> {
-        match command(&mut self.inner.driver.connection) {
-            Err(SendError::State(State::Closing | State::Closed)) => Err(self.ended_error()),
-            result => Ok(result?),
+        let Err(error) = command(&mut self.inner.driver.connection) else {
+            return Ok(());
+        };
+        // D5: that the connection is over comes before what else is wrong.
+        match self.state() {
+            State::Closing | State::Closed => Err(self.ended_error()),
+            State::Connecting | State::Open => Err(error.into()),
         }
     }
 
@@ -247,7 +247,7 @@ where
             (Some(_), Some(error)) if driver.write_failed() => Err(Error::NotSent(error.clone())),
             (Some(_), _) => Ok(()),
             // Another half may have written what there was, and closed.
-            (None, _) if self.connection().is_flushed() => Ok(()),
+            (None, _) if !driver.write_failed() && self.connection().is_flushed() => Ok(()),
             (None, _) => Err(self.ended_error()),
         }
     }

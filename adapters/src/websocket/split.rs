@@ -552,7 +552,10 @@ where
         poll_fn(|cx| {
             waiter.poll(cx, |socket, cx| {
                 let ping = match ping {
-                    Some(ping) => ping,
+                    Some(ping) => {
+                        socket.inner.driver.begin_poll();
+                        ping
+                    }
                     None => *ping.insert(socket.queue_ping()?),
                 };
                 socket.poll_answer(cx, ping)

@@ -247,9 +247,9 @@ where
         event
     }
 
-    /// Returns why there is no connection. What is wrong with the peer's head, or decided about it, comes
-    /// before what became of the transport: a server that refuses need not read the whole request, and a
-    /// client that is refused need not read the whole answer.
+    /// Returns why there is no connection. An error in the peer's head, or a decision about it, takes
+    /// precedence over a failure of the transport: a server that refuses need not read the whole request,
+    /// and a client that is refused need not read the whole answer.
     fn ended(&self, error: fn(&C) -> Option<&HandshakeError>) -> Error {
         let connection = &self.driver.connection;
         let failure = connection.connection().failure();
@@ -341,37 +341,41 @@ where
     }
 
     pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
-        match self.read_unless(|_| Poll::Pending).await? {
-            Some(request) => Ok(Upgrade {
-                pending: self,
-                request,
-            }),
-            None => Err(self.end().await),
+        self.read_unless(|_| Poll::Pending).await?;
+        if self.is_refused() {
+            return Err(self.end().await);
         }
+        let request = self.take_request()?;
+        Ok(Upgrade {
+            pending: self,
+            request,
+        })
     }
 
-    /// Reads the request of a client. `None` if it was answered without the application, with the reason in
-    /// [`ServerConnection::handshake_error`]: it is malformed, or something else gave the answer.
-    pub(crate) async fn read_unless(
+    /// Reads the request of a client, unless something gives an answer that does not depend on it.
+    pub(crate) fn read_unless(
         &mut self,
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
-    ) -> Result<Option<Request>> {
-        let read = poll_fn(|cx| {
+    ) -> impl Future<Output = Result<(), SendError>> {
+        poll_fn(move |cx| {
             let event = self.poll_event(cx);
             if event.is_ready() || self.driver.connection.handshake_error().is_some() {
                 return Poll::Ready(Ok(()));
             }
             let answer = answer(cx);
             answer.map(|answer| self.driver.connection.send_response(&answer))
-        });
-        read.await?;
-        match self.driver.connection.handshake_error() {
-            Some(error) if !is_broken_off(error) => Ok(None),
-            _ => self.take_request().map(Some),
-        }
+        })
     }
 
-    fn take_request(&mut self) -> Result<Request> {
+    /// Whether the request was answered without the application, with the reason in
+    /// [`ServerConnection::handshake_error`]: it is malformed, or the answer did not depend on it.
+    pub(crate) fn is_refused(&self) -> bool {
+        let error = self.driver.connection.handshake_error();
+        error.is_some_and(|error| !is_broken_off(error))
+    }
+
+    /// Returns the request that was read.
+    pub(crate) fn take_request(&mut self) -> Result<Request> {
         match self.driver.connection.next_event() {
             Some(Event::Request(request)) => Ok(request),
             _ => Err(self.ended(ServerConnection::handshake_error)),
@@ -427,20 +431,19 @@ where
         }
     }
 
-    /// Sends a refusal and waits until the client has ended its stream.
+    /// Sends a refusal, and waits until the client has ended its stream.
     async fn end(&mut self) -> Error {
-        self.send_refusal().await;
-        self.linger().await;
+        self.event().await;
         self.ended(ServerConnection::handshake_error)
     }
 
     /// Sends a refusal that is queued, as far as the transport takes it.
-    pub(crate) async fn send_refusal(&mut self) {
-        poll_fn(|cx| self.driver.poll_flush(cx, Role::Send)).await;
+    pub(crate) fn send_refusal(&mut self) -> impl Future<Output = ()> {
+        poll_fn(|cx| self.driver.poll_flush(cx, Role::Send))
     }
 
-    /// Waits until a refused client has ended its stream, within the close timeout: closing a socket that has
-    /// something to read would reset it, and might take the refusal back.
+    /// Waits until a refused client has ended its stream, within the close timeout. Closing a socket with
+    /// unread data would reset it, and the client might lose the refusal.
     pub(crate) async fn linger(&mut self) {
         if self.driver.connection.handshake_error().is_some() {
             self.event().await;
@@ -455,7 +458,7 @@ where
         }
     }
 
-    #[expect(clippy::boxed_local, reason = "its parts are moved once")]
+    #[expect(clippy::boxed_local, reason = "the block is freed here")]
     fn open(self: Box<Self>) -> WebSocket<S, T> {
         WebSocket::from_driver(self.driver.map(ServerConnection::into_connection))
     }

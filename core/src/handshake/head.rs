@@ -26,7 +26,7 @@ pub struct HeadLimits {
     pub headers: usize,
 }
 
-/// The default of [`HeadLimits::headers`], which proxies and identity providers do not exceed.
+/// The default of [`HeadLimits::headers`].
 const HEADERS: usize = 100;
 
 impl Default for HeadLimits {

@@ -1,16 +1,18 @@
 //! Handlers, and clients, that wait for something else (D9), and the order of what they send.
+//!
+//! A handler is busy until the test says so: what arrives before that was sent by the server.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_channel::bounded;
+use async_channel::{Receiver, Sender, bounded};
 use futures_lite::future::zip;
 use sansock::core::Side;
 use sansock::serve::{OverflowPolicy, Room};
 use sansock::{Error, Message, Prepared};
 
 use crate::peer::{Peer, elsewhere};
-use crate::runtime::{Handled, Runtime, opened, sleep, with_server};
+use crate::runtime::{Handled, Runtime, Server, opened, with_server};
 
 crate::on_every_runtime! {
     #[test] fn a_busy_handler_answers_and_pushes();
@@ -23,11 +25,43 @@ crate::on_every_runtime! {
     #[test] fn what_a_handler_broadcasts_and_sends_leaves_in_order();
 }
 
-/// How long a handler is busy.
-const BUSY: Duration = Duration::from_secs(1);
+/// What a handler waits for.
+#[derive(Debug, Clone)]
+struct Work {
+    begins: Sender<()>,
+    done: Receiver<()>,
+}
 
-/// What counts as at once.
-const SOON: Duration = Duration::from_millis(400);
+/// The test's side of the work of a handler.
+#[derive(Debug)]
+struct Boss {
+    begun: Receiver<()>,
+    ends: Sender<()>,
+}
+
+fn work() -> (Work, Boss) {
+    let ((begins, begun), (ends, done)) = (bounded(1), bounded(1));
+    (Work { begins, done }, Boss { begun, ends })
+}
+
+impl Work {
+    async fn wait(&self) {
+        self.begins.send(()).await.unwrap();
+        self.done.recv().await.unwrap();
+    }
+}
+
+impl Boss {
+    /// Waits until a handler is busy.
+    fn watch(&self) {
+        self.begun.recv_blocking().unwrap();
+    }
+
+    /// Ends what a handler is busy with.
+    fn release(&self) {
+        self.ends.send_blocking(()).unwrap();
+    }
+}
 
 /// How a handler keeps its connection while it is busy.
 #[derive(Debug, Clone, Copy)]
@@ -38,22 +72,22 @@ enum Kept {
 }
 
 /// A handler that is busy once it has received a message, and then sends one.
-async fn busy<R: Runtime>(mut ws: Handled<R>, kept: Kept) -> sansock::Result<()> {
+async fn busy<R: Runtime>(mut ws: Handled<R>, kept: Kept, work: Work) -> sansock::Result<()> {
     ws.recv().await?;
     match kept {
         Kept::Whole => {
-            sleep::<R>(BUSY).await;
+            work.wait().await;
             ws.send("done").await
         }
         Kept::Halves => {
             let (sender, _receiver) = ws.split();
-            sleep::<R>(BUSY).await;
+            work.wait().await;
             sender.send("done").await
         }
         Kept::InAnotherTask => {
             let (ends, ended) = bounded(1);
             R::spawn(async move {
-                sleep::<R>(BUSY).await;
+                work.wait().await;
                 let sent = ws.send("done").await;
                 let _ = ends.send(sent).await;
             });
@@ -63,50 +97,38 @@ async fn busy<R: Runtime>(mut ws: Handled<R>, kept: Kept) -> sansock::Result<()>
 }
 
 async fn answers_and_pushes<R: Runtime>(kept: Kept) {
-    let server = R::serve(move |ws| busy::<R>(ws, kept));
+    let (work, boss) = work();
+    let server = R::serve(move |ws| busy::<R>(ws, kept, work.clone()));
     with_server::<R>(server, async |address, handle| {
-        let (opened, is_opened) = bounded(1);
-        let (pushes, is_pushed) = bounded(1);
-        let peer = elsewhere(move || {
+        elsewhere(move || {
             let mut peer = Peer::connect(address, "/");
             peer.send_text("work");
-            let began = Instant::now();
+            boss.watch();
             for number in 0..3 {
                 let payload = number.to_string();
                 peer.send_ping(&payload);
                 peer.expect_pong(&payload);
             }
-            opened.send_blocking(()).unwrap();
-            is_pushed.recv_blocking().unwrap();
-            assert_eq!(peer.next_of(0x81).payload, b"pushed");
-            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-            // A message that is not received does not change that, and is not passed over.
-            peer.send_text("unread");
-            peer.send_ping("behind a message");
-            assert_eq!(peer.next_of(0x81).payload, b"done");
-            peer
-        });
-        let pushing = async {
-            is_opened.recv().await.unwrap();
             let connection = handle.connections().remove(0);
             connection.push(&Prepared::new("pushed"), OverflowPolicy::Skip);
-            pushes.send(()).await.unwrap();
-        };
-        let (mut peer, ()) = zip(peer, pushing).await;
-        // The handler has returned.
-        assert_eq!(elsewhere(move || peer.expect_close()).await, 1000);
+            assert_eq!(peer.next_of(0x81).payload, b"pushed");
+            // A message that is not received is in the way of what follows, but of nothing else.
+            peer.send_text("unread");
+            peer.send_ping("behind a message");
+            connection.push(&Prepared::new("pushed again"), OverflowPolicy::Skip);
+            assert_eq!(peer.next_of(0x81).payload, b"pushed again");
+            boss.release();
+            assert_eq!(peer.next_of(0x81).payload, b"done");
+            assert_eq!(peer.expect_close(), 1000);
 
-        // And a Close frame is answered.
-        elsewhere(move || {
+            // And a Close frame is answered, to the end of the stream.
             let mut peer = Peer::connect(address, "/");
             peer.send_text("work");
-            peer.send_ping("it has begun");
-            peer.expect_pong("it has begun");
-            let began = Instant::now();
+            boss.watch();
             peer.send_close(4001, "");
             assert_eq!(peer.expect_close(), 4001);
             assert_eq!(peer.drain(), 0);
-            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+            boss.release();
         })
         .await;
     })
@@ -126,12 +148,13 @@ async fn a_socket_in_another_busy_task_answers_and_pushes<R: Runtime>() {
 }
 
 async fn a_handler_learns_of_the_close_at_its_next_operation<R: Runtime>() {
+    let (work, boss) = work();
     let ends = Arc::new(Mutex::new(Vec::new()));
     let reports = ends.clone();
     let server = R::serve(move |mut ws: Handled<R>| {
-        let reports = reports.clone();
+        let (work, reports) = (work.clone(), reports.clone());
         async move {
-            sleep::<R>(Duration::from_millis(300)).await;
+            work.wait().await;
             let error = ws.send("too late").await.unwrap_err();
             let received = ws.recv().await;
             let result = ws.close_result();
@@ -141,9 +164,11 @@ async fn a_handler_learns_of_the_close_at_its_next_operation<R: Runtime>() {
     with_server::<R>(server, async |address, _| {
         elsewhere(move || {
             let mut peer = Peer::connect(address, "/");
+            boss.watch();
             peer.send_close(4001, "");
             assert_eq!(peer.expect_close(), 4001);
             peer.drain();
+            boss.release();
         })
         .await;
     })
@@ -156,16 +181,23 @@ async fn a_handler_learns_of_the_close_at_its_next_operation<R: Runtime>() {
     assert!(matches!(result, Err(Error::Closed(_))), "{result:?}");
 }
 
-/// Pings a handler that drives its connection itself, while it is busy.
-async fn is_answered_only_later<R: Runtime>(server: crate::runtime::Server<R>) {
-    with_server::<R>(server, async |address, _| {
+/// While a handler that drives its connection itself is busy, nothing is answered and nothing pushed.
+async fn nothing_happens<R: Runtime>(server: Server<R>, boss: Boss) {
+    with_server::<R>(server, async |address, handle| {
         elsewhere(move || {
             let mut peer = Peer::connect(address, "/");
             peer.send_text("work");
-            assert_eq!(peer.next_of(0x81).payload, b"busy");
+            boss.watch();
             peer.send_ping("later");
+            let connection = handle.connections().remove(0);
+            connection.push(&Prepared::new("pushed"), OverflowPolicy::Skip);
             assert!(peer.hears_nothing_for(Duration::from_millis(200)));
-            peer.expect_pong("later");
+            boss.release();
+            // Both, in either order.
+            let mut heard = [peer.next().unwrap(), peer.next().unwrap()];
+            heard.sort_by_key(|frame| frame.first);
+            let heard = heard.map(|frame| (frame.first, frame.payload));
+            assert_eq!(heard, [(0x81, b"pushed".into()), (0x8a, b"later".into())]);
             peer.send_close(1000, "");
             assert_eq!(peer.expect_close(), 1000);
         })
@@ -175,66 +207,48 @@ async fn is_answered_only_later<R: Runtime>(server: crate::runtime::Server<R>) {
 }
 
 async fn a_handler_that_has_taken_the_websocket_drives_it_itself<R: Runtime>() {
-    let server = R::serve(|ws: Handled<R>| async {
-        let mut ws = ws.into_inner();
-        ws.recv().await?;
-        ws.send("busy").await?;
-        sleep::<R>(Duration::from_millis(500)).await;
-        assert_eq!(ws.recv().await?, None);
-        ws.close(1000, "").await
+    let (work, boss) = work();
+    let server = R::serve(move |ws: Handled<R>| {
+        let work = work.clone();
+        async move {
+            let mut ws = ws.into_inner();
+            ws.recv().await?;
+            work.wait().await;
+            assert_eq!(ws.recv().await?, None);
+            ws.close(1000, "").await
+        }
     });
-    is_answered_only_later::<R>(server).await;
+    nothing_happens::<R>(server, boss).await;
 }
 
 async fn a_handler_that_borrows_a_message_drives_the_connection_itself<R: Runtime>() {
-    let server = R::serve(|mut ws: Handled<R>| async move {
-        let handle = ws.handle().clone();
-        {
+    let (work, boss) = work();
+    let server = R::serve(move |mut ws: Handled<R>| {
+        let work = work.clone();
+        async move {
             let message = ws.recv_ref().await?;
-            handle.push(&Prepared::new("busy"), OverflowPolicy::Skip);
-            sleep::<R>(Duration::from_millis(500)).await;
+            work.wait().await;
             assert_eq!(message.unwrap().as_bytes(), b"work");
+            assert_eq!(ws.recv().await?, None);
+            Ok::<_, Error>(())
         }
-        assert_eq!(ws.recv().await?, None);
-        Ok::<_, Error>(())
     });
-    with_server::<R>(server, async |address, _| {
-        elsewhere(move || {
-            let mut peer = Peer::connect(address, "/");
-            peer.send_text("work");
-            std::thread::sleep(Duration::from_millis(100));
-            peer.send_ping("later");
-            // Neither the pong nor what was pushed leaves while the message is borrowed.
-            assert!(peer.hears_nothing_for(Duration::from_millis(200)));
-            assert_eq!(peer.next_of(0x81).payload, b"busy");
-            peer.expect_pong("later");
-            peer.send_close(1000, "");
-            assert_eq!(peer.expect_close(), 1000);
-        })
-        .await;
-    })
-    .await;
+    nothing_happens::<R>(server, boss).await;
 }
 
 async fn a_client_that_attends_answers_and_is_closed<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Client, sansock::config());
+    let (work, boss) = work();
     let peer = elsewhere(move || {
-        let began = Instant::now();
+        boss.watch();
         peer.send_ping("soon");
         peer.expect_pong("soon");
         peer.send_close(4001, "");
         assert_eq!(peer.expect_close(), 4001);
-        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        drop(peer);
+        boss.release();
     });
-    let (answer, ()) = zip(
-        ws.attend(async {
-            sleep::<R>(BUSY).await;
-            42
-        }),
-        peer,
-    )
-    .await;
-    assert_eq!(answer, 42);
+    zip(ws.attend(work.wait()), peer).await;
     let error = ws.send("too late").await.unwrap_err();
     assert_eq!(error.close_code().map(|code| code.number()), Some(4001));
     assert_eq!(ws.recv().await.unwrap(), None);

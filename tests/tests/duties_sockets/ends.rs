@@ -125,7 +125,7 @@ async fn close_of_a_sender_discards_what_is_not_received<R: Runtime>() {
     let took = began.elapsed();
     closed.unwrap();
     assert!(took > Duration::from_millis(90), "{took:?}");
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     let error = receiver.recv().await.unwrap_err();
     assert!(
         matches!(error, Error::Discarded { messages: 10 }),
@@ -146,8 +146,6 @@ async fn close_of_a_sender_leaves_messages_to_a_receiver<R: Runtime>() {
         peer.send_close(code, "");
     });
     let receives = async {
-        // A receiver that is polled within the time that it has.
-        sleep::<R>(Duration::from_millis(30)).await;
         let mut received = 0;
         while receiver.recv().await?.is_some() {
             received += 1;
@@ -158,7 +156,7 @@ async fn close_of_a_sender_leaves_messages_to_a_receiver<R: Runtime>() {
     let ((closed, received), ()) = zip(zip(sender.close(1000, ""), receives), peer).await;
     closed.unwrap();
     assert_eq!(received.unwrap(), 10);
-    assert!(began.elapsed() < Duration::from_millis(500));
+    assert!(began.elapsed() < Duration::from_secs(2));
     receiver.close_result().unwrap();
 }
 

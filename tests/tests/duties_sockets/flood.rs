@@ -39,7 +39,7 @@ fn assert_took_the_timeout(began: Instant) {
         took > CLOSE_TIMEOUT - Duration::from_millis(100),
         "{took:?}"
     );
-    assert!(took < CLOSE_TIMEOUT * 2, "{took:?}");
+    assert!(took < CLOSE_TIMEOUT * 4, "{took:?}");
 }
 
 /// Returns WebSockets of peers that flood, one for each kind of flood.
@@ -115,7 +115,7 @@ async fn a_request_head_without_end_takes_the_open_timeout<R: Runtime>() {
         let began = Instant::now();
         let opened = WebSocket::server(stream, R::timer(), connection).await;
         let (took, error) = (began.elapsed(), opened.unwrap_err());
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
         // What was wrong, and not how the waiting for the client's end has ended.
         assert!(matches!(error, Error::Handshake(_)), "{error:?}");
     }
@@ -143,59 +143,85 @@ async fn flood(address: SocketAddr, count: usize, message: &'static [u8]) -> Flo
 static ALONE: Mutex<()> = Mutex::new(());
 
 async fn other_tasks_run_beside_floods<R: Runtime>() {
-    const TICK: Duration = Duration::from_millis(100);
-    const TIMERS: u32 = 20;
-
     let _alone = ALONE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Everything is in this thread: the server, its connections, and the timers.
+    // Everything is on this thread: the server, its connections, and the timers.
     let server = R::serve(echo::<R>).spawn(|connection| R::spawn(connection));
     with_server::<R>(server, async |address, _| {
         for message in [&b"short"[..], &[7; 10_000]] {
             let flood = flood(address, 8, message).await;
-            let late = Arc::new(Mutex::new(Vec::new()));
-            let (before, began) = (flood.written(), Instant::now());
-            for index in 0..TIMERS {
-                let late = late.clone();
-                R::spawn(async move {
-                    sleep::<R>(TICK / TIMERS * index).await;
-                    for _ in 0..10 {
-                        let began = Instant::now();
-                        sleep::<R>(TICK).await;
-                        late.lock()
-                            .unwrap()
-                            .push(began.elapsed().saturating_sub(TICK));
-                    }
-                });
-            }
-            let fired = || late.lock().unwrap().len();
-            while fired() < 10 * TIMERS as usize {
-                sleep::<R>(TICK).await;
-            }
-            let bytes = flood.written() - before;
-            let mut late = std::mem::take(&mut *late.lock().unwrap());
-            late.sort_unstable();
-            let at = |percent| late[late.len() * percent / 100];
-            println!(
-                "{} bytes: median {:?}, 95 % {:?}, most {:?}; {bytes} bytes taken in {:?}",
-                message.len(),
-                at(50),
-                at(95),
-                late[late.len() - 1],
-                began.elapsed(),
-            );
-            assert!(at(50) < Duration::from_millis(50), "{late:?}");
-            assert!(at(95) < Duration::from_millis(50), "{late:?}");
-            assert!(
-                late[late.len() - 1] < Duration::from_millis(500),
-                "{late:?}"
-            );
-            assert!(bytes > 1 << 20, "no flood: {bytes} bytes");
+            let before = flood.read();
+            let late = lateness::<R>().await;
+            let echoed = flood.read() - before;
             drop(flood);
+            let (median, most) = (late[late.len() / 2], late[late.len() - 1]);
+            let usual = late[late.len() * 95 / 100];
+            println!(
+                "{} bytes: {median:?}, {usual:?}, {most:?}; {echoed}",
+                message.len()
+            );
+            assert!(median < Duration::from_millis(50), "{late:?}");
+            assert!(usual < Duration::from_millis(50), "{late:?}");
+            assert!(most < Duration::from_millis(500), "{late:?}");
+            assert!(echoed > 64 << 10, "no flood: {echoed} bytes were echoed");
         }
     })
     .await;
+}
+
+/// Returns how late timers of 100 ms fire, in ascending order.
+///
+/// Another process may take the processor. So what counts is how much processor time this thread has
+/// used since the timer was due, if that is less than the time that has passed.
+async fn lateness<R: Runtime>() -> Vec<Duration> {
+    const TICK: Duration = Duration::from_millis(100);
+    const TIMERS: u32 = 20;
+    const EACH: u32 = 10;
+
+    struct Fired {
+        due: Instant,
+        at: Instant,
+        processor_time: Duration,
+    }
+
+    let fired = Arc::new(Mutex::new(Vec::new()));
+    let fire = |due| Fired {
+        due,
+        at: Instant::now(),
+        processor_time: thread_time(),
+    };
+    fired.lock().unwrap().push(fire(Instant::now()));
+    for index in 0..TIMERS {
+        let fired = fired.clone();
+        R::spawn(async move {
+            sleep::<R>(TICK / TIMERS * index).await;
+            for _ in 0..EACH {
+                let due = Instant::now() + TICK;
+                sleep::<R>(TICK).await;
+                fired.lock().unwrap().push(fire(due));
+            }
+        });
+    }
+    while fired.lock().unwrap().len() <= (TIMERS * EACH) as usize {
+        sleep::<R>(TICK).await;
+    }
+    let fired = std::mem::take(&mut *fired.lock().unwrap());
+    let late = fired.iter().skip(1).map(|timer| {
+        let before = fired.partition_point(|other| other.at <= timer.due);
+        let before = fired[before.saturating_sub(1)].processor_time;
+        let used = timer.processor_time - before;
+        used.min(timer.at - timer.due)
+    });
+    let mut late: Vec<Duration> = late.collect();
+    late.sort_unstable();
+    late
+}
+
+/// Returns the processor time of this thread.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
 }
 
 async fn a_receive_loop_yields<R: Runtime>() {
@@ -283,7 +309,7 @@ fn a_shutdown_ends_handlers_of_floods<R: Runtime>() {
         let took = began.lock().unwrap().elapsed();
         assert_eq!(running.load(Ordering::SeqCst), 0, "handlers are running");
         assert!(took >= Duration::from_millis(450), "{took:?}");
-        assert!(took < Duration::from_millis(1400), "{took:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
     });
 }
 

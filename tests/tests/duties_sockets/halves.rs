@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_channel::{Sender, bounded};
 use futures_lite::future::or;
@@ -59,7 +59,6 @@ async fn read_while_writing_is_blocked<R: Runtime>(
     let idle = polls_while_idle().await;
     assert!(idle <= 2, "{idle} polls while nothing happens");
 
-    let began = Instant::now();
     peer.send(0x82, b"hello");
     let message = async { Some(received.recv().await.unwrap()) };
     let late = async {
@@ -68,7 +67,6 @@ async fn read_while_writing_is_blocked<R: Runtime>(
     };
     let message = or(message, late).await;
     assert_eq!(message.as_deref(), Some(&b"hello"[..]), "not woken");
-    assert!(began.elapsed() < Duration::from_millis(500));
     let idle = polls_while_idle().await;
     assert!(idle <= 2, "{idle} polls while nothing happens");
 

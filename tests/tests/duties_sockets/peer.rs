@@ -197,7 +197,7 @@ pub(crate) struct Flood {
 #[derive(Debug, Default)]
 struct Shared {
     stopped: AtomicBool,
-    written: AtomicU64,
+    read: AtomicU64,
 }
 
 impl Flood {
@@ -216,9 +216,9 @@ impl Flood {
         }
     }
 
-    /// Returns how many bytes the sockets have taken.
-    pub(crate) fn written(&self) -> u64 {
-        self.shared.written.load(Ordering::Relaxed)
+    /// Returns how many bytes came back.
+    pub(crate) fn read(&self) -> u64 {
+        self.shared.read.load(Ordering::Relaxed)
     }
 }
 
@@ -243,15 +243,17 @@ fn flood(streams: Vec<TcpStream>, bytes: &[u8], answers: Answers, shared: &Share
             if answers == Answers::Read {
                 match unless_blocked(stream.read(&mut buf)) {
                     Ok(None) => {}
-                    Ok(Some(1..)) => moved += 1,
                     Ok(Some(0)) | Err(_) => return false,
+                    Ok(Some(read)) => {
+                        moved += 1;
+                        shared.read.fetch_add(read as u64, Ordering::Relaxed);
+                    }
                 }
             }
             match unless_blocked(stream.write(&bytes[*at..])) {
                 Ok(None) => {}
                 Ok(Some(written)) => {
                     moved += 1;
-                    shared.written.fetch_add(written as u64, Ordering::Relaxed);
                     *at = (*at + written) % bytes.len();
                 }
                 Err(_) => return false,

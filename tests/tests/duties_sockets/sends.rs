@@ -22,6 +22,9 @@ crate::on_every_runtime! {
 
 const TICK: Duration = Duration::from_millis(200);
 
+/// A broken driver never answers. A busy machine may be late.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Sends a tick five times a second until that fails.
 async fn tick<R: Runtime>(mut ws: Handled<R>) -> sansock::Result<()> {
     loop {
@@ -51,13 +54,13 @@ async fn a_handler_that_only_sends_answers_a_ping_and_notices_a_close<R: Runtime
                 let payload = number.to_string();
                 peer.send_ping(&payload);
                 peer.expect_pong(&payload);
-                assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
+                assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
             }
             let began = Instant::now();
             peer.send_close(1001, "");
             assert_eq!(peer.expect_close(), 1001);
             peer.drain();
-            assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
+            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         })
         .await;
         // The handler ends at the next tick.
@@ -65,7 +68,7 @@ async fn a_handler_that_only_sends_answers_a_ping_and_notices_a_close<R: Runtime
         while ticking.load(Ordering::SeqCst) > 0 {
             sleep::<R>(TICK / 10).await;
         }
-        assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         assert_eq!(handle.snapshot().handler_failures, 0);
         assert_eq!(Vec::from_iter(handle.snapshot().closed), [(1001, 1)]);
     })
@@ -87,7 +90,7 @@ async fn a_handler_that_only_sends_ends_at_a_shutdown<R: Runtime>() {
     })
     .await;
     let took = began.lock().unwrap().unwrap().elapsed();
-    assert!(took < TICK * 4, "the shutdown took {took:?}");
+    assert!(took < SOON, "the shutdown took {took:?}");
 }
 
 async fn a_client_that_only_sends_answers_pings_and_notices_a_close<R: Runtime>() {
@@ -100,12 +103,12 @@ async fn a_client_that_only_sends_answers_pings_and_notices_a_close<R: Runtime>(
             peer.send_ping(&payload);
             // At the next operation, which is half a tick later.
             peer.expect_pong(&payload);
-            assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
+            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         }
         peer.send_close(4000, "enough");
         let began = Instant::now();
         assert_eq!(peer.expect_close(), 4000);
-        assert!(began.elapsed() < TICK * 3, "{:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     });
     let ticks = async {
         loop {
@@ -120,11 +123,11 @@ async fn a_client_that_only_sends_answers_pings_and_notices_a_close<R: Runtime>(
 }
 
 async fn a_client_that_never_receives_stays_connected<R: Runtime>() {
-    // The default keepalive, a hundred times as fast.
+    // The default keepalive, some forty times as fast.
     let config = || {
         sansock::config()
-            .ping_interval(Duration::from_millis(200))
-            .ping_timeout(Duration::from_millis(200))
+            .ping_interval(Duration::from_millis(300))
+            .ping_timeout(Duration::from_millis(600))
     };
     let received = Arc::new(AtomicUsize::new(0));
     let counted = received.clone();
@@ -145,7 +148,7 @@ async fn a_client_that_never_receives_stays_connected<R: Runtime>() {
             sleep::<R>(Duration::from_millis(100)).await;
             assert_eq!(handle.snapshot().open, 1, "{number}");
         }
-        assert!(ws.stats().pings_received > 5);
+        assert!(ws.stats().pings_received > 3);
         ws.close(1000, "").await.unwrap();
         assert_eq!(received.load(Ordering::SeqCst), 25);
     })
@@ -186,11 +189,7 @@ async fn a_stream_of_sends_sees_pings<R: Runtime>() {
             let began = Instant::now();
             peer.send_ping(&payload);
             peer.expect_pong(&payload);
-            assert!(
-                began.elapsed() < Duration::from_millis(500),
-                "{:?}",
-                began.elapsed()
-            );
+            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         }
         peer.send_close(1000, "");
         peer.expect_close()
@@ -217,6 +216,6 @@ async fn a_blocked_send_times_out_while_the_peer_pings<R: Runtime>() {
         "{error:?}"
     );
     assert!(took >= Duration::from_millis(900), "{took:?}");
-    assert!(took < Duration::from_millis(3000), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
     assert!(ws.stats().pings_received > 1000);
 }

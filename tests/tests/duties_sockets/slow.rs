@@ -16,8 +16,8 @@ crate::on_every_runtime! {
     #[test] fn an_application_that_does_not_read_gives_nobody_up();
 }
 
-const PING_EVERY: Duration = Duration::from_millis(200);
-const PING_TIMEOUT: Duration = Duration::from_millis(300);
+const PING_EVERY: Duration = Duration::from_millis(300);
+const PING_TIMEOUT: Duration = Duration::from_millis(600);
 
 fn short_keepalive() -> Config {
     sansock::config()
@@ -29,9 +29,9 @@ fn short_keepalive() -> Config {
 async fn a_large_frame_over_a_slow_link_arrives<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Client, short_keepalive());
     let peer = elsewhere(move || {
-        // One megabyte in two seconds. A ping cannot be answered inside a frame.
+        // One megabyte in more than two seconds. A ping cannot be answered inside a frame.
         let frame = frame(Side::Server, 0x82, &[7; 1 << 20]);
-        for part in frame.chunks(frame.len() / 40) {
+        for part in frame.chunks(frame.len() / 48) {
             peer.send_bytes(part);
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -54,7 +54,7 @@ async fn a_peer_that_is_silent_is_given_up<R: Runtime>() {
         matches!(error, Error::TimedOut(Deadline::Pong)),
         "{error:?}"
     );
-    assert!(took < (PING_EVERY + PING_TIMEOUT) * 2, "{took:?}");
+    assert!(took < (PING_EVERY + PING_TIMEOUT) * 3, "{took:?}");
     drop(peer);
 
     // Nor does it help that the system takes what is sent.
@@ -71,7 +71,7 @@ async fn a_peer_that_is_silent_is_given_up<R: Runtime>() {
         matches!(error, Error::TimedOut(Deadline::Pong)),
         "{error:?}"
     );
-    assert!(took < (PING_EVERY + PING_TIMEOUT) * 2, "{took:?}");
+    assert!(took < (PING_EVERY + PING_TIMEOUT) * 3, "{took:?}");
     drop(peer);
 }
 
@@ -82,7 +82,7 @@ async fn an_application_that_does_not_read_gives_nobody_up<R: Runtime>() {
     peer.send_text("two");
     let peer = elsewhere(move || peer.behave());
     let works = async {
-        let busy = sleep::<R>((PING_EVERY + PING_TIMEOUT) * 3);
+        let busy = sleep::<R>((PING_EVERY + PING_TIMEOUT) * 2);
         ws.attend(busy).await;
         assert!(ws.recv().await.unwrap().is_some());
         assert!(ws.recv().await.unwrap().is_some());

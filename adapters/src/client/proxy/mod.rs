@@ -153,8 +153,8 @@ impl Proxy {
     }
 }
 
-/// Returns why a proxy that takes no more has refused, if its answer has arrived: it need not read what it
-/// is sent.
+/// Returns why the proxy has refused, if its answer has arrived, after writing to it has failed: a proxy that
+/// refuses need not read the whole request.
 async fn refusal<S>(stream: &mut S, handshake: &mut Handshake) -> Option<Error>
 where
     S: AsyncRead + Unpin,
