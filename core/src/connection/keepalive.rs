@@ -46,6 +46,8 @@ pub(super) struct Keepalive {
     received: u64,
     /// Bytes that a full transport had taken; `NOT_FULL` if it was not.
     full_at: u64,
+    /// Whether a full transport has taken more, and was full again since.
+    drained: bool,
     /// Whether the transport could not pass on what it had taken.
     flush_blocked: bool,
     /// Whether reading has resumed.
@@ -65,6 +67,7 @@ impl Keepalive {
             arrives: Instant::START,
             received: 0,
             full_at: Self::NOT_FULL,
+            drained: false,
             flush_blocked: false,
             resumed: false,
             reading_paused: false,
@@ -104,6 +107,7 @@ impl Keepalive {
 
     /// The transport is full.
     pub(super) const fn write_blocked(&mut self, taken: u64) {
+        self.drained |= self.full_at < taken;
         self.full_at = taken;
     }
 
@@ -133,6 +137,7 @@ impl Keepalive {
 
     fn has_evidence(&self, seen: Situation) -> bool {
         self.resumed
+            || self.drained
             || self.flush_blocked && !seen.flush_pending
             || self.received != seen.received
             || self.full_at < seen.taken
@@ -158,6 +163,7 @@ impl Keepalive {
         let evidence = self.has_evidence(seen);
         let paused = self.is_paused(seen.event_waits);
         self.received = seen.received;
+        self.drained = false;
         if self.full_at < seen.taken {
             self.full_at = Self::NOT_FULL;
         }
