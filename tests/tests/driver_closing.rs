@@ -245,6 +245,22 @@ fn a_clean_close_stays_clean_whatever_the_transport_does_then() {
     }
 }
 
+/// The message is written and flushed, the Close frame is read, and the reply finds the connection reset.
+#[test]
+fn a_reply_that_cannot_be_written_after_a_send_hides_no_close_frame() {
+    let clock = VirtualClock::new();
+    let (near, mut peer) = pipe(1000);
+    let stream = Scripted::failing(near, Fault::Reset, 3);
+    let log = stream.log();
+    let mut ws = opened(Side::Client, stream, &clock);
+    peer.put(&close_frame(Side::Server, 4001, "moved"));
+    let sent = run(ws.send("hello"));
+    assert_eq!(log.lock().unwrap().hit, Some(Call::Write));
+    for error in [sent, run(ws.send("again"))].map(Result::unwrap_err) {
+        assert_eq!(error.close_code(), Some(CloseCode::new(4001)), "{error:?}");
+    }
+}
+
 #[test]
 fn after_a_clean_close_nothing_can_be_sent() {
     let clock = VirtualClock::new();

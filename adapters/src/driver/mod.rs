@@ -503,6 +503,10 @@ where
         let receives = std::mem::take(&mut self.read_lately);
         if !receives && self.timer.now() >= self.look_at {
             self.look_around(cx, role);
+            if self.write_failed {
+                // D5: a reply has failed to be written, so what was received decides.
+                ready!(self.drive(cx, role, Goal::Written, Write::Try));
+            }
         }
         let connection = self.connection.connection_mut();
         if connection.should_release_read_buffer(receives) {
