@@ -1,5 +1,6 @@
 //! A client and a server over a pipe of a few bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
@@ -7,11 +8,13 @@ use sansock::clock::VirtualClock;
 use sansock::core::OpCode;
 use sansock::{CloseCode, Closed, Error, Message, Prepared, Upgrade, WebSocket};
 use sansock_core::handshake::{ClientOptions, HandshakeError, ServerOptions, StatusCode};
-use sansock_core::{Connection, Deadline, Fin, Instant, Kind, Negotiated, Side, State};
+use sansock_core::{
+    Connection, Deadline, Fin, Instant, Kind, Negotiated, ServerConnection, Side, State,
+};
 use sansock_tests::driver::{
     End, Manner, Socket, Task, both, client_connection, close_frame, config, echo, frame,
-    open_client, open_server, opened, opened_pair, parse_frames, pipe, pipe_with, run,
-    server_connection, settle,
+    open_client, open_server, open_server_with, opened, opened_pair, parse_frames, pipe, pipe_with,
+    run, server_connection, settle,
 };
 
 /// The pipes of this file, with how long a message must be to be large for them.
@@ -469,6 +472,36 @@ fn a_refusal_is_reported_where_the_transport_fails_as_well() {
     };
     assert!(matches!(&**handshake, HandshakeError::Refused(response)
         if &response.body()[..] == b"busy"));
+}
+
+#[test]
+fn a_refused_client_that_does_not_end_its_stream_is_left_at_the_open_timeout() {
+    let config = || config().open_timeout(Duration::from_secs(1));
+    for is_read_first in [false, true] {
+        let clock = VirtualClock::new();
+        let (mut near, far) = pipe(1000);
+        let mut server = Task::new(async {
+            match is_read_first {
+                false => open_server_with(far, &clock, config()).await.map(drop),
+                true => {
+                    let connection = ServerConnection::new(Arc::default(), config());
+                    let upgrade = Upgrade::read(far, clock.timer(), connection).await;
+                    upgrade.map(drop)
+                }
+            }
+        });
+        settle(&mut [&mut server]);
+        near.put(b"no HTTP\r\n\r\n");
+        settle(&mut [&mut server]);
+        assert!(near.take_all().starts_with(b"HTTP/1.1 400 "));
+        clock.advance(Duration::from_millis(999));
+        settle(&mut [&mut server]);
+        assert!(!server.is_done(), "the client may be reading the response");
+        clock.advance(Duration::from_millis(1));
+        settle(&mut [&mut server]);
+        let error = server.output().unwrap_err();
+        assert!(matches!(error, Error::Handshake(_)), "{error:?}");
+    }
 }
 
 #[test]

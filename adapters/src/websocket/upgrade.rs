@@ -219,7 +219,17 @@ where
 
     /// Waits for the first event of the connection, or for its end.
     async fn event(&mut self) {
-        poll_fn(|cx| self.driver.drive_until(cx, Role::Receive, Goal::Event)).await;
+        poll_fn(|cx| self.poll_event(cx)).await;
+    }
+
+    /// The poll form of [`event`](Self::event). A peer that was refused and does not end its stream is
+    /// left at the deadline of the handshake, which comes before that of the closing in most cases.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let event = self.driver.drive_until(cx, Role::Receive, Goal::Event);
+        if event.is_pending() && self.driver.connection.connection().close_expected() {
+            return self.driver.poll_deadline(cx, self.deadline);
+        }
+        event
     }
 
     /// Returns why there is no connection: the server's refusal, the transport, the deadline, or the
@@ -293,15 +303,13 @@ where
         &mut self,
         mut answer: impl FnMut(&mut Context<'_>) -> Poll<Response>,
     ) -> Result<Request> {
-        let read = poll_fn(
-            |cx| match self.driver.drive_until(cx, Role::Receive, Goal::Event) {
-                Poll::Ready(()) => Poll::Ready(Ok(())),
-                Poll::Pending => {
-                    let answer = answer(cx);
-                    answer.map(|answer| self.driver.connection.send_response(&answer))
-                }
-            },
-        );
+        let read = poll_fn(|cx| match self.poll_event(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => {
+                let answer = answer(cx);
+                answer.map(|answer| self.driver.connection.send_response(&answer))
+            }
+        });
         read.await?;
         if self.driver.connection.handshake_error().is_some() {
             return Err(self.end().await);
