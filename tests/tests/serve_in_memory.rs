@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_executor::{Executor, Task};
+use futures_io::AsyncRead;
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::core::OpCode;
 use sansock::serve::{
@@ -20,7 +21,7 @@ use sansock::serve::{
 use sansock::{Error, Fin, Message, Prepared, Result};
 use sansock_core::Side;
 use sansock_core::handshake::{Credentials, Headers, Response, StatusCode};
-use sansock_tests::driver::{End, Frame, Watch, close_frame, frame, parse_frames, pipe};
+use sansock_tests::driver::{End, Frame, Watch, close_frame, frame, parse_frames, pipe, waker_fn};
 
 type Ws = Socket<End, VirtualTimer>;
 type Building = Serve<End, VirtualTimer>;
@@ -1132,6 +1133,42 @@ fn a_client_that_never_pauses_gets_broadcasts_and_close_frames() {
     let frames = client.take_frames();
     assert_eq!(frames[0].payload, b"news");
     assert_eq!(frames[1].payload, b"\x0f\xa0enough");
+}
+
+/// Everything is there at once, so that nothing has waited yet, and nothing is known about whom to wake.
+/// The pong wakes the client during the poll, and the waker of the client pushes.
+#[test]
+fn a_message_that_is_pushed_during_the_first_poll_leaves() {
+    let client: Arc<Mutex<Option<End>>> = Arc::default();
+    let theirs = client.clone();
+    let world = World::new(move |mut ws: Ws| {
+        let theirs = theirs.clone();
+        async move {
+            ws.recv().await?;
+            let handle = ws.handle().clone();
+            let waker = waker_fn(move || {
+                handle.push(&Prepared::new("news"), OverflowPolicy::Skip);
+            });
+            if let Some(end) = &mut *theirs.lock().unwrap() {
+                end.take_all();
+                let mut cx = Context::from_waker(&waker);
+                assert!(Pin::new(end).poll_read(&mut cx, &mut [0]).is_pending());
+            }
+            pending::<()>().await;
+            Ok::<_, Error>(())
+        }
+    });
+    let (there, mut end) = pipe(1 << 16);
+    let text = frame(Side::Client, 0x81, b"work");
+    let ping = frame(Side::Client, 0x89, b"ping");
+    end.put(&[REQUEST, &text, &ping].concat());
+    *client.lock().unwrap() = Some(end);
+    world.queue.put(Ok(Accepted::new(there, Peer::Unknown)));
+    world.settle();
+    let sent = client.lock().unwrap().as_mut().map(End::take_all);
+    let frames = parse_frames(&sent.unwrap());
+    let firsts: Vec<u8> = frames.iter().map(|frame| frame.first).collect();
+    assert_eq!(firsts, [0x8a, 0x81]);
 }
 
 #[test]

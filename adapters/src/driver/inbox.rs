@@ -38,6 +38,8 @@ pub(crate) struct Totals {
 pub(super) struct Delivered {
     /// Whether a message or a Close frame was queued.
     pub(super) queued: bool,
+    /// Whether messages are left. They are sent as soon as there is room, which wakes no task.
+    pub(super) is_left: bool,
     /// Whether the transport is to be dropped.
     pub(super) drops_transport: bool,
 }
@@ -254,14 +256,14 @@ impl Inbox {
                 queued |= connection.send_close(code, reason).is_ok();
             }
         }
-        // What is left is sent as soon as there is room.
-        self.called
-            .store(!state.messages.is_empty(), Ordering::Relaxed);
+        let is_left = !state.messages.is_empty();
+        self.called.store(false, Ordering::Relaxed);
         let drops_transport = state.life == Life::Dropping;
         drop(state);
         drop(dropped);
         Delivered {
             queued,
+            is_left,
             drops_transport,
         }
     }

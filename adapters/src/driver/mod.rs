@@ -181,11 +181,30 @@ pub(crate) struct Driver<S, T, C = Connection> {
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
 #[derive(Debug)]
-struct Owner(Arc<Inbox>);
+struct Owner {
+    inbox: Arc<Inbox>,
+    /// Whether messages are left in it, as the connection did not take them.
+    is_left: bool,
+}
+
+impl Owner {
+    const fn new(inbox: Arc<Inbox>) -> Self {
+        Self {
+            inbox,
+            is_left: false,
+        }
+    }
+
+    /// Whether the inbox holds something.
+    #[inline]
+    fn has_commands(&self) -> bool {
+        self.is_left || self.inbox.is_called()
+    }
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.leave();
+        self.inbox.leave();
     }
 }
 
@@ -239,7 +258,7 @@ impl<S, T, C> Driver<S, T, C> {
 
     /// Takes commands from this inbox as well.
     pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
-        self.inbox = Some(Owner(inbox));
+        self.inbox = Some(Owner::new(inbox));
     }
 
     /// Replaces the connection by what it has become.
@@ -378,9 +397,13 @@ where
     /// Tells the inbox whom to wake.
     #[cold]
     fn listen(&mut self, role: Role, cx: &Context<'_>) {
-        if let Some(Owner(inbox)) = &self.inbox {
+        if let Some(Owner { inbox, .. }) = &self.inbox {
             let shared = self.wakers.shared(role, cx.waker());
             inbox.listen(shared.as_ref().unwrap_or(cx.waker()));
+            if inbox.is_called() {
+                // It was called after this poll had emptied it, and did not know whom to wake.
+                cx.waker().wake_by_ref();
+            }
         }
     }
 
@@ -622,9 +645,7 @@ where
     /// Whether the inbox holds something.
     #[inline]
     fn has_commands(&self) -> bool {
-        self.inbox
-            .as_ref()
-            .is_some_and(|Owner(inbox)| inbox.is_called())
+        self.inbox.as_ref().is_some_and(Owner::has_commands)
     }
 
     /// Takes what was left in the inbox. Returns whether something was queued.
@@ -635,10 +656,11 @@ where
 
     #[cold]
     fn deliver(&mut self) -> bool {
-        let Some(Owner(inbox)) = &self.inbox else {
+        let Some(Owner { inbox, is_left }) = &mut self.inbox else {
             return false;
         };
         let delivered = inbox.deliver(self.connection.connection_mut());
+        *is_left = delivered.is_left;
         if delivered.drops_transport {
             self.abort();
         }
@@ -661,7 +683,7 @@ where
     fn wait(&mut self) {
         let connection = self.connection.connection_mut();
         connection.release_buffers();
-        if let Some(Owner(inbox)) = &self.inbox {
+        if let Some(Owner { inbox, .. }) = &self.inbox {
             inbox.note(&connection.stats(), connection.closed());
         }
     }
@@ -685,7 +707,7 @@ where
         self.timer.set(None);
         self.alarm = None;
         self.connection.connection_mut().release_buffers();
-        if let Some(Owner(inbox)) = &self.inbox {
+        if let Some(Owner { inbox, .. }) = &self.inbox {
             let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());
             inbox.leave();
