@@ -13,8 +13,12 @@ pub(crate) struct Budget {
 impl Budget {
     /// Bytes that may be moved between two yields.
     const FULL: i32 = 256 << 10;
-    /// What a message or a call of the transport costs beside its bytes: 256 of them are a full budget.
-    const UNIT: i32 = Self::FULL / 256;
+    /// What a message costs beside its bytes: 256 of them are a full budget.
+    const MESSAGE: i32 = Self::FULL / 256;
+    /// What a call of the transport costs beside its bytes: 32 of them are a full budget. A system call
+    /// takes longer than many small messages; and an executor may let tens of tasks run, each with a
+    /// full budget, before it looks at its timers (tokio: 61).
+    const CALL: i32 = Self::FULL / 32;
 
     pub(crate) const fn full() -> Self {
         Self { left: Self::FULL }
@@ -29,7 +33,7 @@ impl Budget {
     /// Spends one message. Returns whether it was within the budget.
     #[inline]
     pub(crate) const fn spend_message(&mut self) -> bool {
-        self.left = self.left.saturating_sub(Self::UNIT);
+        self.left = self.left.saturating_sub(Self::MESSAGE);
         self.left >= 0
     }
 
@@ -37,7 +41,7 @@ impl Budget {
     #[inline]
     pub(crate) fn spend_call(&mut self, bytes: usize) {
         let bytes = i32::try_from(bytes).unwrap_or(Self::FULL);
-        self.left = self.left.saturating_sub(Self::UNIT).saturating_sub(bytes);
+        self.left = self.left.saturating_sub(Self::CALL).saturating_sub(bytes);
     }
 
     /// The task has yielded or waits: the next poll starts with a full budget.
@@ -65,7 +69,7 @@ mod tests {
     #[test]
     fn a_budget_is_256_kib() {
         let mut budget = Budget::full();
-        budget.spend_call((255 << 10) - 1);
+        budget.spend_call((248 << 10) - 1);
         assert!(!budget.is_spent());
         budget.spend_call(1);
         assert!(budget.is_spent());

@@ -470,7 +470,7 @@ where
         if self.is_met(goal, written, has_event) {
             return Some(Progress::Met);
         }
-        self.budget.spend_call(0);
+        self.budget.spend_message();
         // D1: a message that was not taken is the only reason not to read.
         if !has_event && self.poll_read(cx, clock).is_ready() {
             return None;
