@@ -35,7 +35,7 @@ async fn server(listener: Async<TcpListener>) -> sansock::Result<()> {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }
-    Ok(())
+    ws.close_result()
 }
 
 async fn client(url: String) -> sansock::Result<()> {

@@ -38,7 +38,8 @@ async fn converse(url: &str) -> sansock::Result<()> {
                 Message::Binary(bytes) => println!("{} bytes", bytes.len()),
             }
         }
-        Ok(())
+        // An error unless the close was normal.
+        receiver.close_result()
     };
     future::or(receiving, sending).await
 }

@@ -242,11 +242,9 @@ async fn talk(
             None => {}
             Some(true) => report.record(waiting.pop_front()),
             Some(false) => {
-                let how = ws.closed().map(ToString::to_string);
-                report.count(&format!(
-                    "closed before the end: {}",
-                    how.unwrap_or_default()
-                ));
+                // The code and the reason, unless the close was normal.
+                ws.close_result()?;
+                report.count("closed before the end");
                 return Ok(());
             }
         }

@@ -30,6 +30,7 @@ fn main() -> sansock::Result<()> {
         while let Some(message) = ws.recv().await? {
             ws.send(message).await?;
         }
+        ws.close_result()?;
         println!("server: closed");
         Ok(())
     });

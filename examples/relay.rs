@@ -50,13 +50,19 @@ async fn run(mebibytes: u64) -> sansock::Result<()> {
 async fn serve(listener: TcpListener, source: &str) -> sansock::Result<()> {
     let mut to = sansock::smol::accept(listener.accept().await?.0).await?;
     let mut from = sansock::smol::connect(source).config(in_chunks()).await?;
+    // Nothing is expected from the receiver but pings and the end.
+    to.close_read(0);
     while copy(&mut from, &mut to).await? {}
-    to.close(1000, "").await
+    match from.close_result() {
+        Ok(()) => to.close(1000, "").await,
+        Err(error) => to.fail(1011, error.to_string()).await,
+    }
 }
 
 /// Copies one message, in pieces of whatever size they come in. Returns whether there was one.
 async fn copy(from: &mut WebSocket, to: &mut WebSocket) -> sansock::Result<bool> {
-    let Some(mut chunk) = from.recv_chunk().await? else {
+    // The source may take its time: meanwhile the pings of the receiver are answered.
+    let Some(mut chunk) = to.attend(from.recv_chunk()).await? else {
         return Ok(false);
     };
     let mut writer = to.writer(chunk.kind);
@@ -84,6 +90,7 @@ fn in_chunks() -> Config {
 /// Sends one message of this size.
 async fn send(listener: TcpListener, size: u64) -> sansock::Result<()> {
     let mut ws = sansock::smol::accept(listener.accept().await?.0).await?;
+    ws.close_read(0);
     let pattern = Pattern::new();
     let mut writer = ws.writer(Kind::Binary);
     let mut sent = 0;
@@ -115,6 +122,7 @@ async fn receive(relay: &str) -> sansock::Result<u64> {
             received += size as u64;
         }
     }
+    ws.close_result()?;
     Ok(received)
 }
 

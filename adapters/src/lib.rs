@@ -11,7 +11,8 @@
 //! while let Some(message) = ws.recv().await? {
 //!     println!("{message:?}");
 //! }
-//! # Ok(())
+//! // An error unless the server closed normally.
+//! ws.close_result()
 //! # }
 //! ```
 //!

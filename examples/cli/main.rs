@@ -21,16 +21,13 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures_lite::future;
 use sansock::core::deflate::Deflate;
-use sansock::smol::{Connect, Stream, WebSocket};
+use sansock::smol::{Connect, Receiver, Sender, WebSocket};
 use sansock::tls::ClientTls;
 use sansock::{CloseCode, Closed, Error, Message};
 
 use command::Command;
 use console::Console;
 use options::Options;
-
-type Sender = sansock::Sender<Stream, Timer>;
-type Receiver = sansock::Receiver<Stream, Timer>;
 
 /// What a script can tell from the exit status.
 #[derive(Clone, Copy)]
@@ -250,22 +247,12 @@ async fn receive(receiver: &mut Receiver, options: &Options, console: &Console) 
     let latency = receiver.stats().latency;
     let latency = latency.map(|latency| format!("; last round trip {latency:.1?}"));
     console.note(&format!("{closed}{}", latency.unwrap_or_default()));
-    match is_good(&closed) {
+    // What this side closes with is up to the user.
+    let is_ours = matches!(closed, Closed::SentThenReceived { .. });
+    match is_ours || receiver.close_result().is_ok() {
         true => Status::Closed,
         false => Status::Broken,
     }
-}
-
-/// Whether this side wanted the end, or the server ended without a complaint.
-fn is_good(closed: &Closed) -> bool {
-    const GOOD: [CloseCode; 3] = [
-        CloseCode::NORMAL,
-        CloseCode::GOING_AWAY,
-        CloseCode::NO_STATUS_RECEIVED,
-    ];
-    let ours = matches!(closed, Closed::SentThenReceived { .. });
-    let code = closed.received().map(|frame| frame.code);
-    ours || code.is_some_and(|code| GOOD.contains(&code))
 }
 
 fn show(message: &Message, options: &Options, console: &Console) {

@@ -7,7 +7,7 @@
 //! while let Some(message) = ws.recv().await? {
 //!     println!("{message:?}");
 //! }
-//! # Ok(())
+//! ws.close_result()
 //! # }
 //! ```
 
@@ -25,7 +25,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::transport::runtime::{Runtime, Tcp};
 use crate::transport::{Accepted, BoxFuture, Listener};
 
-crate::shims::common::shim!(AsyncStd);
+crate::shims::common::shim!(AsyncStd, async_std);
 crate::shims::serve::serve_shim!(
     AsyncStd,
     async_std,

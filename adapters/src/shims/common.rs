@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Defines the functions of a shim over its runtime.
 macro_rules! shim {
-    ($runtime:ident) => {
+    ($runtime:ident, $module:ident) => {
         use std::sync::{Arc, LazyLock};
 
         use sansock_core::handshake::ServerOptions;
@@ -24,6 +24,36 @@ macro_rules! shim {
 
         /// A WebSocket over the sockets of this runtime.
         pub type WebSocket = crate::WebSocket<Stream, Timer>;
+
+        /// The half that sends, of a client or a server. It has no parameters, so that a struct can hold it.
+        ///
+        /// ```no_run
+        #[doc = concat!("use sansock::", stringify!($module), "::{Receiver, Sender, Socket, connect};")]
+        ///
+        /// struct Player {
+        ///     name: String,
+        ///     sender: Sender,
+        /// }
+        ///
+        /// // A client and the handler of a server split alike.
+        /// async fn join(url: &str, name: String) -> sansock::Result<(Player, Receiver)> {
+        ///     let (sender, receiver) = connect(url).await?.split();
+        ///     Ok((Player { name, sender }, receiver))
+        /// }
+        ///
+        /// fn welcome(socket: Socket, name: String) -> (Player, Receiver) {
+        ///     let (sender, receiver) = socket.split();
+        ///     (Player { name, sender }, receiver)
+        /// }
+        ///
+        /// async fn greet(player: &Player) -> sansock::Result<()> {
+        ///     player.sender.send(format!("hello, {}", player.name)).await
+        /// }
+        /// ```
+        pub type Sender = crate::Sender<Stream, Timer>;
+
+        /// The half that receives, of a client or a server; see [`Sender`].
+        pub type Receiver = crate::Receiver<Stream, Timer>;
 
         /// A request to open a WebSocket that was not yet answered.
         pub type Upgrade = crate::Upgrade<Stream, Timer>;

@@ -7,7 +7,7 @@
 //! while let Some(message) = ws.recv().await? {
 //!     println!("{message:?}");
 //! }
-//! # Ok(())
+//! ws.close_result()
 //! # }
 //! ```
 
@@ -20,7 +20,7 @@ use async_net::TcpStream;
 use crate::transport::ReadinessTcp;
 use crate::transport::runtime::{Runtime, Tcp};
 
-crate::shims::common::shim!(Smol);
+crate::shims::common::shim!(Smol, smol);
 crate::shims::serve::serve_shim!(
     Smol,
     smol,

@@ -2,7 +2,6 @@
 //! observed.
 
 use std::future::{pending, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -234,7 +233,7 @@ fn d3_256_mib_of_frames_that_are_ready_take_a_thousand_polls() {
         |_| {},
     ));
     let polls = settle(&mut [&mut receive]);
-    receive.output();
+    let _ = receive.output();
     assert!((1000..10_000).contains(&polls), "{polls} polls");
 }
 
@@ -808,7 +807,7 @@ fn d9_a_standalone_connection_is_attended() {
     assert!(has(&far.take_all(), PONG));
     clock.advance(Duration::from_secs(4));
     settle(&mut [&mut attend]);
-    attend.output();
+    let _ = attend.output();
 }
 
 // Order.
@@ -911,7 +910,7 @@ fn d3_a_transport_of_single_bytes_is_bounded_too() {
         meter.polls(ws.send(vec![2; 10_000]), each).await.unwrap();
     });
     settle(&mut [&mut both]);
-    both.output();
+    let _ = both.output();
     assert!(most <= 300, "{most} calls in a poll");
 }
 

@@ -9,7 +9,7 @@ use async_channel::{Receiver, Sender, bounded};
 use futures_lite::future::zip;
 use sansock::core::Side;
 use sansock::serve::{OverflowPolicy, Room};
-use sansock::{Error, Message, Prepared};
+use sansock::{CloseCode, Error, Message, Prepared};
 
 use crate::peer::{Peer, elsewhere};
 use crate::runtime::{Handled, Runtime, Server, opened, with_server};
@@ -176,7 +176,7 @@ async fn a_handler_learns_of_the_close_at_its_next_operation<R: Runtime>() {
     let ends = std::mem::take(&mut *ends.lock().unwrap());
     let [(sent, received, result)] = ends.try_into().unwrap();
     assert!(matches!(sent, Error::Closed(_)), "{sent:?}");
-    assert_eq!(sent.close_code().map(|code| code.number()), Some(4001));
+    assert_eq!(sent.close_code().map(CloseCode::number), Some(4001));
     assert_eq!(received.unwrap(), None);
     assert!(matches!(result, Err(Error::Closed(_))), "{result:?}");
 }
@@ -250,7 +250,7 @@ async fn a_client_that_attends_answers_and_is_closed<R: Runtime>() {
     });
     zip(ws.attend(work.wait()), peer).await;
     let error = ws.send("too late").await.unwrap_err();
-    assert_eq!(error.close_code().map(|code| code.number()), Some(4001));
+    assert_eq!(error.close_code().map(CloseCode::number), Some(4001));
     assert_eq!(ws.recv().await.unwrap(), None);
 }
 
@@ -264,7 +264,7 @@ async fn what_a_handler_broadcasts_and_sends_leaves_in_order<R: Runtime>() {
                 let number: u32 = number.parse().unwrap();
                 for each in number..number + 10 {
                     let pushed = Prepared::new((each * 2).to_string());
-                    room.broadcast(&pushed, OverflowPolicy::Skip);
+                    let _ = room.broadcast(&pushed, OverflowPolicy::Skip);
                     let sent = (each * 2 + 1).to_string();
                     match each % 2 {
                         0 => ws.send(sent).await?,

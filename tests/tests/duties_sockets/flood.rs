@@ -10,7 +10,7 @@ use sansock::core::{ServerConnection, Side};
 use sansock::{Error, WebSocket};
 
 use crate::peer::{Answers, Flood, Peer, elsewhere};
-use crate::runtime::{AsyncStd, Handled, Runtime, Smol, Tokio, opened, sleep, with_server};
+use crate::runtime::{AsyncStd, Handled, Runtime, Smol, Tokio, Ws, opened, sleep, with_server};
 
 crate::on_every_runtime! {
     #[test] fn close_takes_its_timeout_whatever_the_peer_floods();
@@ -43,7 +43,7 @@ fn assert_took_the_timeout(began: Instant) {
 }
 
 /// Returns WebSockets of peers that flood, one for each kind of flood.
-fn flooded<R: Runtime>() -> Vec<(WebSocket<R::Stream, R::Timer>, Flood)> {
+fn flooded<R: Runtime>() -> Vec<(Ws<R>, Flood)> {
     let config = sansock::config()
         .close_timeout(CLOSE_TIMEOUT)
         .max_message_size(None);
@@ -139,13 +139,13 @@ async fn flood(address: SocketAddr, count: usize, message: &'static [u8]) -> Flo
     .await
 }
 
-/// The tests of this kind are run one after the other: each needs a processor.
-static ALONE: Mutex<()> = Mutex::new(());
+/// How late a timer may be. What is not optimised is a few times slower.
+const LATE: Duration = match cfg!(debug_assertions) {
+    true => Duration::from_millis(100),
+    false => Duration::from_millis(50),
+};
 
 async fn other_tasks_run_beside_floods<R: Runtime>() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     // Everything is on this thread: the server, its connections, and the timers.
     let server = R::serve(echo::<R>).spawn(|connection| R::spawn(connection));
     with_server::<R>(server, async |address, _| {
@@ -161,8 +161,8 @@ async fn other_tasks_run_beside_floods<R: Runtime>() {
                 "{} bytes: {median:?}, {usual:?}, {most:?}; {echoed}",
                 message.len()
             );
-            assert!(median < Duration::from_millis(50), "{late:?}");
-            assert!(usual < Duration::from_millis(50), "{late:?}");
+            assert!(median < LATE, "{late:?}");
+            assert!(usual < LATE, "{late:?}");
             assert!(most < Duration::from_millis(500), "{late:?}");
             assert!(echoed > 64 << 10, "no flood: {echoed} bytes were echoed");
         }
@@ -225,9 +225,6 @@ fn thread_time() -> Duration {
 }
 
 async fn a_receive_loop_yields<R: Runtime>() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let (mut ws, peer) = opened::<R>(Side::Client, sansock::config());
     let _flood = peer.flood(&[(0x82, &[0; 1000])], Answers::Unread);
     let polls = AtomicUsize::new(0);

@@ -3,8 +3,8 @@
 //! Each situation is a function that is generic over a [`Runtime`](runtime::Runtime). The peers are
 //! written by hand, in blocking code on other threads, so that they behave as badly as a test needs.
 //! Time is real: the bounds are generous where another process may take the processor, and far below
-//! what a broken driver needs. A watchdog on a thread of its own ends a test that hangs, as a poll that
-//! never returns can be interrupted by nothing else.
+//! what a broken driver needs. A watchdog in another thread ends a test that hangs, since nothing else can
+//! interrupt a poll that never returns.
 //!
 //! The labels D1 to D9 are those of the driver's documentation.
 
@@ -47,7 +47,7 @@ macro_rules! on_every_runtime {
 }
 use on_every_runtime;
 
-/// Runs a test on a thread of its own, and fails with its name if it is not finished in time.
+/// Runs a test on another thread, and fails with its name if it is not finished in time.
 fn watched(name: &'static str, test: impl FnOnce() + Send + 'static) {
     let (finished, is_finished) = channel();
     let thread = thread::Builder::new().name(name.into()).spawn(move || {

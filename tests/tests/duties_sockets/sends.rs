@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sansock::Error;
 use sansock::core::{Deadline, Side};
+use sansock::{CloseCode, Error};
 
 use crate::peer::{Answers, Peer, elsewhere};
 use crate::runtime::{Handled, Runtime, opened, sleep, with_server};
@@ -41,7 +41,7 @@ async fn a_handler_that_only_sends_answers_a_ping_and_notices_a_close<R: Runtime
         async move {
             counted.fetch_add(1, Ordering::SeqCst);
             let error = tick::<R>(ws).await.unwrap_err();
-            assert_eq!(error.close_code().map(|code| code.number()), Some(1001));
+            assert_eq!(error.close_code().map(CloseCode::number), Some(1001));
             counted.fetch_sub(1, Ordering::SeqCst);
         }
     });
@@ -119,7 +119,7 @@ async fn a_client_that_only_sends_answers_pings_and_notices_a_close<R: Runtime>(
         }
     };
     let (error, ()) = futures_lite::future::zip(ticks, peer).await;
-    assert_eq!(error.close_code().map(|code| code.number()), Some(4000));
+    assert_eq!(error.close_code().map(CloseCode::number), Some(4000));
 }
 
 async fn a_client_that_never_receives_stays_connected<R: Runtime>() {
