@@ -174,6 +174,11 @@ pub(crate) struct Driver<S, T, C = Connection> {
     write_failed: bool,
     /// Whether the quick ways do not apply: several tasks wait, or the transport takes nothing.
     is_special: bool,
+    /// Whether the task has yielded since the last step: what was read may not have been parsed.
+    has_yielded: bool,
+    /// Whether a message that was not taken stops another task from reading: that task is woken once the
+    /// message is taken.
+    pub(crate) is_reading_stopped: bool,
     /// What ends the connection before its own deadlines do. Absent until it is being closed.
     grace: Option<Box<Grace>>,
     /// The first failure of the transport, unless the connection had failed before.
@@ -259,6 +264,8 @@ impl<S, T, C> Driver<S, T, C> {
             vectored: false,
             write_failed: false,
             is_special: false,
+            has_yielded: false,
+            is_reading_stopped: false,
             grace: None,
             error: None,
         }
@@ -294,6 +301,8 @@ impl<S, T, C> Driver<S, T, C> {
             vectored: self.vectored,
             write_failed: self.write_failed,
             is_special: self.is_special,
+            has_yielded: self.has_yielded,
+            is_reading_stopped: self.is_reading_stopped,
             grace: self.grace,
             error: self.error,
         }
@@ -341,9 +350,10 @@ where
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = None;
         let mut blocked = Blocked::Nothing;
-        // An event that is ready stops reading: it was there before the task yielded.
+        // What was there before the task yielded is parsed first, and an event that is ready stops reading.
         let is_simple = self.is_simple()
-            && !self.connection.is_event_at_hand()
+            && !self.has_yielded
+            && !self.is_reading_stopped
             && !self.has_commands()
             && !self.wakers.others_wait(Role::Receive)
             && self.wakers.is_alone(Role::Receive, cx.waker());
@@ -417,6 +427,7 @@ where
         goal: Goal,
         blocked: Blocked,
     ) -> Poll<()> {
+        self.has_yielded = false;
         self.share_with_others(cx, role);
         let mut progress = self.repeat_for_all(cx, role, goal, blocked);
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
@@ -427,6 +438,14 @@ where
         }
         if self.wakers.others_wait(role) {
             self.wake_others(role);
+        }
+        match role {
+            Role::Receive => self.resume_reading(),
+            Role::Send | Role::Attend => {
+                self.is_reading_stopped |=
+                    self.wakers.is_shared() && self.connection.connection().is_data_ready();
+                self.read_lately = false;
+            }
         }
         match progress {
             Progress::Met => Poll::Ready(()),
@@ -521,11 +540,22 @@ where
         self.wakers = wakers;
     }
 
+    /// D1: wakes the tasks that read on once the message is taken that stops them. The caller takes or
+    /// discards it before they are polled.
+    #[inline]
+    pub(crate) fn resume_reading(&mut self) {
+        if self.is_reading_stopped {
+            self.is_reading_stopped = false;
+            self.wakers.wake_readers();
+        }
+    }
+
     /// D3: lets other tasks run, and asks to be polled again.
     pub(crate) fn yield_now<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
         self.budget.refill();
+        self.has_yielded = true;
         // A connection that only sends is read, though the clock may stand still.
-        self.check_at = self.now();
+        self.check_at = self.current_time();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -619,13 +649,19 @@ where
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline(always)]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        if !self.is_simple() || self.wakers.waits(role) || !self.wakers.is_alone(role, cx.waker()) {
+        let is_simple = self.is_simple()
+            && !self.has_commands()
+            && !self.wakers.waits(role)
+            && self.wakers.is_alone(role, cx.waker());
+        if !is_simple {
             ready!(self.drive_until(cx, role, Goal::Written));
         } else if self.poll_write(cx).is_pending() || self.is_special {
             self.now = None;
             ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
         } else {
             self.now = None;
+            // D3: nothing else would end a chain of flushes that have nothing to write.
+            self.budget.spend_message();
         }
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
@@ -648,7 +684,7 @@ where
         }
     }
 
-    /// D1, D2: reads once and minds the deadlines, without waiting. Pending if a reply could not be written: then
+    /// D1, D2: reads what has arrived and minds the deadlines, without waiting. Pending if a reply could not be written: then
     /// what was received decides how the connection ended (D5).
     #[cold]
     fn check(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
@@ -671,10 +707,10 @@ where
 
     fn check_now(&mut self, cx: &mut Context<'_>) {
         // With this goal, pings and pongs are passed over.
-        let goal = Goal::End;
-        if !self.connection.parse(&mut self.unclaimed, goal) && self.poll_read(cx).is_ready() {
-            self.connection.parse(&mut self.unclaimed, goal);
-        }
+        while !self.connection.parse(&mut self.unclaimed, Goal::End)
+            && !self.budget.is_spent()
+            && self.poll_read(cx).is_ready()
+        {}
         let now = self.current_time();
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();

@@ -162,12 +162,30 @@ impl Wakers {
                 continue;
             }
             *goal = None;
-            match (&self.shared, &self.task) {
-                (Some(shared), _) => shared.wake_one(other.id()),
-                (None, Some(task)) => task.wake_by_ref(),
-                (None, None) => {}
+            self.wake(other);
+        }
+    }
+
+    /// Wakes the roles that wait for something else than a message.
+    #[cold]
+    pub(super) fn wake_readers(&self) {
+        for role in [Role::Send, Role::Attend] {
+            if self.waits(role) {
+                self.wake(role);
             }
         }
+    }
+
+    fn wake(&self, role: Role) {
+        match (&self.shared, &self.task) {
+            (Some(shared), _) => shared.wake_one(role.id()),
+            (None, Some(task)) => task.wake_by_ref(),
+            (None, None) => {}
+        }
+    }
+
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 }
 
