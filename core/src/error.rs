@@ -168,7 +168,6 @@ impl Failure {
         match self {
             Self::Protocol(error) => error.close_code(),
             Self::TimedOut(Deadline::Pong) => CloseCode::INTERNAL_ERROR,
-            Self::TimedOut(Deadline::Receive) => CloseCode::POLICY_VIOLATION,
             Self::TimedOut(Deadline::Open | Deadline::Close | Deadline::Ping | Deadline::Write)
             | Self::Lost => CloseCode::ABNORMAL_CLOSURE,
             Self::Local(frame) => frame.code,

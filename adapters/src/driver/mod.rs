@@ -14,8 +14,8 @@
 //!   goal another task has met is woken: [`Wakers`].
 //! - **D5, one outcome.** A transport that fails to write is read to its end, so that a Close frame that
 //!   was received is what every operation reports: [`Driver::is_met`], [`FAREWELL`].
-//! - **D6, progress counts as liveness.** The connection is told when the transport is full; it knows
-//!   what was received and what was sent: [`Driver::write`].
+//! - **D6, progress counts as liveness.** Not kept yet: a pong is missed after its timeout, though bytes
+//!   arrive. What was read is taken first, so a pong that has arrived counts: [`Driver::step`].
 //! - **D7, bounded memory.** Events that no operation waits for are dropped, or kept up to a bound:
 //!   [`Unclaimed`]. What reaches the connection from outside is counted: [`Inbox`].
 //! - **D8, few replies, sent first.** All control frames before the next message are parsed before one
@@ -179,6 +179,10 @@ pub(crate) struct Driver<S, T, C = Connection> {
     /// Whether a message that was not taken stops another task from reading: that task is woken once the
     /// message is taken.
     pub(crate) is_reading_stopped: bool,
+    /// Whether whoever polls passes a waker of all tasks, and wakes them itself.
+    owner_wakes: bool,
+    /// Whether messages are left in the inbox, as the connection did not take them.
+    has_commands_left: bool,
     /// What ends the connection before its own deadlines do. Absent until it is being closed.
     grace: Option<Box<Grace>>,
     /// The first failure of the transport, unless the connection had failed before.
@@ -196,30 +200,11 @@ struct Grace {
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
 #[derive(Debug)]
-struct Owner {
-    inbox: Arc<Inbox>,
-    /// Whether messages are left in it, as the connection did not take them.
-    is_left: bool,
-}
-
-impl Owner {
-    const fn new(inbox: Arc<Inbox>) -> Self {
-        Self {
-            inbox,
-            is_left: false,
-        }
-    }
-
-    /// Whether the inbox holds something.
-    #[inline]
-    fn has_commands(&self) -> bool {
-        self.is_left || self.inbox.is_called()
-    }
-}
+struct Owner(Arc<Inbox>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.inbox.leave();
+        self.0.leave();
     }
 }
 
@@ -266,6 +251,8 @@ impl<S, T, C> Driver<S, T, C> {
             is_special: false,
             has_yielded: false,
             is_reading_stopped: false,
+            owner_wakes: false,
+            has_commands_left: false,
             grace: None,
             error: None,
         }
@@ -278,7 +265,7 @@ impl<S, T, C> Driver<S, T, C> {
 
     /// Takes commands from this inbox as well.
     pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
-        self.inbox = Some(Owner::new(inbox));
+        self.inbox = Some(Owner(inbox));
     }
 
     /// Replaces the connection by what it has become.
@@ -303,6 +290,8 @@ impl<S, T, C> Driver<S, T, C> {
             is_special: self.is_special,
             has_yielded: self.has_yielded,
             is_reading_stopped: self.is_reading_stopped,
+            owner_wakes: self.owner_wakes,
+            has_commands_left: self.has_commands_left,
             grace: self.grace,
             error: self.error,
         }
@@ -310,7 +299,7 @@ impl<S, T, C> Driver<S, T, C> {
 
     /// Leaves it to the owner to wake the other tasks that wait, as halves do.
     pub(crate) const fn leave_waking_to_owner(&mut self) {
-        self.wakers.leave_to_owner();
+        self.owner_wakes = true;
     }
 
     /// Returns the transport, `None` once it was dropped.
@@ -355,7 +344,7 @@ where
             && !self.has_yielded
             && !self.is_reading_stopped
             && !self.has_commands()
-            && !self.wakers.others_wait(Role::Receive)
+            && !self.others_wait(Role::Receive)
             && self.wakers.is_alone(Role::Receive, cx.waker());
         if is_simple && self.poll_write(cx).is_pending() {
             blocked = Blocked::Write;
@@ -436,7 +425,7 @@ where
         if progress == Progress::Met {
             self.wakers.stop_waiting(role);
         }
-        if self.wakers.others_wait(role) {
+        if self.others_wait(role) {
             self.wake_others(role);
         }
         match role {
@@ -444,7 +433,8 @@ where
             Role::Send | Role::Attend => {
                 self.is_reading_stopped |=
                     self.wakers.is_shared() && self.connection.connection().is_data_ready();
-                self.read_lately = false;
+                // What was read while a pong or the end was awaited does not make this a receiver.
+                self.read_lately &= matches!(goal, Goal::Written | Goal::Capacity);
             }
         }
         match progress {
@@ -516,7 +506,7 @@ where
     /// Tells the inbox whom to wake.
     #[cold]
     fn listen(&mut self, role: Role, cx: &Context<'_>) {
-        if let Some(Owner { inbox, .. }) = &self.inbox {
+        if let Some(Owner(inbox)) = &self.inbox {
             let shared = self.wakers.shared(role, cx.waker());
             inbox.listen(shared.as_ref().unwrap_or(cx.waker()));
             if inbox.is_called() {
@@ -643,6 +633,12 @@ where
         }
     }
 
+    /// Whether another role waits for something that this one may bring about.
+    #[inline]
+    const fn others_wait(&self, role: Role) -> bool {
+        !self.owner_wakes && self.wakers.others_wait(role)
+    }
+
     /// Whether one task uses the connection, it may go on, and nothing came from outside.
     #[inline]
     const fn is_simple(&self) -> bool {
@@ -697,7 +693,7 @@ where
             None => self.check_now(cx),
         }
         self.read_lately = false;
-        if self.wakers.others_wait(role) {
+        if self.others_wait(role) {
             self.wake_others(role);
         }
         match self.write_failed {
@@ -804,7 +800,11 @@ where
     /// Whether the inbox holds something.
     #[inline]
     fn has_commands(&self) -> bool {
-        self.inbox.as_ref().is_some_and(Owner::has_commands)
+        self.has_commands_left
+            || self
+                .inbox
+                .as_ref()
+                .is_some_and(|Owner(inbox)| inbox.is_called())
     }
 
     /// Takes what was left in the inbox. Returns whether something was queued.
@@ -815,11 +815,11 @@ where
 
     #[cold]
     fn deliver(&mut self) -> bool {
-        let Some(Owner { inbox, is_left }) = &mut self.inbox else {
+        let Some(Owner(inbox)) = &self.inbox else {
             return false;
         };
         let delivered = inbox.deliver(self.connection.connection_mut());
-        *is_left = delivered.is_left;
+        self.has_commands_left = delivered.is_left;
         if delivered.drops_transport {
             self.abort();
         }
@@ -842,7 +842,7 @@ where
     fn wait(&mut self) {
         let connection = self.connection.connection_mut();
         connection.release_buffers();
-        if let Some(Owner { inbox, .. }) = &self.inbox {
+        if let Some(Owner(inbox)) = &self.inbox {
             inbox.note(&connection.stats(), connection.closed());
         }
     }
@@ -870,7 +870,7 @@ where
         // What is queued never leaves: that decides how the connection was closed.
         connection.write_failed();
         connection.release_buffers();
-        if let Some(Owner { inbox, .. }) = &self.inbox {
+        if let Some(Owner(inbox)) = &self.inbox {
             let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());
             inbox.leave();

@@ -42,15 +42,9 @@ pub(crate) struct Wakers {
     goals: [Option<Goal>; Role::ALL.len()],
     /// Present once two different tasks waited at the same time.
     shared: Option<Arc<WakerSet>>,
-    /// Whether whoever polls passes a waker of all tasks, and wakes them itself.
-    left_to_owner: bool,
 }
 
 impl Wakers {
-    pub(super) const fn leave_to_owner(&mut self) {
-        self.left_to_owner = true;
-    }
-
     /// Returns the waker for the transport if several tasks wait. The task is registered.
     #[inline]
     pub(super) fn shared(&self, role: Role, waker: &Waker) -> Option<Waker> {
@@ -145,12 +139,11 @@ impl Wakers {
     #[inline]
     pub(super) const fn others_wait(&self, role: Role) -> bool {
         let [receive, send, _] = &self.goals;
-        !self.left_to_owner
-            && match role {
-                Role::Receive => send.is_some(),
-                Role::Send => receive.is_some(),
-                Role::Attend => receive.is_some() || send.is_some(),
-            }
+        match role {
+            Role::Receive => send.is_some(),
+            Role::Send => receive.is_some(),
+            Role::Attend => receive.is_some() || send.is_some(),
+        }
     }
 
     /// Wakes the other roles whose goal is met: nothing else would, as the transport was used by this

@@ -14,11 +14,9 @@ use crate::frame::{CloseCode, CloseFrame, HeaderEncoder, OpCode, Side};
 use crate::handshake::{ExtensionList, HandshakeError};
 use crate::time::Instant;
 
-use super::deadlines::{Deadlines, Timer};
-use super::keepalive::{Keepalive, Situation};
+use super::deadlines::{Alarm, Deadlines};
 use super::output::Output;
-use super::pace::Arrival;
-use super::pings::Pings;
+use super::pings::{PingId, Pings};
 use super::send::{Compression, OutgoingMessage};
 use super::state::{Closed, Phase};
 use super::stats::Counters;
@@ -53,9 +51,10 @@ pub(super) struct Link {
     progress: u64,
     /// The transport keeps output that it has taken.
     pub(super) flush_pending: bool,
-    pub(super) keepalive: Keepalive,
-    /// How far an incomplete message had arrived when its deadline was set.
-    arrival: Option<Arrival>,
+    /// The keepalive ping whose pong has not come.
+    keepalive: Option<PingId>,
+    /// Where it ends in the output, while it has not been handed to the transport.
+    keepalive_ends: Option<u64>,
     now: Instant,
     #[cfg(feature = "tracing")]
     pub(super) trace: super::trace::Trace,
@@ -63,8 +62,6 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(side: Side, generator: Option<Generator>, config: Config) -> Self {
-        let mut deadlines = Deadlines::new();
-        deadlines.start(Timer::Open);
         Self {
             side,
             config,
@@ -77,11 +74,14 @@ impl Link {
             compression: Compression::Auto,
             open_message: None,
             generator,
-            deadlines,
+            deadlines: Deadlines {
+                open: Alarm::UNARMED,
+                ..Deadlines::default()
+            },
             progress: 0,
             flush_pending: false,
-            keepalive: Keepalive::new(),
-            arrival: None,
+            keepalive: None,
+            keepalive_ends: None,
             now: Instant::START,
             #[cfg(feature = "tracing")]
             trace: super::trace::Trace::new(),
@@ -119,8 +119,8 @@ impl Link {
     /// Schedules the release of what the codings hold once the connection is idle.
     pub(super) fn use_codings(&mut self) {
         self.codings_used = true;
-        if self.deadlines.is_off(Timer::Idle) {
-            self.deadlines.start(Timer::Idle);
+        if self.deadlines.idle == Alarm::OFF {
+            self.deadlines.idle = Alarm::UNARMED;
         }
     }
 
@@ -129,8 +129,8 @@ impl Link {
         self.phase.opened();
         #[cfg(feature = "tracing")]
         self.trace_opened();
-        self.deadlines.start(Timer::Ping);
-        self.deadlines.stop(Timer::Open);
+        self.deadlines.open = Alarm::OFF;
+        self.deadlines.ping = Alarm::UNARMED;
         if self.output.is_discarded() {
             self.stop_writing();
         }
@@ -214,7 +214,8 @@ impl Link {
         self.phase.write_failed();
         #[cfg(feature = "tracing")]
         self.trace_closing();
-        self.keepalive.stop();
+        self.keepalive = None;
+        self.keepalive_ends = None;
         self.deadlines.only_close();
     }
 
@@ -227,7 +228,8 @@ impl Link {
             self.push_end();
         }
         self.codings = Codings::default();
-        self.keepalive.stop();
+        self.keepalive = None;
+        self.keepalive_ends = None;
         self.deadlines.only_close();
     }
 
@@ -237,7 +239,7 @@ impl Link {
         self.phase.close_queued(frame);
         #[cfg(feature = "tracing")]
         self.trace_closing();
-        self.deadlines.start(Timer::Close);
+        self.deadlines.close = Alarm::UNARMED;
     }
 
     /// Queues a Close frame. What waits goes before it.
@@ -315,69 +317,34 @@ impl Link {
         self.now = self.now.max(now);
     }
 
-    /// The transport is full.
-    pub(super) const fn write_blocked(&mut self) {
-        self.keepalive.write_blocked(self.output.taken());
-    }
-
-    pub(super) const fn set_flush_pending(&mut self, pending: bool) {
-        self.flush_pending = pending;
-        if pending {
-            self.keepalive.flush_blocked();
-        }
-    }
-
-    /// Arms what waits for the time, and does what is due. `arrival` is how far an incomplete message
-    /// has arrived.
-    pub(super) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        event_waits: bool,
-        arrival: Option<Arrival>,
-    ) {
+    /// Arms what waits for the time, and does what is due. A pong is not missed while input waits to
+    /// be read: it may be in there.
+    pub(super) fn handle_timeout(&mut self, now: Instant, input_waits: bool) {
         self.set_now(now);
-        self.note_progress(event_waits);
-        if arrival.is_some() || self.arrival.is_some() {
-            self.watch_arrival(arrival, event_waits);
-        }
-        if self.deadlines.is_due(self.now) {
-            self.arm();
-            self.fire_due(arrival);
-        }
+        self.note_progress();
+        self.arm();
+        self.fire_due(input_waits);
     }
 
-    pub(super) fn next_timeout(
-        &self,
-        event_waits: bool,
-        arrival: Option<Arrival>,
-    ) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, input_waits: bool) -> Option<Instant> {
         if self.phase.is_ended() && self.output.is_empty() {
             return None;
         }
-        let pong = self.keepalive.is_waiting();
-        let at_once = self.write_progressed()
-            || pong && self.keepalive.wants_attention(self.situation(event_waits))
-            || self.is_unwatched(arrival, event_waits);
-        match at_once {
-            true => Some(self.now),
-            false => self.deadlines.next(self.now),
+        if self.keepalive_was_taken() || self.write_progressed() {
+            return Some(self.now);
         }
+        self.deadlines.next(self.now, input_waits)
     }
 
-    const fn situation(&self, event_waits: bool) -> Situation {
-        Situation {
-            now: self.now,
-            received: self.counters.bytes_received,
-            taken: self.output.taken(),
-            flush_pending: self.flush_pending,
-            event_waits,
-        }
+    fn keepalive_was_taken(&self) -> bool {
+        self.keepalive_ends
+            .is_some_and(|ends| ends <= self.output.taken())
     }
 
     /// Whether the write deadline has to be set anew: output waits, and it is not what waited before.
     fn write_progressed(&self) -> bool {
         self.output_waits()
-            && (self.progress != self.output.taken() || self.deadlines.is_off(Timer::Write))
+            && (self.progress != self.output.taken() || self.deadlines.write == Alarm::OFF)
             && self.settings().write_timeout.is_some()
     }
 
@@ -386,34 +353,18 @@ impl Link {
         self.flush_pending || !self.output.is_empty()
     }
 
-    #[inline]
-    fn note_progress(&mut self, event_waits: bool) {
+    fn note_progress(&mut self) {
         if !self.output_waits() {
-            if !self.deadlines.is_off(Timer::Write) {
-                self.deadlines.stop(Timer::Write);
-            }
+            self.deadlines.write = Alarm::OFF;
         } else if self.write_progressed() {
             self.progress = self.output.taken();
-            self.deadlines.start(Timer::Write);
+            self.deadlines.write = Alarm::UNARMED;
         }
         self.note_pings();
-        if self.keepalive.is_waiting() || self.keepalive.is_behind(self.output.taken()) {
-            self.note_life(event_waits);
+        if self.keepalive_was_taken() {
+            self.keepalive_ends = None;
+            self.deadlines.pong = Alarm::UNARMED;
         }
-    }
-
-    /// Sets the deadline of the pong that is awaited, if there is evidence of life.
-    #[cold]
-    fn note_life(&mut self, event_waits: bool) {
-        let seen = self.situation(event_waits);
-        let settings = self.config.settings();
-        let (timeout, rate) = (settings.ping_timeout, settings.min_send_rate);
-        if self.keepalive.is_waiting() {
-            if let Some(pong) = self.keepalive.observe(seen, timeout, rate) {
-                self.deadlines.set(Timer::Pong, pong);
-            }
-        }
-        self.keepalive.count_taken(seen, rate);
     }
 
     /// Starts the clock of the pings that were handed to the transport. What arrives may answer them,
@@ -423,86 +374,44 @@ impl Link {
         self.pings.taken(self.output.taken(), self.now);
     }
 
-    /// Whether a message has begun whose pace is not measured yet.
-    fn is_unwatched(&self, arrival: Option<Arrival>, event_waits: bool) -> bool {
-        arrival.is_some_and(|arrival| {
-            let watched = self.arrival.is_some_and(|earlier| arrival.follows(earlier));
-            !watched
-                && !self.keepalive.is_paused(event_waits)
-                && self.settings().min_receive_rate.is_some()
-        })
-    }
-
-    /// Measures the pace of an incomplete message, while this side reads.
-    #[cold]
-    fn watch_arrival(&mut self, arrival: Option<Arrival>, event_waits: bool) {
-        if self.is_unwatched(arrival, event_waits) {
-            self.arrival = arrival;
-            self.deadlines.start(Timer::Receive);
-        } else if arrival.is_none() || self.keepalive.is_paused(event_waits) {
-            self.arrival = None;
-            self.deadlines.stop(Timer::Receive);
-        }
-    }
-
     fn arm(&mut self) {
         let (now, settings) = (self.now, self.config.settings());
-        let times = [
-            (Timer::Open, settings.open_timeout),
-            (Timer::Close, settings.close_timeout),
-            (Timer::Ping, settings.ping_interval),
-            (Timer::Receive, Some(Deadline::RECEIVE_PERIOD)),
-            (Timer::Write, settings.write_timeout),
-            (Timer::Idle, Some(CODINGS_KEPT)),
-        ];
-        self.deadlines.arm(now, times);
+        let deadlines = &mut self.deadlines;
+        deadlines.open.arm(now, settings.open_timeout);
+        deadlines.close.arm(now, settings.close_timeout);
+        deadlines.ping.arm(now, settings.ping_interval);
+        deadlines.pong.arm(now, settings.ping_timeout);
+        deadlines.write.arm(now, settings.write_timeout);
+        deadlines.idle.arm(now, Some(CODINGS_KEPT));
     }
 
-    fn fire_due(&mut self, arrival: Option<Arrival>) {
-        for (timer, deadline) in [
-            (Timer::Open, Deadline::Open),
-            (Timer::Close, Deadline::Close),
-            (Timer::Write, Deadline::Write),
-        ] {
-            if self.deadlines.fire(timer, self.now) {
-                self.give_up(deadline);
-            }
+    fn fire_due(&mut self, input_waits: bool) {
+        if self.deadlines.open.fire(self.now) {
+            self.give_up(Deadline::Open);
         }
-        if self.deadlines.fire(Timer::Pong, self.now) {
+        if self.deadlines.close.fire(self.now) {
+            self.give_up(Deadline::Close);
+        }
+        if self.deadlines.write.fire(self.now) {
+            self.give_up(Deadline::Write);
+        }
+        if !input_waits && self.deadlines.pong.fire(self.now) {
             self.fail(Failure::TimedOut(Deadline::Pong));
             let grace = self.now.checked_add(ABORT_CLOSE_GRACE);
-            self.deadlines.bring_forward(Timer::Close, grace);
+            self.deadlines.close.bring_forward(grace);
         }
-        if self.deadlines.fire(Timer::Receive, self.now) {
-            self.check_pace(arrival);
-        }
-        if self.deadlines.fire(Timer::Ping, self.now) {
+        if self.deadlines.ping.fire(self.now) {
             self.keep_alive();
         }
-        if self.deadlines.fire(Timer::Idle, self.now) {
+        if self.deadlines.idle.fire(self.now) {
             self.release_idle_codecs();
         }
-    }
-
-    /// Fails the connection if too little of a message has arrived in a period.
-    fn check_pace(&mut self, arrival: Option<Arrival>) {
-        let (Some(earlier), Some(arrival)) = (self.arrival, arrival) else {
-            return;
-        };
-        let rate = self.settings().min_receive_rate;
-        if rate.is_some_and(|rate| arrival.is_too_slow(earlier, rate)) {
-            self.fail(Failure::TimedOut(Deadline::Receive));
-            return;
-        }
-        self.arrival = Some(arrival);
-        self.deadlines.start(Timer::Receive);
-        self.arm();
     }
 
     /// Gives back what the codings hold, unless they were used since the last time.
     fn release_idle_codecs(&mut self) {
         if core::mem::take(&mut self.codings_used) {
-            self.deadlines.start(Timer::Idle);
+            self.deadlines.idle = Alarm::UNARMED;
             self.arm();
         } else {
             self.codings.release();
@@ -519,38 +428,34 @@ impl Link {
         #[cfg(feature = "tracing")]
         self.trace_ended();
         self.phase.ended();
-        self.deadlines = Deadlines::new();
+        self.deadlines = Deadlines::default();
     }
 
-    /// Pings the peer, and requests a wakeup for the next ping; not before the pong of the last came.
+    /// Pings the peer, and asks to be woken for the next ping; not before the pong of the last came.
     fn keep_alive(&mut self) {
-        if !self.phase.is_open() || self.keepalive.is_waiting() {
+        if !self.phase.is_open() || self.keepalive.is_some() {
             return;
         }
-        let start = self.output.position();
-        let ping = self.push_ping();
-        self.keepalive.start(ping, start..self.output.position());
-        self.deadlines.start(Timer::Ping);
+        self.keepalive = Some(self.push_ping());
+        self.keepalive_ends = Some(self.output.position());
+        self.deadlines.ping = Alarm::UNARMED;
         self.arm();
     }
 
-    /// A pong came. Returns whether it answers a ping of ours. The keepalive is satisfied by the pong of
-    /// its own ping, or of a later one.
-    pub(super) fn pong_received(&mut self, payload: &[u8]) -> bool {
+    /// A pong came: the time since its ping, if that was one of ours. The keepalive is satisfied by
+    /// the pong of its own ping, or of a later one.
+    pub(super) fn pong_received(&mut self, payload: &[u8]) -> Option<Duration> {
         self.counters.pongs_received = self.counters.pongs_received.saturating_add(1);
-        let Some(ends) = self.pings.pong(payload, self.now) else {
-            return false;
-        };
-        let (seen, rate) = (self.situation(false), self.settings().min_send_rate);
-        self.keepalive.arrived(ends, seen, rate);
-        if self.keepalive.is_answered(&self.pings) {
-            self.keepalive.stop();
-            self.deadlines.stop(Timer::Pong);
-            if self.deadlines.is_off(Timer::Ping) {
-                self.deadlines.start(Timer::Ping);
+        let latency = self.pings.pong(payload, self.now);
+        if self.keepalive.is_some_and(|id| !self.pings.is_waiting(id)) {
+            self.keepalive = None;
+            self.keepalive_ends = None;
+            self.deadlines.pong = Alarm::OFF;
+            if self.deadlines.ping == Alarm::OFF {
+                self.deadlines.ping = Alarm::UNARMED;
             }
         }
-        true
+        latency
     }
 }
 
@@ -558,9 +463,6 @@ impl Link {
 fn reason_of(failure: &Failure) -> bytestring::ByteString {
     match failure {
         Failure::Protocol(error) => alloc::string::ToString::to_string(error).into(),
-        Failure::TimedOut(Deadline::Receive) => {
-            bytestring::ByteString::from_static("a message arrives too slowly")
-        }
         Failure::TimedOut(_) => bytestring::ByteString::from_static("keepalive ping timeout"),
         Failure::Lost => bytestring::ByteString::new(),
         Failure::Local(frame) => frame.reason.clone(),

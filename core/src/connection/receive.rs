@@ -12,7 +12,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::num::NonZeroU64;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::config::{Delivery, Settings};
@@ -26,7 +25,6 @@ use crate::frame::{
 use super::decode::ENCODED_CHUNK;
 use super::lend::{Place, Ready};
 use super::link::Link;
-use super::pace::Arrival;
 use super::reassembly::{Growth, Reassembly};
 #[cfg(feature = "tracing")]
 use super::trace::Shown;
@@ -55,8 +53,6 @@ pub(super) struct IncomingMessage {
     size: u64,
     pub(super) tail: Utf8Tail,
     empty_fragments: u32,
-    /// The number of its first frame, counted from 1.
-    first_frame: u64,
     /// Whether no part of it was given out.
     pub(super) untouched: bool,
     /// The extensions that have encoded it.
@@ -132,18 +128,6 @@ impl Incoming {
     /// Whether an event is ready, and was not given out.
     pub(super) const fn is_ready(&self) -> bool {
         self.ready.is_some()
-    }
-
-    /// Returns how far a message has arrived that is not complete.
-    #[inline]
-    pub(super) fn arrival(&self) -> Option<Arrival> {
-        let open = self.open.as_ref()?;
-        let frame = self.frame.filter(|frame| !frame.opcode.is_control());
-        let left = frame.map_or(0, |frame| frame.left);
-        Some(Arrival {
-            message: NonZeroU64::new(open.first_frame)?,
-            bytes: open.size.saturating_sub(left),
-        })
     }
 
     /// Returns room to read into.
@@ -400,7 +384,6 @@ impl Incoming {
             size: 0,
             tail: Utf8Tail::default(),
             empty_fragments: 0,
-            first_frame: link.counters.frames_received,
             untouched: true,
             coding_mask: CodingMask::default(),
             decoded: 0,
@@ -441,7 +424,7 @@ impl Incoming {
             }
             OpCode::Pong => Ready::Pong {
                 size,
-                matched: link.pong_received(payload),
+                matched: link.pong_received(payload).is_some(),
             },
             OpCode::Close | OpCode::Continuation | OpCode::Text | OpCode::Binary => {
                 let received = read_close(payload)?;
