@@ -258,7 +258,9 @@ where
     /// Reads the request and accepts it.
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
         self.event().await;
-        self.accept()?;
+        if self.connection.handshake_error().is_none() {
+            self.accept()?;
+        }
         self.settled().await?;
         Ok(self.open())
     }
@@ -353,9 +355,10 @@ where
         }
     }
 
-    /// Sees a refused client off.
+    /// Drives the connection of a refused client to its end.
     async fn end(&mut self) -> Error {
-        self.event().await;
+        let connection = self.connection.connection();
+        poll_fn(|cx| self.driver.poll_skipping(cx, connection, |_| false)).await;
         self.ended(ServerConnection::handshake_error)
     }
 

@@ -19,7 +19,9 @@ use crate::opening::opening_verbs;
 /// A client's connection: the opening handshake, then everything that [`Connection`] does.
 ///
 /// It dereferences to [`Connection`], whose verbs it has from the first byte on, so that one receive
-/// loop serves the handshake and the messages. Its first event is the response.
+/// loop serves the handshake and the messages. Its first event is the response. However the handshake
+/// fails, [`handshake_error`](Self::handshake_error) returns why, and the last event is
+/// [`Event::Failed`].
 ///
 /// # Example
 /// ```
@@ -47,7 +49,6 @@ pub struct ClientConnection {
     interim: u8,
     refusal: Option<(Response, BodyReader)>,
     response: Option<Response>,
-    error: Option<HandshakeError>,
     sent: bool,
 }
 
@@ -80,7 +81,6 @@ impl ClientConnection {
             interim: 0,
             refusal: None,
             response: None,
-            error: None,
             sent: false,
         })
     }
@@ -105,6 +105,13 @@ impl ClientConnection {
         Ok(())
     }
 
+    /// Returns why the opening handshake failed; `None` if it succeeded or is in progress.
+    #[must_use]
+    #[doc(alias = "handshake_exc")]
+    pub fn handshake_error(&self) -> Option<&HandshakeError> {
+        self.connection.handshake_error()
+    }
+
     const fn has_first(&self) -> bool {
         self.response.is_some()
     }
@@ -119,9 +126,20 @@ impl ClientConnection {
             match self.step() {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => self.fail(error),
+                Err(error) => self.connection.refuse(error),
             }
         }
+        if let Some((response, body)) = self.refusal.take() {
+            self.end_refusal(response, body);
+        }
+    }
+
+    /// The handshake ended while the body of a refusal was being read: the refusal is why it failed.
+    #[cold]
+    fn end_refusal(&mut self, mut response: Response, body: BodyReader) {
+        body.finish(&mut response);
+        let error = self.give_refusal(response);
+        self.connection.replace_handshake_error(error);
     }
 
     /// Returns whether there was progress.
@@ -202,14 +220,6 @@ impl ClientConnection {
     fn give_refusal(&mut self, response: Response) -> HandshakeError {
         self.response = Some(response.clone());
         HandshakeError::Refused(Box::new(response))
-    }
-
-    fn fail(&mut self, error: HandshakeError) {
-        self.error = Some(error);
-        self.connection.refuse();
-        if self.connection.is_eof() {
-            self.connection.end();
-        }
     }
 }
 

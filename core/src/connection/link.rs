@@ -12,6 +12,7 @@ use crate::error::Failure;
 use crate::extension::{Codings, NegotiationError};
 use crate::frame::{CloseCode, CloseFrame, HeaderEncoder, OpCode, Side};
 use crate::handshake::{ExtensionList, HandshakeError};
+use crate::state::State;
 use crate::time::Instant;
 
 use super::deadlines::{Deadlines, Timer};
@@ -137,8 +138,8 @@ impl Link {
     }
 
     /// The opening handshake failed: nothing but the end of the stream follows.
-    pub(super) fn refuse(&mut self) {
-        self.phase.refused();
+    pub(super) fn refuse(&mut self, error: HandshakeError, failure: Failure) {
+        self.phase.refused(error, failure);
         #[cfg(feature = "tracing")]
         self.trace_refused();
         self.push_end();
@@ -187,9 +188,12 @@ impl Link {
         self.expect_end();
     }
 
-    /// The stream of the peer ended: a failure, where no Close frame had come.
+    /// The stream of the peer ended: a failure, if no Close frame had come.
     pub(super) fn eof(&mut self) {
-        if self.phase.reads_frames() {
+        if self.phase.is_connecting() {
+            self.phase
+                .refused(HandshakeError::ConnectionLost, Failure::Lost);
+        } else if self.phase.reads_frames() {
             self.phase.failed(Failure::Lost, None);
         }
         self.push_end();
@@ -287,7 +291,7 @@ impl Link {
     /// Returns what was exchanged, once it is decided whether our Close frame was sent.
     pub(super) fn closed(&self) -> Option<&Closed> {
         let ending = self.phase.ending()?;
-        if self.output.is_close_pending() {
+        if self.phase.state() == State::Connecting || self.output.is_close_pending() {
             return None;
         }
         Some(match self.output.is_close_taken() {
@@ -379,7 +383,6 @@ impl Link {
     fn write_progressed(&self) -> bool {
         self.output_waits()
             && (self.progress != self.output.taken() || self.deadlines.is_off(Timer::Write))
-            && self.settings().write_timeout.is_some()
     }
 
     /// Whether output waits, here or in the transport.
@@ -511,8 +514,11 @@ impl Link {
 
     /// Ends the connection at once.
     fn give_up(&mut self, deadline: Deadline) {
-        if !self.phase.discards() {
-            self.phase.failed(Failure::TimedOut(deadline), None);
+        let failure = Failure::TimedOut(deadline);
+        if self.phase.is_connecting() {
+            self.phase.refused(HandshakeError::TimedOut, failure);
+        } else if !self.phase.discards() {
+            self.phase.failed(failure, None);
         }
         let buffers = &self.config.settings().buffers;
         self.output.discard(buffers);
@@ -562,7 +568,7 @@ fn reason_of(failure: &Failure) -> bytestring::ByteString {
             bytestring::ByteString::from_static("a message arrives too slowly")
         }
         Failure::TimedOut(_) => bytestring::ByteString::from_static("keepalive ping timeout"),
-        Failure::Lost => bytestring::ByteString::new(),
+        Failure::Lost | Failure::Handshake(_) => bytestring::ByteString::new(),
         Failure::Local(frame) => frame.reason.clone(),
     }
 }
