@@ -81,11 +81,12 @@ pub use crate::connect::{Connect, ConnectError, Phase};
 pub use crate::error::{Error, Result};
 pub use crate::split::{Receiver, Sender};
 pub use crate::stream::Stream;
-pub use crate::system::{SystemEntropy, ThreadBuffers, config};
+pub use crate::system::{ThreadBuffers, config};
 pub use crate::timer::{NoTimer, Timer};
 pub use crate::upgrade::Upgrade;
 pub use crate::websocket::{MessageWriter, WebSocket};
 pub use sansock_core::handshake::{ClientOptions, ServerOptions};
 pub use sansock_core::{
     CloseCode, CloseFrame, Closed, Compression, Config, Fin, Kind, Message, MessageRef, Prepared,
+    SystemEntropy,
 };

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use crate::buffer::{BufferPool, NoPool};
 use crate::deadline::Deadline;
-use crate::entropy::{Entropy, NoEntropy};
+use crate::entropy::{DefaultEntropy, Entropy};
 use crate::error::ProtocolError;
 use crate::extension::{self, Extension};
 use crate::handshake::{ExtensionList, HeadLimits};
@@ -83,7 +83,7 @@ impl Config {
                 min_send_rate: NonZeroU64::new(8 << 10),
                 min_receive_rate: None,
                 extensions: Vec::new(),
-                entropy: Arc::new(NoEntropy),
+                entropy: Arc::new(DefaultEntropy::default()),
                 buffers: Arc::new(NoPool),
             }),
         }
@@ -240,7 +240,8 @@ impl Config {
         extension::answer(offers, &self.settings.extensions)
     }
 
-    /// Sets where seeds for masking keys come from. A client needs one.
+    /// Sets where seeds for masking keys come from. Default: the operating system, with the feature
+    /// `getrandom`. Without it there is none, and a client cannot be made without this.
     #[must_use]
     pub fn entropy(self, entropy: impl Entropy + 'static) -> Self {
         self.with(|settings| settings.entropy = Arc::new(entropy))

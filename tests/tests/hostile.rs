@@ -200,16 +200,16 @@ fn the_defaults_are_safe() {
         "ping_interval: Some(20s)",
         "ping_timeout: Some(20s)",
         "write_timeout: Some(30s)",
+        "min_send_rate: Some(8192)",
+        "min_receive_rate: None",
         "extensions: []",
-        "entropy: NoEntropy",
+        "entropy: SystemEntropy",
     ] {
         assert!(defaults.contains(expected), "{expected} in {defaults}");
     }
     assert_eq!(
         format!("{:?}", sansock::config()),
-        defaults
-            .replace("NoEntropy", "SystemEntropy")
-            .replace("NoPool", "ThreadBuffers")
+        defaults.replace("NoPool", "ThreadBuffers")
     );
 }
 
