@@ -236,7 +236,7 @@ impl Hostile {
 
     /// Sends a message whole or in fragments, with a ping between them.
     async fn send_message(&mut self) -> Result {
-        let Some(message) = self.ledger.next() else {
+        let Some(message) = self.ledger.next(0) else {
             return Ok(());
         };
         let opcode = match message.kind() {
@@ -244,7 +244,7 @@ impl Hostile {
             sansock::Kind::Binary => BINARY,
         };
         if !self.has_failed {
-            self.ledger.sent();
+            self.ledger.sent(0);
         }
         let payload = message.as_bytes();
         if self.world.below(3) > 0 {
