@@ -44,7 +44,7 @@ use sansock_core::{ClientConnection, Connection, Instant, PingId, ServerConnecti
 
 use budget::Budget;
 use transfer::WriteSide;
-use wakers::{Registered, Wakers};
+use wakers::Wakers;
 
 pub(crate) use inbox::{Command, Inbox, Pushed, Totals};
 pub use system::{SystemEntropy, ThreadBuffers, config};
@@ -160,13 +160,16 @@ pub(crate) struct Driver<S, T, C = Connection> {
     pub(crate) budget: Budget,
     pub(crate) unclaimed: Unclaimed,
     wakers: Wakers,
+    /// A message that was not taken stops the reading of a task that waits in another role than to
+    /// receive: it is woken once the message is taken.
+    pub(crate) is_reading_stopped: bool,
     inbox: Option<Owner>,
     write_side: WriteSide,
     /// The peer's stream has ended.
     read_ended: bool,
     /// Bytes were written that the transport was not yet asked to flush.
     unflushed: bool,
-    /// Bytes were read since the last flush.
+    /// Bytes were read to receive, since the last flush.
     read_lately: bool,
     /// Whether the first vectored write was judged.
     vectored: bool,
@@ -219,6 +222,7 @@ impl<S, T, C> Driver<S, T, C> {
             budget: Budget::full(),
             unclaimed: Unclaimed::default(),
             wakers: Wakers::default(),
+            is_reading_stopped: false,
             inbox: None,
             write_side: WriteSide::Open,
             read_ended: false,
@@ -253,6 +257,7 @@ impl<S, T, C> Driver<S, T, C> {
             budget: self.budget,
             unclaimed: self.unclaimed,
             wakers: self.wakers,
+            is_reading_stopped: self.is_reading_stopped,
             inbox: self.inbox,
             write_side: self.write_side,
             read_ended: self.read_ended,
@@ -267,7 +272,7 @@ impl<S, T, C> Driver<S, T, C> {
     }
 
     /// Leaves it to the owner to wake the other tasks that wait, as halves do.
-    pub(crate) const fn leave_waking_to_owner(&mut self) {
+    pub(crate) fn leave_waking_to_owner(&mut self) {
         self.wakers.leave_to_owner();
     }
 
@@ -322,7 +327,7 @@ where
 
     fn drive(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal, write: Write) -> Poll<()> {
         let mut progress = self.repeat_for_all(cx, role, goal, write);
-        if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
+        if progress == Progress::Waiting && self.registers_late(cx, role, goal) {
             progress = self.repeat_for_all(cx, role, goal, Write::Try);
         }
         if progress == Progress::Met {
@@ -330,6 +335,14 @@ where
         }
         if self.wakers.others_wait(role) {
             self.wake_others(role);
+        }
+        match role {
+            Role::Receive => self.resume_reading(),
+            Role::Send | Role::Attend => {
+                let is_stopped = self.connection.connection().is_data_ready();
+                self.is_reading_stopped |= is_stopped && !self.wakers.are_left_to_owner();
+                self.read_lately = false;
+            }
         }
         match progress {
             Progress::Met => Poll::Ready(()),
@@ -355,12 +368,15 @@ where
                 .discard_at
                 .get_or_insert_with(|| now.checked_add(UNREAD_GRACE).unwrap_or(now));
             let discard_at = Some(*discard_at);
-            ready!(self.poll_deadline(cx, discard_at));
+            ready!(match self.wakers.shared(role, cx.waker()) {
+                Some(waker) => self.poll_deadline(&mut Context::from_waker(&waker), discard_at),
+                None => self.poll_deadline(cx, discard_at),
+            });
             self.unclaimed.discard_unread();
         }
     }
 
-    /// Repeats the step with the waker of all tasks that wait.
+    /// Repeats the step, with the waker of all tasks that wait if there are several.
     fn repeat_for_all(
         &mut self,
         cx: &mut Context<'_>,
@@ -368,22 +384,25 @@ where
         goal: Goal,
         write: Write,
     ) -> Progress {
+        let was_shared = self.wakers.is_shared();
         match self.wakers.shared(role, cx.waker()) {
-            Some(waker) => self.repeat(&mut Context::from_waker(&waker), goal, write),
+            Some(waker) => {
+                // The transport may have been asked with the waker of this task alone.
+                let write = if was_shared { write } else { Write::Try };
+                self.repeat(&mut Context::from_waker(&waker), goal, write)
+            }
             None => self.repeat(cx, goal, write),
         }
     }
 
-    /// Registers the task that waits. Returns whether the step is to be repeated: D4: the transport is
-    /// asked again once it needs the waker of another task as well. And a command that was left before
-    /// the inbox had this waker has woken no task.
-    fn registers_another(&mut self, cx: &Context<'_>, role: Role, goal: Goal) -> bool {
-        let registered = self.wakers.wait(role, goal, cx.waker());
-        if registered == Registered::Known {
+    /// Registers the task that waits. Returns whether the step is to be repeated: a command that was left
+    /// before the inbox knew the waker has woken no task.
+    fn registers_late(&mut self, cx: &Context<'_>, role: Role, goal: Goal) -> bool {
+        if !self.wakers.wait(role, goal, cx.waker()) {
             return false;
         }
         self.listen(role, cx);
-        registered == Registered::Shared || self.has_commands()
+        self.has_commands()
     }
 
     /// Tells the inbox whom to wake.
@@ -407,6 +426,16 @@ where
             self.transport.is_none() || self.is_met(goal, written, has_event)
         });
         self.wakers = wakers;
+    }
+
+    /// D1: wakes the tasks that go on reading once the message is taken that stops them: the caller takes
+    /// or discards it before they are polled.
+    #[inline]
+    pub(crate) fn resume_reading(&mut self) {
+        if self.is_reading_stopped {
+            self.is_reading_stopped = false;
+            self.wakers.wake_readers();
+        }
     }
 
     /// D3: lets other tasks run, and asks to be polled again.
@@ -502,7 +531,8 @@ where
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        let is_simple = !self.wakers.is_shared() && !self.budget.is_spent();
+        let is_simple =
+            !self.wakers.is_shared() && !self.budget.is_spent() && !self.has_commands();
         if !is_simple {
             ready!(self.drive(cx, role, Goal::Written, Write::Try));
         } else if self.poll_write(cx).is_pending() {
@@ -522,7 +552,7 @@ where
         Poll::Ready(())
     }
 
-    /// D1, D2: reads once and minds the deadlines, without waiting.
+    /// D1, D2: reads what has arrived and minds the deadlines, without waiting.
     #[cold]
     fn look_around(&mut self, cx: &mut Context<'_>, role: Role) {
         match self.wakers.shared(role, cx.waker()) {
@@ -530,6 +560,7 @@ where
             None => self.look(cx),
         }
         self.read_lately = false;
+        self.wakers.stop_waiting(role);
         if self.wakers.others_wait(role) {
             self.wake_others(role);
         }
@@ -539,11 +570,10 @@ where
         let mut clock = Clock::default();
         // With this goal, pings and pongs are passed over.
         let goal = Goal::End;
-        if !self.connection.parse(&mut self.unclaimed, goal)
+        while !self.connection.parse(&mut self.unclaimed, goal)
+            && !self.budget.is_spent()
             && self.poll_read(cx, &mut clock).is_ready()
-        {
-            self.connection.parse(&mut self.unclaimed, goal);
-        }
+        {}
         let now = clock.read(&self.timer);
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();

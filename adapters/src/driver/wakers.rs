@@ -42,71 +42,86 @@ pub(crate) struct Wakers {
     goals: [Option<Goal>; Role::ALL.len()],
     /// Present once two different tasks waited at the same time.
     shared: Option<Arc<WakerSet>>,
+    /// Whether the inbox knows the waker of the task, or of the set.
+    is_known: bool,
     /// Whether whoever polls passes a waker of all tasks, and wakes them itself.
     left_to_owner: bool,
 }
 
 impl Wakers {
-    pub(super) const fn leave_to_owner(&mut self) {
-        self.left_to_owner = true;
+    /// Forgets all tasks: whoever polls passes a waker of all of them from now on.
+    pub(super) fn leave_to_owner(&mut self) {
+        *self = Self {
+            left_to_owner: true,
+            ..Self::default()
+        };
     }
 
     /// Returns the waker for the transport if several tasks wait. The task is registered.
+    ///
+    /// An operation that does not have to wait takes it as well, or the transport would forget the task
+    /// that waits.
     #[inline]
-    pub(super) fn shared(&self, role: Role, waker: &Waker) -> Option<Waker> {
+    pub(super) fn shared(&mut self, role: Role, waker: &Waker) -> Option<Waker> {
+        if self.shared.is_none() && self.is_another_task(role, waker) {
+            self.share(role);
+        }
         let shared = self.shared.as_ref()?;
         shared.add(role.id(), waker);
         Some(Waker::from(shared.clone()))
+    }
+
+    /// Whether another task waits than the one with this waker.
+    #[inline]
+    fn is_another_task(&self, role: Role, waker: &Waker) -> bool {
+        let is_other = |task: &Waker| !task.will_wake(waker);
+        self.task.as_ref().is_some_and(is_other) && self.others(role).next().is_some()
+    }
+
+    /// Returns the other roles that wait.
+    fn others(&self, role: Role) -> impl Iterator<Item = Role> {
+        let others = Role::ALL.into_iter().filter(move |other| *other != role);
+        others.filter(|other| self.goals[other.index()].is_some())
+    }
+
+    /// Makes the set of all tasks, of those that wait in other roles.
+    #[cold]
+    fn share(&mut self, role: Role) {
+        if let Some(task) = self.task.take() {
+            let set = WakerSet::default();
+            self.others(role).for_each(|other| set.add(other.id(), &task));
+            self.shared = Some(Arc::new(set));
+            self.is_known = false;
+        }
+    }
+
+    pub(super) const fn are_left_to_owner(&self) -> bool {
+        self.left_to_owner
     }
 
     pub(super) const fn is_shared(&self) -> bool {
         self.shared.is_some()
     }
 
-    /// Registers a task that waits. Returns whether its waker is new to the transport's owner, and
-    /// whether the transport has to be polled again, with the waker of all tasks.
+    /// Registers a task that waits, after [`shared`](Self::shared). Returns whether the inbox does not
+    /// know its waker.
     #[inline]
-    pub(super) fn wait(&mut self, role: Role, goal: Goal, waker: &Waker) -> Registered {
+    pub(super) fn wait(&mut self, role: Role, goal: Goal, waker: &Waker) -> bool {
         self.goals[role.index()] = Some(goal);
-        if self.shared.is_some() {
-            return Registered::Known;
+        let is_same = |task: &Waker| task.will_wake(waker);
+        if self.shared.is_none() && !self.task.as_ref().is_some_and(is_same) {
+            self.task = Some(waker.clone());
+            self.is_known = false;
         }
-        match &self.task {
-            Some(task) if task.will_wake(waker) => Registered::Known,
-            Some(_) | None => self.wait_as_another_task(role, waker),
-        }
-    }
-
-    #[cold]
-    fn wait_as_another_task(&mut self, role: Role, waker: &Waker) -> Registered {
-        let others = Role::ALL.into_iter().filter(|other| *other != role);
-        let others: Vec<Role> = others
-            .filter(|other| self.goals[other.index()].is_some())
-            .collect();
-        match self.task.take() {
-            Some(task) if !others.is_empty() => {
-                let set = Arc::new(WakerSet::default());
-                for other in others {
-                    set.add(other.id(), &task);
-                }
-                set.add(role.id(), waker);
-                self.shared = Some(set);
-                Registered::Shared
-            }
-            Some(_) | None => {
-                self.task = Some(waker.clone());
-                Registered::New
-            }
-        }
+        !std::mem::replace(&mut self.is_known, true)
     }
 
     /// The role does not wait any more.
     #[inline]
     pub(super) fn stop_waiting(&mut self, role: Role) {
-        if self.goals[role.index()].take().is_some() {
-            if let Some(shared) = &self.shared {
-                drop(shared.remove(role.id()));
-            }
+        self.goals[role.index()] = None;
+        if let Some(shared) = &self.shared {
+            drop(shared.remove(role.id()));
         }
     }
 
@@ -131,24 +146,23 @@ impl Wakers {
                 continue;
             }
             *goal = None;
-            match (&self.shared, &self.task) {
-                (Some(shared), _) => shared.wake_one(other.id()),
-                (None, Some(task)) => task.wake_by_ref(),
-                (None, None) => {}
-            }
+            self.wake(other);
         }
     }
-}
 
-/// What came of registering a waker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Registered {
-    /// The transport has a waker that wakes this task.
-    Known,
-    /// As `Known`, and the waker is another one than before.
-    New,
-    /// Another task waits as well: the transport must be polled again, with the waker of both.
-    Shared,
+    /// Wakes the roles that wait for something else than a message.
+    #[cold]
+    pub(super) fn wake_readers(&self) {
+        self.others(Role::Receive).for_each(|other| self.wake(other));
+    }
+
+    fn wake(&self, role: Role) {
+        match (&self.shared, &self.task) {
+            (Some(shared), _) => shared.wake_one(role.id()),
+            (None, Some(task)) => task.wake_by_ref(),
+            (None, None) => {}
+        }
+    }
 }
 
 /// Wakers of several tasks that wait for the same connection. Waking the set wakes all of them.
@@ -192,18 +206,19 @@ impl WakerSet {
         Some(wakers.swap_remove(index).1)
     }
 
-    /// Wakes all tasks but `id`; after the poll if one is in progress.
+    /// Wakes all tasks but `id`; after the poll if one is in progress. A task that still waits registers
+    /// again when it is polled: one that has given up is woken no more than once.
     pub(crate) fn wake_others(&self, id: Option<u64>) {
         let mut list = self.list();
         if list.polling {
             list.woken = true;
             return;
         }
-        let others = list.wakers.iter();
-        let others = others.filter(|(waiting, _)| Some(*waiting) != id);
-        let others: Vec<Waker> = others.map(|(_, waker)| waker.clone()).collect();
+        let all = std::mem::take(&mut list.wakers).into_iter();
+        let (own, others): (Vec<_>, Vec<_>) = all.partition(|(waiting, _)| Some(*waiting) == id);
+        list.wakers = own;
         drop(list);
-        others.into_iter().for_each(Waker::wake);
+        others.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     fn wake_one(&self, id: u64) {

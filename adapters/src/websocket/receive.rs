@@ -209,6 +209,7 @@ where
         let inner = &mut *self.inner;
         let connection = &mut inner.driver.connection;
         inner.backlog.is_none()
+            && !inner.driver.is_reading_stopped
             && connection.delivery() == delivery
             && connection.parse_next()
             && connection.is_data_ready()
@@ -294,6 +295,7 @@ where
     pub fn close_read(&mut self, limit: u64) {
         self.inner.backlog = None;
         self.inner.driver.unclaimed.discard(limit);
+        self.inner.driver.resume_reading();
     }
 
     #[inline]

@@ -74,6 +74,8 @@ pub(super) struct Duties {
     alarms: RefCell<Vec<Rc<Alarm>>>,
     /// Operations that were ready in this poll.
     results: Cell<u32>,
+    /// A message was received since the last was sent: it is assumed that another will be.
+    has_received: Cell<bool>,
     numbers: Cell<Numbers>,
 }
 
@@ -156,6 +158,7 @@ impl Duties {
             inbound: RefCell::default(),
             alarms: RefCell::default(),
             results: Cell::new(0),
+            has_received: Cell::new(false),
             numbers: Cell::default(),
         })
     }
@@ -174,6 +177,7 @@ impl Duties {
 
     /// An operation waits for a message.
     pub(super) fn receive(&self) -> (Guard<'_>, Guard<'_>) {
+        self.has_received.set(true);
         (self.drive(), Guard::new(&self.promise.receiving))
     }
 
@@ -227,7 +231,7 @@ impl Duties {
         let faults = [Fault::ShortRead, Fault::Hesitate];
         let is_read_once = faults.iter().any(|fault| self.world.faults().has(*fault));
         let is_over = self.monitor.borrow().closes() > 0 || !self.probe.is_usable();
-        if is_read_once || is_over || self.probe.is_blocked(now) {
+        if self.has_received.take() || is_read_once || is_over || self.probe.is_blocked(now) {
             return;
         }
         let age = self.world.uncounted(|| {

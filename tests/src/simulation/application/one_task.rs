@@ -70,7 +70,7 @@ impl Application {
                 return Poll::Ready(true);
             }
             let started = Pin::new(&mut *ws).start_send(message);
-            self.report("start_send", &started);
+            self.report_end("start_send", &started);
             if started.is_err() {
                 return Poll::Ready(true);
             }

@@ -19,6 +19,11 @@ impl Application {
     /// An operation was ready.
     pub(super) fn report<T>(&self, by: &str, result: &Result<T, Error>) {
         self.duties.result();
+        self.report_end(by, result);
+    }
+
+    /// Compares an error with the end that was reported before.
+    pub(super) fn report_end<T>(&self, by: &str, result: &Result<T, Error>) {
         let Err(error) = result else {
             return;
         };

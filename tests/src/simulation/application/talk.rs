@@ -9,7 +9,7 @@ use sansock::{Compression, Error, Fin, Kind, Message, Prepared};
 use sansock_core::{Delivery, Instant};
 
 use super::methods::{Duplex, Observed, Part, Receives, Sends};
-use super::{Application, again};
+use super::{Application, Handling, again};
 use crate::simulation::faults::Fault;
 use crate::simulation::paths::Path;
 use crate::simulation::time::sleep;
@@ -273,7 +273,11 @@ impl Application {
             }
         };
         self.report("send", &sent);
-        sent
+        match sent {
+            // What is fed by a task of its own is not written by the task of the connection, or later.
+            Ok(()) if self.role.handling == Some(Handling::InAnotherTask) => self.flush(with).await,
+            sent => sent,
+        }
     }
 
     /// A future that sends is not dropped: the message may have left or not.
