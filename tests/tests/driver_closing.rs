@@ -250,7 +250,8 @@ fn a_clean_close_stays_clean_whatever_the_transport_does_then() {
 fn a_reply_that_cannot_be_written_after_a_send_hides_no_close_frame() {
     let clock = VirtualClock::new();
     let (near, mut peer) = pipe(1000);
-    let stream = Scripted::failing(near, Fault::Reset, 3);
+    // A write, a flush, and two reads, until nothing is left; then the reply.
+    let stream = Scripted::failing(near, Fault::Reset, 4);
     let log = stream.log();
     let mut ws = opened(Side::Client, stream, &clock);
     peer.put(&close_frame(Side::Server, 4001, "moved"));

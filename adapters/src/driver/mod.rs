@@ -342,6 +342,7 @@ where
         // What was there before the task yielded is parsed first, and an event that is ready stops reading.
         let is_simple = self.is_simple()
             && !self.has_yielded
+            && !self.connection.is_event_at_hand()
             && !self.is_reading_stopped
             && !self.has_commands()
             && !self.others_wait(Role::Receive)

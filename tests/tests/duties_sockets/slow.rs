@@ -24,7 +24,10 @@ fn short_keepalive() -> Config {
         .ping_timeout(PING_TIMEOUT)
 }
 
-#[expect(dead_code, reason = "not kept yet: progress does not count as liveness")]
+#[expect(
+    dead_code,
+    reason = "not kept yet: progress does not count as liveness"
+)]
 async fn a_large_frame_over_a_slow_link_arrives<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Client, short_keepalive());
     let peer = elsewhere(move || {
@@ -74,7 +77,10 @@ async fn a_peer_that_is_silent_is_given_up<R: Runtime>() {
     drop(peer);
 }
 
-#[expect(dead_code, reason = "not kept yet: progress does not count as liveness")]
+#[expect(
+    dead_code,
+    reason = "not kept yet: progress does not count as liveness"
+)]
 async fn an_application_that_does_not_read_gives_nobody_up<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Client, short_keepalive());
     // Two messages: the second is in the way of the pongs behind it.
