@@ -959,3 +959,25 @@ fn the_connection_behind_the_handshake_goes_on_where_it_was() {
     connection.receive_data(&FRAME[3..], NOW);
     assert!(matches!(connection.next_event(), Some(Event::Message(_))));
 }
+
+/// A subprotocol is a token (RFC 6455 section 4.1), also if the application would take another name.
+#[test]
+fn what_is_accepted_can_be_sent() {
+    for offered in ["a", "a/b", "a/b, a"] {
+        let options = ServerOptions::new().subprotocols(["a/b", "a"]);
+        let mut server = ServerConnection::new(Arc::new(options), Config::new());
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: {offered}\r\n\r\n"
+        );
+        server.receive_data(request.as_bytes(), NOW);
+        let Some(Event::Request(request)) = server.next_event() else {
+            panic!("a request");
+        };
+        let response = server.accept(&request);
+        assert_eq!(server.send_response(&response), Ok(()), "{offered}");
+        let expected = if offered == "a" { 101 } else { 400 };
+        assert_eq!(response.status().number(), expected, "{offered}");
+    }
+}

@@ -213,54 +213,75 @@ impl fmt::Display for ExtensionList {
     }
 }
 
-/// Returns the elements of a list of tokens; protocols such as `HTTP/2.0` count as one.
+/// Returns the elements of a list of tokens.
 ///
 /// Fails where the header is there and has no element.
 pub(super) fn tokens<'a>(
     lines: &Lines<'a>,
 ) -> impl Iterator<Item = Result<&'a str, HandshakeError>> {
-    lines
-        .iter()
-        .flat_map(Tokens::new)
-        .map(|token| token.map(as_str).map_err(|cause| lines.invalid(cause)))
+    elements(lines, Cursor::token)
 }
 
-/// Whether a list of tokens has this one, in any case. The whole list must be well-formed.
+/// Returns the elements of a list of protocols: tokens, some with a version, such as `HTTP/2.0`.
+fn protocols<'a>(lines: &Lines<'a>) -> impl Iterator<Item = Result<&'a str, HandshakeError>> {
+    elements(lines, Cursor::protocol)
+}
+
+type ReadElement<'a> = fn(&mut Cursor<'a>) -> Result<&'a [u8], GrammarError>;
+
+fn elements<'a>(
+    lines: &Lines<'a>,
+    read: ReadElement<'a>,
+) -> impl Iterator<Item = Result<&'a str, HandshakeError>> {
+    lines
+        .iter()
+        .flat_map(move |line| Elements::new(line, read))
+        .map(|element| element.map(as_str).map_err(|cause| lines.invalid(cause)))
+}
+
+/// Whether a list of protocols has this one, in any case. The whole list must be well-formed.
 pub(super) fn has_token(lines: &Lines<'_>, wanted: &str) -> Result<bool, HandshakeError> {
     let mut found = lines.is(wanted);
     if !found {
-        for token in tokens(lines) {
-            found |= token?.eq_ignore_ascii_case(wanted);
+        for protocol in protocols(lines) {
+            found |= protocol?.eq_ignore_ascii_case(wanted);
         }
     }
     Ok(found)
 }
 
-struct Tokens<'a> {
+struct Elements<'a> {
     cursor: Cursor<'a>,
+    read: ReadElement<'a>,
     is_empty: bool,
 }
 
-impl<'a> Tokens<'a> {
-    const fn new(line: &'a [u8]) -> Self {
+impl<'a> Elements<'a> {
+    const fn new(line: &'a [u8], read: ReadElement<'a>) -> Self {
         Self {
             cursor: Cursor::new(line),
+            read,
             is_empty: true,
         }
     }
 }
 
-impl<'a> Iterator for Tokens<'a> {
+impl<'a> Iterator for Elements<'a> {
     type Item = Result<&'a [u8], GrammarError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let was_empty = mem::replace(&mut self.is_empty, false);
-        match self.cursor.next_element() {
-            Ok(true) => Some(self.cursor.protocol()),
-            Ok(false) if was_empty => Some(Err(self.cursor.expected("a token"))),
-            Ok(false) => None,
-            Err(error) => Some(Err(error)),
+        let element = match self.cursor.next_element() {
+            Ok(true) => (self.read)(&mut self.cursor),
+            Ok(false) if was_empty => Err(self.cursor.expected("a token")),
+            Ok(false) => return None,
+            Err(error) => Err(error),
+        };
+        if element.is_err() {
+            // The error is the last element.
+            self.cursor = Cursor::new(&[]);
         }
+        Some(element)
     }
 }
 
@@ -411,8 +432,8 @@ mod tests {
         headers
     }
 
-    fn parse_tokens(lines: &[&str]) -> Result<Vec<String>, HandshakeError> {
-        tokens(&headers("Upgrade", lines).lines("Upgrade"))
+    fn parse_protocols(lines: &[&str]) -> Result<Vec<String>, HandshakeError> {
+        protocols(&headers("Upgrade", lines).lines("Upgrade"))
             .map(|token| token.map(String::from))
             .collect()
     }
@@ -435,7 +456,7 @@ mod tests {
             (&["HTTP/2.0, websocket"], &["HTTP/2.0", "websocket"]),
         ];
         for (lines, expected) in cases {
-            assert_eq!(parse_tokens(lines).unwrap(), expected, "{lines:?}");
+            assert_eq!(parse_protocols(lines).unwrap(), expected, "{lines:?}");
         }
     }
 
@@ -457,8 +478,18 @@ mod tests {
             let cause = GrammarError::new(expected, offset);
             let name = "Upgrade";
             let error = HandshakeError::InvalidHeader { name, cause };
-            assert_eq!(parse_tokens(lines), Err(error), "{lines:?}");
+            assert_eq!(parse_protocols(lines), Err(error), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_token_has_no_version() {
+        let headers = headers("Upgrade", &["a, b/1"]);
+        let elements: Vec<_> = tokens(&headers.lines("Upgrade")).collect();
+        let cause = GrammarError::new("a comma", 4);
+        let name = "Upgrade";
+        let invalid = Err(HandshakeError::InvalidHeader { name, cause });
+        assert_eq!(elements, [Ok("a"), Ok("b"), invalid]);
     }
 
     #[test]

@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn every_header_is_checked() {
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
-        let cases: [(&str, &[&str], u16); 52] = [
+        let cases: [(&str, &[&str], u16); 54] = [
             ("Host", &["a:8080"], 101),
             ("Host", &[], 400),
             ("Host", &["a", "a"], 400),
@@ -484,6 +484,7 @@ mod tests {
             ("Connection", &["Upgrade Upgrade"], 400),
             ("Upgrade", &["WebSocket"], 101),
             ("Upgrade", &["h2c, websocket"], 101),
+            ("Upgrade", &["HTTP/2.0, websocket"], 101),
             ("Upgrade", &[], 426),
             ("Upgrade", &["h2c"], 426),
             ("Upgrade", &["websocket2"], 426),
@@ -516,6 +517,7 @@ mod tests {
             (PROTOCOL, &["chat,,other"], 101),
             (PROTOCOL, &["chat other"], 400),
             (PROTOCOL, &["(chat)"], 400),
+            (PROTOCOL, &["chat, a/b"], 400),
             (PROTOCOL, &["chat; q=1"], 400),
             (PROTOCOL, &[""], 400),
         ];

@@ -1,12 +1,12 @@
 //! Requests and responses of the opening handshake: the same however they are cut, and what opens a
 //! connection keeps the rules of RFC 6455 section 4, read strictly.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Buf;
 use sansock_core::deflate::Deflate;
 use sansock_core::handshake::{
-    ClientOptions, HandshakeError, Request, Response, Uri, accept_value,
+    ClientOptions, HandshakeError, Request, Response, ServerOptions, Uri, accept_value,
 };
 use sansock_core::{
     ClientConnection, Config, Connection, DataToSend, Event, FixedSeed, Instant, ServerConnection,
@@ -68,8 +68,17 @@ pub(super) fn server_head(data: &[u8]) {
     }
 }
 
+/// A server that takes whatever subprotocol is offered.
+fn options() -> Arc<ServerOptions> {
+    static OPTIONS: LazyLock<Arc<ServerOptions>> = LazyLock::new(|| {
+        let last = |_: &Request, offers: &[&str]| Ok(offers.last().map(|name| (*name).into()));
+        Arc::new(ServerOptions::new().select_subprotocol(last))
+    });
+    OPTIONS.clone()
+}
+
 fn serve(pieces: &[&[u8]]) -> Outcome {
-    let mut server = ServerConnection::new(Default::default(), config());
+    let mut server = ServerConnection::new(options(), config());
     let (mut events, mut sent) = (Vec::new(), Vec::new());
     for piece in pieces {
         server.receive_data(piece, Instant::START);
