@@ -25,7 +25,7 @@ fn main() -> Outcome {
 
 fn server(mut stream: TcpStream) -> Outcome {
     let mut server = ServerConnection::new(Default::default(), Config::new());
-    while server.state() != State::Closed {
+    loop {
         match server.next_event() {
             Some(Event::Request(request)) => {
                 println!("server: {} {}", request.method(), request.target());
@@ -38,10 +38,12 @@ fn server(mut stream: TcpStream) -> Outcome {
                 server.send(message)?;
             }
             Some(event) => println!("server: {event:?}"),
-            None => exchange(&mut stream, &mut server)?,
+            None => match server.state() {
+                State::Closed => return Ok(()),
+                _ => exchange(&mut stream, &mut server)?,
+            },
         }
     }
-    Ok(())
 }
 
 fn client(mut stream: TcpStream) -> Outcome {
@@ -52,7 +54,7 @@ fn client(mut stream: TcpStream) -> Outcome {
     let uri: Uri = "ws://localhost/".parse()?;
     let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config)?;
     client.send_request(client.connect())?;
-    while client.state() != State::Closed {
+    loop {
         match client.next_event() {
             Some(Event::Response(response)) => {
                 println!("client: {}", response.status());
@@ -63,10 +65,12 @@ fn client(mut stream: TcpStream) -> Outcome {
                 client.send_close(1000, "that is all")?;
             }
             Some(event) => println!("client: {event:?}"),
-            None => exchange(&mut stream, &mut client)?,
+            None => match client.state() {
+                State::Closed => return Ok(()),
+                _ => exchange(&mut stream, &mut client)?,
+            },
         }
     }
-    Ok(())
 }
 
 /// Writes what is queued, tells the time, and reads once. No driver does more than this.

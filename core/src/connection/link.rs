@@ -341,7 +341,8 @@ impl Link {
             .is_some_and(|ends| ends <= self.output.taken())
     }
 
-    /// Whether the write deadline has to be set anew: output waits, and it is not what waited before.
+    /// Whether the write deadline has to be set anew: output waits, and it is not what waited before. So
+    /// output that was queued by taking an event is noticed even if there is no such deadline.
     fn write_progressed(&self) -> bool {
         self.output_waits()
             && (self.progress != self.output.taken() || self.deadlines.write == Alarm::OFF)

@@ -51,7 +51,39 @@ pub use stats::Stats;
 /// | ask | [`state`](Self::state), [`close_expected`](Self::close_expected), [`close_code`](Self::close_code), [`close_reason`](Self::close_reason), [`closed`](Self::closed), [`failure`](Self::failure), [`subprotocol`](Self::subprotocol), [`stats`](Self::stats) |
 ///
 /// **After any feed or command, take until empty**: first what is to be sent, then the events; after
-/// the events once more what is to be sent, as reading them answers the peer's pings and closes.
+/// the events once more what is to be sent, as reading them answers the peer's pings and closes:
+///
+/// ```
+/// use bytes::Buf;
+/// use sansock_core::{Connection, Event};
+///
+/// /// Takes everything, after a feed or a command.
+/// fn take(
+///     connection: &mut Connection,
+///     mut write: impl FnMut(&[u8]),
+///     mut handle: impl FnMut(Event<'_>),
+/// ) {
+///     let mut send = |connection: &mut Connection| {
+///         let mut data = connection.data_to_send();
+///         while data.has_remaining() {
+///             let size = data.chunk().len();
+///             write(data.chunk());
+///             data.advance(size);
+///         }
+///         if data.take_end() {
+///             // Shut the write side of the transport down.
+///         }
+///     };
+///     send(connection);
+///     while let Some(event) = connection.next_event() {
+///         handle(event);
+///     }
+///     send(connection);
+/// }
+/// ```
+///
+/// A loop that sends only after it has received is correct as well if it waits no longer than until
+/// [`next_timeout`](Self::next_timeout), which is due at once while there is something new to send.
 ///
 /// What the peer does wrong never comes out of a feed. It fails the connection, and arrives as the
 /// last event. An `Err` is a mistake of the caller's, and has changed nothing.
@@ -241,7 +273,8 @@ impl Connection {
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, `None` for never.
     ///
-    /// A time that has passed means: at once. It may change with every feed, command and write.
+    /// A time that has passed means: at once. That is so while something new is to be sent. It may
+    /// change with every feed, command, event and write.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.link.next_timeout(self.incoming.is_ready())
     }
