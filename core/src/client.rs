@@ -19,7 +19,9 @@ use crate::opening::opening_verbs;
 /// A client's connection: the opening handshake, then everything that [`Connection`] does.
 ///
 /// It dereferences to [`Connection`], whose verbs it has from the first byte on, so that one receive
-/// loop serves the handshake and the messages. Its first event is the response.
+/// loop serves the handshake and the messages. Its first event is the response. However the handshake
+/// fails, [`handshake_error`](Self::handshake_error) returns why, and the last event is
+/// [`Event::Failed`].
 ///
 /// # Example
 /// ```
@@ -47,7 +49,6 @@ pub struct ClientConnection {
     interim: u8,
     refusal: Option<(Response, BodyReader)>,
     response: Option<Response>,
-    error: Option<HandshakeError>,
     sent: bool,
 }
 
@@ -80,7 +81,6 @@ impl ClientConnection {
             interim: 0,
             refusal: None,
             response: None,
-            error: None,
             sent: false,
         })
     }
@@ -121,21 +121,20 @@ impl ClientConnection {
     /// arrived of the body ([truncated](Response::is_body_truncated)). Bytes that are not HTTP are
     /// [`HandshakeError::NotHttp`], even if their first line has not ended. Otherwise nothing changes.
     pub fn conclude(&mut self) {
-        let error = match self.refusal.take() {
-            Some((mut response, body)) => {
-                body.finish(&mut response);
-                self.give_refusal(response)
+        if let Some((response, body)) = self.refusal.take() {
+            self.end_refusal(response, body);
+        } else if !self.is_http_so_far() {
+            if let Err(error) = is_http(self.connection.unread(), true) {
+                self.connection.refuse(error);
             }
-            None if self.is_http_so_far() => return,
-            None => match is_http(self.connection.unread(), true) {
-                Ok(_) => return,
-                Err(error) => error,
-            },
-        };
-        match self.connection.is_connecting() {
-            true => self.fail(error),
-            false => self.error = Some(error),
         }
+    }
+
+    /// Returns why the opening handshake failed; `None` if it succeeded or is in progress.
+    #[must_use]
+    #[doc(alias = "handshake_exc")]
+    pub fn handshake_error(&self) -> Option<&HandshakeError> {
+        self.connection.handshake_error()
     }
 
     const fn has_first(&self) -> bool {
@@ -152,8 +151,23 @@ impl ClientConnection {
             match self.step() {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => self.fail(error),
+                Err(error) => self.connection.refuse(error),
             }
+        }
+        if let Some((response, body)) = self.refusal.take() {
+            self.end_refusal(response, body);
+        }
+    }
+
+    /// The body of a refusal is not read to its end. If the handshake has ended already, the refusal is why
+    /// it failed.
+    #[cold]
+    fn end_refusal(&mut self, mut response: Response, body: BodyReader) {
+        body.finish(&mut response);
+        let error = self.give_refusal(response);
+        match self.connection.is_connecting() {
+            true => self.connection.refuse(error),
+            false => self.connection.replace_handshake_error(error),
         }
     }
 
@@ -235,14 +249,6 @@ impl ClientConnection {
     fn give_refusal(&mut self, response: Response) -> HandshakeError {
         self.response = Some(response.clone());
         HandshakeError::Refused(Box::new(response))
-    }
-
-    fn fail(&mut self, error: HandshakeError) {
-        self.error = Some(error);
-        self.connection.refuse();
-        if self.connection.is_eof() {
-            self.connection.end();
-        }
     }
 }
 

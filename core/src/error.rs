@@ -4,6 +4,7 @@
 //! other than the closing handshake. [`SendError`]: the caller's; nothing has changed. The one
 //! function from error to close code is [`Failure::close_code`].
 
+use alloc::boxed::Box;
 use core::error::Error;
 use core::fmt;
 
@@ -158,6 +159,8 @@ pub enum Failure {
     Lost,
     /// This side called [`fail`](crate::Connection::fail).
     Local(CloseFrame),
+    /// The opening handshake failed.
+    Handshake(Box<HandshakeError>),
 }
 
 impl Failure {
@@ -169,7 +172,8 @@ impl Failure {
             Self::Protocol(error) => error.close_code(),
             Self::TimedOut(Deadline::Pong) => CloseCode::INTERNAL_ERROR,
             Self::TimedOut(Deadline::Open | Deadline::Close | Deadline::Ping | Deadline::Write)
-            | Self::Lost => CloseCode::ABNORMAL_CLOSURE,
+            | Self::Lost
+            | Self::Handshake(_) => CloseCode::ABNORMAL_CLOSURE,
             Self::Local(frame) => frame.code,
         }
     }
@@ -182,6 +186,7 @@ impl fmt::Display for Failure {
             Self::TimedOut(deadline) => write!(f, "{deadline} timed out"),
             Self::Lost => f.write_str("connection lost without a close frame (1006)"),
             Self::Local(frame) => write!(f, "connection failed by this side: {frame}"),
+            Self::Handshake(_) => f.write_str("opening handshake failed"),
         }
     }
 }
@@ -190,6 +195,7 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Protocol(error) => Some(error),
+            Self::Handshake(error) => Some(&**error),
             Self::TimedOut(_) | Self::Lost | Self::Local(_) => None,
         }
     }

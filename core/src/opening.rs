@@ -36,13 +36,6 @@ macro_rules! opening_verbs {
                 self.connection.data_to_send()
             }
 
-            /// Returns why the opening handshake failed, `None` where it succeeded or goes on.
-            #[must_use]
-            #[doc(alias = "handshake_exc")]
-            pub const fn handshake_error(&self) -> Option<&$crate::handshake::HandshakeError> {
-                self.error.as_ref()
-            }
-
             /// Drops what only the opening handshake needed.
             #[must_use]
             pub fn into_connection(self) -> Connection {

@@ -19,7 +19,8 @@ use crate::state::State;
 ///
 /// It dereferences to [`Connection`], whose verbs it has from the first byte on, so that one receive
 /// loop serves the handshake and the messages. Its first event is the request. A request that is
-/// malformed gets its response without one, and [`handshake_error`](Self::handshake_error) tells why.
+/// malformed gets its response without one. However the handshake fails,
+/// [`handshake_error`](Self::handshake_error) returns why, and the last event is [`Event::Failed`].
 ///
 /// Bytes that follow the request are kept until the response was sent, and no request after the first
 /// is ever read.
@@ -49,6 +50,7 @@ pub struct ServerConnection {
     options: Arc<ServerOptions>,
     scanner: HeadScanner,
     request: Arrival,
+    /// Why the request was not accepted, until the response is sent.
     error: Option<HandshakeError>,
 }
 
@@ -135,11 +137,19 @@ impl ServerConnection {
             response.pieces(|piece| self.connection.push(piece));
         } else {
             response.pieces(|piece| self.connection.push(piece));
-            let error = || HandshakeError::rejected(response.status(), response.reason());
-            self.error.get_or_insert_with(error);
-            self.connection.refuse();
+            let rejected = || HandshakeError::rejected(response.status(), response.reason());
+            let error = self.error.take().unwrap_or_else(rejected);
+            self.connection.refuse(error);
         }
         Ok(())
+    }
+
+    /// Returns why the opening handshake failed, or why [`accept`](Self::accept) does not accept the
+    /// request; `None` if it succeeded or is in progress.
+    #[must_use]
+    #[doc(alias = "handshake_exc")]
+    pub fn handshake_error(&self) -> Option<&HandshakeError> {
+        self.connection.handshake_error().or(self.error.as_ref())
     }
 
     fn check_unanswered(&self) -> Result<(), SendError> {
@@ -211,7 +221,6 @@ impl ServerConnection {
         if !self.connection.is_eof() {
             refuse(&error).pieces(|piece| self.connection.push(piece));
         }
-        self.error = Some(error);
-        self.connection.refuse();
+        self.connection.refuse(error);
     }
 }

@@ -417,3 +417,23 @@ fn a_transport_that_fails_to_write_is_read_up_to_its_end_or_the_close_timeout() 
         }
     }
 }
+
+#[test]
+fn the_end_of_the_stream_is_noticed_while_the_last_event_waits() {
+    for side in SIDES {
+        for malformed in [true, false] {
+            let mut end = End::open(side);
+            let bytes = match malformed {
+                true => vec![0xFF],
+                false => end.peer().close(1000, ""),
+            };
+            end.receive(&bytes);
+            assert!(end.parse_next());
+            end.end_of_stream();
+            assert_eq!(end.state(), State::Closed);
+            assert_eq!(end.sent()[0].0, CLOSE);
+            assert!(end.has_ended());
+            assert_eq!(end.events().len(), 1);
+        }
+    }
+}

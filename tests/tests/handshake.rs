@@ -28,6 +28,9 @@ fn after(seconds: u64) -> Instant {
 /// A text frame of a client: "hi".
 const FRAME: &[u8] = b"\x81\x82\x01\x02\x03\x04\x69\x6b";
 
+/// The last event of a handshake that failed.
+const FAILED: &str = "failed 1006";
+
 /// The ways to cut bytes: not at all, after every byte, and in two at every place.
 fn cuts(bytes: &[u8]) -> Vec<Vec<&[u8]>> {
     let mut cuts = vec![vec![bytes], bytes.chunks(1).collect()];
@@ -186,7 +189,8 @@ fn nothing_behind_a_refused_request_is_ever_read() {
     ] {
         for rest in [REQUEST, FRAME] {
             let outcome = serve(&[first, rest].concat(), accept);
-            assert!(outcome.events.len() <= 1, "{:?}", outcome.events);
+            let (last, others) = outcome.events.split_last().unwrap();
+            assert!(last == FAILED && others.len() <= 1, "{others:?}");
             assert_eq!(outcome.text().matches("HTTP/1.1 ").count(), 1);
             assert!(outcome.ended && outcome.error.is_some());
             assert_eq!(outcome.state, Some(State::Connecting));
@@ -200,7 +204,7 @@ fn nothing_behind_a_rejected_request_is_ever_read() {
         server.reject(StatusCode::UNAUTHORIZED, "who are you?")
     };
     let outcome = serve(&[REQUEST, REQUEST, FRAME].concat(), reject);
-    assert_eq!(outcome.events, ["request /chat"]);
+    assert_eq!(outcome.events, ["request /chat", FAILED]);
     let text = outcome.text();
     assert!(text.starts_with("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"));
     assert!(text.ends_with("\r\n\r\nwho are you?"));
@@ -210,7 +214,7 @@ fn nothing_behind_a_rejected_request_is_ever_read() {
 }
 
 #[test]
-fn a_malformed_head_is_answered_once_without_an_event() {
+fn a_malformed_head_is_answered_once_and_fails() {
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(8192));
     let many = format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(101));
     let large = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(16_384));
@@ -250,7 +254,7 @@ fn a_malformed_head_is_answered_once_without_an_event() {
             }
         };
         let shown = head[..head.len().min(60)].escape_ascii();
-        assert!(outcome.events.is_empty(), "{shown}");
+        assert_eq!(outcome.events, [FAILED], "{shown}");
         let text = outcome.text();
         assert!(
             text.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -292,7 +296,7 @@ fn a_limit_refuses_with_the_byte_that_exceeds_it() {
         for (count, byte) in (1..).zip(endless.take(allowed)) {
             assert_eq!(server.handshake_error(), None, "{error} at {count}");
             server.receive_data(&[byte], NOW);
-            assert!(!server.parse_next());
+            assert_eq!(server.parse_next(), count == allowed);
         }
         assert_eq!(server.handshake_error(), Some(&HandshakeError::Head(error)));
     }
@@ -341,7 +345,7 @@ fn requests_that_ask_for_something_else_are_refused() {
     ];
     for (replaced, line, status) in cases {
         let outcome = serve(&request(replaced, line), accept);
-        assert_eq!(outcome.events.len(), 1, "{line}");
+        assert_eq!(outcome.events, ["request /chat", FAILED], "{line}");
         let text = outcome.text();
         assert!(
             text.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -365,6 +369,7 @@ fn a_request_that_breaks_off_at_any_byte_is_not_answered() {
                 assert!(server.next_event().is_none());
             }
             server.receive_eof(NOW);
+            assert!(matches!(server.next_event(), Some(Event::Failed(_))));
             assert!(server.next_event().is_none());
             let error = HandshakeError::Head(HeadError::Incomplete { bytes });
             assert_eq!(server.handshake_error(), Some(&error));
@@ -417,7 +422,7 @@ fn one_response_is_sent() {
 
     let mut server = self::server();
     server.receive_data(b"?", NOW);
-    assert!(server.next_event().is_none());
+    assert!(matches!(server.next_event(), Some(Event::Failed(_))));
     let again = server.send_response(&response);
     assert_eq!(again, Err(SendError::State(State::Connecting)));
 }
@@ -498,6 +503,7 @@ fn a_server_may_refuse_before_it_has_read_the_request_but_not_accept() {
     let mut outcome = Outcome::default();
     outcome.drain(server.data_to_send());
     assert!(outcome.text().starts_with("HTTP/1.1 503 ") && outcome.ended);
+    assert!(matches!(server.next_event(), Some(Event::Failed(_))));
     assert!(server.next_event().is_none());
 }
 
@@ -660,7 +666,7 @@ fn eight_interim_responses_are_skipped_and_no_more() {
     }
     let bytes = [interim.repeat(9).as_bytes(), &accepted()].concat();
     let outcome = connect(&bytes, false);
-    assert_eq!(outcome.events, ["response 103"]);
+    assert_eq!(outcome.events, ["response 103", FAILED]);
     assert!(outcome.ended && outcome.sent.is_empty());
 }
 
@@ -683,7 +689,8 @@ fn a_101_that_does_not_answer_the_request_fails() {
     for (from, to) in cases {
         let bytes = [good.replace(from, to).as_bytes(), b"\x81\x01a"].concat();
         let outcome = connect(&bytes, false);
-        assert_eq!(outcome.events, ["response 101 Switching Protocols"], "{to}");
+        let response = "response 101 Switching Protocols";
+        assert_eq!(outcome.events, [response, FAILED], "{to}");
         assert!(outcome.error.is_some(), "{to}");
         assert!(outcome.ended && outcome.sent.is_empty(), "{to}");
         assert_eq!(outcome.state, Some(State::Connecting), "{to}");
@@ -708,7 +715,7 @@ fn what_is_no_response_fails() {
     for bytes in cases {
         let outcome = connect(bytes, false);
         let shown = bytes.escape_ascii();
-        assert!(outcome.events.is_empty(), "{shown}");
+        assert_eq!(outcome.events, [FAILED], "{shown}");
         assert!(
             matches!(outcome.error, Some(HandshakeError::Head(_))),
             "{shown}"
@@ -730,7 +737,8 @@ fn a_server_of_another_protocol_is_told_by_its_first_line() {
         let outcome = connect(bytes, false);
         let start = first.to_vec().into();
         assert_eq!(outcome.error, Some(HandshakeError::NotHttp { start }));
-        assert!(outcome.events.is_empty() && outcome.ended);
+        assert_eq!(outcome.events, [FAILED]);
+        assert!(outcome.ended);
     }
     let start = b"+OK".as_slice().into();
     let broken_off = connect(b"+OK", true);
@@ -774,7 +782,8 @@ fn refusal(bytes: &[u8], eof: bool) -> Response {
     let Some(HandshakeError::Refused(response)) = outcome.error else {
         panic!("{:?}", outcome.error)
     };
-    assert_eq!(outcome.events, [format!("response {}", response.status())]);
+    let event = format!("response {}", response.status());
+    assert_eq!(outcome.events, [&event, FAILED]);
     assert!(outcome.ended && outcome.sent.is_empty());
     *response
 }
@@ -856,6 +865,7 @@ fn an_endless_refusal_is_cut_and_not_waited_for() {
             break;
         }
     }
+    assert!(matches!(client.next_event(), Some(Event::Failed(_))));
     assert!(client.next_event().is_none());
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
-use sansock_core::{DataToSend, Instant};
+use sansock_core::{DataToSend, Failure, Instant};
 
 use super::{DriveTarget, Driver, Timer};
 
@@ -106,10 +106,13 @@ where
         self.connection.connection_mut().write_failed();
     }
 
-    /// Keeps the first failure of the transport, unless the connection had failed before.
+    /// Keeps the first failure of the transport, unless the connection had failed before. A handshake that was
+    /// refused still has to write the refusal.
     #[cold]
     fn keep_error(&mut self, error: io::Error) {
-        if self.error.is_none() && self.connection.connection().failure().is_none() {
+        let failure = self.connection.connection().failure();
+        let is_first = failure.is_none_or(|failure| matches!(failure, Failure::Handshake(_)));
+        if self.error.is_none() && is_first {
             self.error = Some(Arc::new(error));
         }
     }

@@ -186,6 +186,7 @@ impl Error {
             (Failure::Protocol(error), _) => Self::Protocol(*error),
             (Failure::TimedOut(deadline), None) => Self::TimedOut(*deadline),
             (Failure::Lost, _) | (Failure::TimedOut(_), Some(_)) => Self::Lost(io.cloned()),
+            (Failure::Handshake(error), _) => (**error).clone().into(),
             (Failure::Local(_) | _, _) => Self::Failed(Box::new(failure.clone())),
         }
     }

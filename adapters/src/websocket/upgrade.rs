@@ -232,19 +232,13 @@ where
             .is_some_and(|deadline| deadline <= self.driver.now())
     }
 
-    /// Waits for the first event of the connection, or for its end.
+    /// Waits for the first event of the connection. The last event is that the handshake failed.
     async fn event(&mut self) {
         poll_fn(|cx| self.poll_event(cx)).await;
     }
 
-    /// The poll form of [`event`](Self::event). A peer that was refused and does not end its stream is
-    /// left at the deadline of the handshake, which comes before that of the closing in most cases.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let event = self.driver.drive_until(cx, Role::Receive, Goal::Event);
-        if event.is_pending() && self.driver.connection.connection().close_expected() {
-            return self.driver.poll_deadline(cx, self.deadline);
-        }
-        event
+        self.driver.drive_until(cx, Role::Receive, Goal::Event)
     }
 
     /// Returns why there is no connection. An error in the peer's head, or a decision about it, takes
@@ -254,19 +248,23 @@ where
         let connection = &self.driver.connection;
         let failure = connection.connection().failure();
         match (error(connection), self.driver.error(), failure) {
-            (Some(refusal @ HandshakeError::Refused(_)), _, _) => refusal.clone().into(),
-            (Some(error), _, None) if !is_broken_off(error) => error.clone().into(),
+            (Some(error), _, _) if !is_broken_off(error) => error.clone().into(),
             (_, Some(io), _) => Error::Io(io.clone()),
             (_, None, Some(failure)) => Error::of_failure(failure, None),
-            (Some(error), None, None) => error.clone().into(),
-            (None, None, None) => Error::Lost(None),
+            (_, None, None) => Error::Lost(None),
         }
     }
 }
 
-/// Whether a head has no end: the transport, or the time, is the cause.
+/// Whether the peer did not finish its head: the transport, the time or this side is the cause.
 const fn is_broken_off(error: &HandshakeError) -> bool {
-    matches!(error, HandshakeError::Head(HeadError::Incomplete { .. }))
+    matches!(
+        error,
+        HandshakeError::Head(HeadError::Incomplete { .. })
+            | HandshakeError::TimedOut
+            | HandshakeError::ConnectionLost
+            | HandshakeError::Aborted(_)
+    )
 }
 
 impl<S, T> Pending<S, T, ClientConnection>
@@ -330,7 +328,9 @@ where
     /// Reads the request and accepts it.
     pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
         self.event().await;
-        self.accept()?;
+        if !self.is_refused() {
+            self.accept()?;
+        }
         self.send_answer().await?;
         Ok(self.open())
     }
@@ -359,7 +359,7 @@ where
     ) -> impl Future<Output = Result<(), SendError>> {
         poll_fn(move |cx| {
             let event = self.poll_event(cx);
-            if event.is_ready() || self.driver.connection.handshake_error().is_some() {
+            if event.is_ready() {
                 return Poll::Ready(Ok(()));
             }
             let answer = answer(cx);
@@ -433,8 +433,23 @@ where
 
     /// Sends a refusal, and waits until the client has ended its stream.
     async fn end(&mut self) -> Error {
-        self.event().await;
+        self.drive_to_end().await;
         self.ended(ServerConnection::handshake_error)
+    }
+
+    /// Drives the connection until a refused client has ended its stream. A client that does not is left at
+    /// the deadline of the handshake, which comes before that of the closing in most cases.
+    async fn drive_to_end(&mut self) {
+        // An event that is not taken stops reading.
+        while self.driver.connection.next_event().is_some() {}
+        poll_fn(|cx| {
+            let ended = self.driver.drive_until(cx, Role::Receive, Goal::End);
+            match ended.is_pending() && self.driver.connection.close_expected() {
+                true => self.driver.poll_deadline(cx, self.deadline),
+                false => ended,
+            }
+        })
+        .await;
     }
 
     /// Sends a refusal that is queued, as far as the transport takes it.
@@ -446,7 +461,7 @@ where
     /// unread data would reset it, and the client might lose the refusal.
     pub(crate) async fn linger(&mut self) {
         if self.driver.connection.handshake_error().is_some() {
-            self.event().await;
+            self.drive_to_end().await;
         }
     }
 

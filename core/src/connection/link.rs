@@ -12,6 +12,7 @@ use crate::error::Failure;
 use crate::extension::{Codings, NegotiationError};
 use crate::frame::{CloseCode, CloseFrame, HeaderEncoder, OpCode, Side};
 use crate::handshake::{ExtensionList, HandshakeError};
+use crate::state::State;
 use crate::time::Instant;
 
 use super::deadlines::{Alarm, Deadlines};
@@ -137,8 +138,8 @@ impl Link {
     }
 
     /// The opening handshake failed: nothing but the end of the stream follows.
-    pub(super) fn refuse(&mut self) {
-        self.phase.refused();
+    pub(super) fn refuse(&mut self, error: HandshakeError, failure: Failure) {
+        self.phase.refused(error, failure);
         #[cfg(feature = "tracing")]
         self.trace_refused();
         self.push_end();
@@ -187,9 +188,12 @@ impl Link {
         self.expect_end();
     }
 
-    /// The stream of the peer ended: a failure, where no Close frame had come.
+    /// The stream of the peer ended: a failure, if no Close frame had come.
     pub(super) fn eof(&mut self) {
-        if self.phase.reads_frames() {
+        if self.phase.is_connecting() {
+            self.phase
+                .refused(HandshakeError::ConnectionLost, Failure::Lost);
+        } else if self.phase.reads_frames() {
             self.phase.failed(Failure::Lost, None);
         }
         self.push_end();
@@ -289,7 +293,7 @@ impl Link {
     /// Returns what was exchanged, once it is decided whether our Close frame was sent.
     pub(super) fn closed(&self) -> Option<&Closed> {
         let ending = self.phase.ending()?;
-        if self.output.is_close_pending() {
+        if self.phase.state() == State::Connecting || self.output.is_close_pending() {
             return None;
         }
         Some(match self.output.is_close_taken() {
@@ -346,7 +350,6 @@ impl Link {
     fn write_progressed(&self) -> bool {
         self.output_waits()
             && (self.progress != self.output.taken() || self.deadlines.write == Alarm::OFF)
-            && self.settings().write_timeout.is_some()
     }
 
     /// Whether output waits, here or in the transport.
@@ -421,8 +424,11 @@ impl Link {
 
     /// Ends the connection at once.
     fn give_up(&mut self, deadline: Deadline) {
-        if !self.phase.discards() {
-            self.phase.failed(Failure::TimedOut(deadline), None);
+        let failure = Failure::TimedOut(deadline);
+        if self.phase.is_connecting() {
+            self.phase.refused(HandshakeError::TimedOut, failure);
+        } else if !self.phase.discards() {
+            self.phase.failed(failure, None);
         }
         let buffers = &self.config.settings().buffers;
         self.output.discard(buffers);
@@ -465,7 +471,7 @@ fn reason_of(failure: &Failure) -> bytestring::ByteString {
     match failure {
         Failure::Protocol(error) => alloc::string::ToString::to_string(error).into(),
         Failure::TimedOut(_) => bytestring::ByteString::from_static("keepalive ping timeout"),
-        Failure::Lost => bytestring::ByteString::new(),
+        Failure::Lost | Failure::Handshake(_) => bytestring::ByteString::new(),
         Failure::Local(frame) => frame.reason.clone(),
     }
 }

@@ -192,6 +192,7 @@ impl Connection {
         self.link.set_now(now);
         self.incoming.eof = true;
         self.parse_next();
+        self.incoming.end_if_discarded(&mut self.link);
     }
 
     /// Does what is due at `now`, and starts the clock of what was begun since the last feed.
@@ -680,8 +681,20 @@ impl Connection {
     }
 
     /// The opening handshake failed.
-    pub(crate) fn refuse(&mut self) {
-        self.link.refuse();
+    pub(crate) fn refuse(&mut self, error: HandshakeError) {
+        let failure = Failure::Handshake(Box::new(error.clone()));
+        self.link.refuse(error, failure);
+        self.incoming.end_if_discarded(&mut self.link);
+    }
+
+    /// Returns why the opening handshake failed.
+    pub(crate) fn handshake_error(&self) -> Option<&HandshakeError> {
+        self.link.phase.ending()?.handshake_error.as_ref()
+    }
+
+    /// Replaces why the opening handshake failed.
+    pub(crate) fn replace_handshake_error(&mut self, error: HandshakeError) {
+        self.link.phase.replace_handshake_error(error);
     }
 
     /// The stream ended during the opening handshake.

@@ -305,14 +305,19 @@ impl Incoming {
         self.frame = None;
         self.open = None;
         self.reassembly = None;
-        if self.eof && !link.phase.is_ended() {
-            link.eof();
-        }
+        self.end_if_discarded(link);
         if !self.terminal_event_sent && link.failure().is_some() {
             self.terminal_event_sent = true;
             self.ready = Some(Ready::Failed);
         }
         self.ready.is_some()
+    }
+
+    /// Ends the connection with the peer's stream, if nothing is read any more.
+    pub(super) fn end_if_discarded(&self, link: &mut Link) {
+        if self.eof && link.phase.discards() && !link.phase.is_ended() {
+            link.eof();
+        }
     }
 
     #[inline]

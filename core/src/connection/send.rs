@@ -11,6 +11,7 @@ use crate::frame::utf8::Utf8Tail;
 use crate::frame::{
     CloseCode, CloseFrame, Fin, HeaderEncoder, Kind, OpCode, Payload, Side, TextPayload,
 };
+use crate::handshake::HandshakeError;
 use crate::prepared::{Prepared, PreparedFrame};
 
 use super::link::Link;
@@ -184,10 +185,13 @@ impl Link {
         if frame.code != CloseCode::ABNORMAL_CLOSURE {
             check_close(&frame)?;
         }
-        if self.phase.is_connecting() {
-            self.refuse();
+        match self.phase.is_connecting() {
+            true => self.refuse(
+                HandshakeError::Aborted(frame.clone()),
+                Failure::Local(frame),
+            ),
+            false => self.fail(Failure::Local(frame)),
         }
-        self.fail(Failure::Local(frame));
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use core::fmt;
 
 use crate::error::Failure;
 use crate::frame::{CloseCode, CloseFrame};
+use crate::handshake::HandshakeError;
 use crate::state::State;
 
 /// Which Close frames were exchanged, and whose was first.
@@ -142,16 +143,20 @@ pub(super) struct Ending {
     pub(super) closed: Closed,
     /// What was exchanged if our Close frame never leaves.
     pub(super) closed_unsent: Closed,
+    /// What ended the connection other than a Close frame of the peer.
     pub(super) failure: Option<Failure>,
+    /// Why the opening handshake failed, if that ended it.
+    pub(super) handshake_error: Option<HandshakeError>,
 }
 
 impl Ending {
     /// An end without a Close frame.
-    fn abnormal(failure: Option<Failure>) -> Box<Self> {
+    fn abnormal(failure: Failure) -> Box<Self> {
         Box::new(Self {
             closed: Closed::Abnormal,
             closed_unsent: Closed::Abnormal,
-            failure,
+            failure: Some(failure),
+            handshake_error: None,
         })
     }
 }
@@ -160,7 +165,7 @@ impl Ending {
 #[derive(Debug)]
 pub(super) enum Phase {
     Connecting,
-    Refused,
+    Refused(Box<Ending>),
     Open,
     CloseQueued(Box<CloseFrame>),
     /// The transport takes nothing any more. With our Close frame, if one was queued before.
@@ -172,7 +177,7 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) const fn state(&self) -> State {
         match self {
-            Self::Connecting | Self::Refused => State::Connecting,
+            Self::Connecting | Self::Refused(_) => State::Connecting,
             Self::Open => State::Open,
             Self::CloseQueued(_) | Self::ReadOnly(_) | Self::Ending(_) => State::Closing,
             Self::Ended(_) => State::Closed,
@@ -200,7 +205,7 @@ impl Phase {
 
     /// Whether whatever still arrives is thrown away.
     pub(super) const fn discards(&self) -> bool {
-        matches!(self, Self::Refused | Self::Ending(_) | Self::Ended(_))
+        matches!(self, Self::Refused(_) | Self::Ending(_) | Self::Ended(_))
     }
 
     pub(super) const fn is_ended(&self) -> bool {
@@ -209,12 +214,8 @@ impl Phase {
 
     pub(super) fn ending(&self) -> Option<&Ending> {
         match self {
-            Self::Ending(ending) | Self::Ended(ending) => Some(ending),
-            Self::Connecting
-            | Self::Refused
-            | Self::Open
-            | Self::CloseQueued(_)
-            | Self::ReadOnly(_) => None,
+            Self::Refused(ending) | Self::Ending(ending) | Self::Ended(ending) => Some(ending),
+            Self::Connecting | Self::Open | Self::CloseQueued(_) | Self::ReadOnly(_) => None,
         }
     }
 
@@ -225,9 +226,21 @@ impl Phase {
     }
 
     /// The opening handshake failed.
-    pub(super) fn refused(&mut self) {
-        debug_assert!(matches!(self, Self::Connecting));
-        *self = Self::Refused;
+    pub(super) fn refused(&mut self, error: HandshakeError, failure: Failure) {
+        debug_assert!(self.is_connecting());
+        let mut ending = Ending::abnormal(failure);
+        ending.handshake_error = Some(error);
+        *self = Self::Refused(ending);
+    }
+
+    /// There is a better reason why the opening handshake failed.
+    pub(super) fn replace_handshake_error(&mut self, error: HandshakeError) {
+        match self {
+            Self::Refused(ending) | Self::Ending(ending) | Self::Ended(ending) => {
+                ending.handshake_error = Some(error);
+            }
+            Self::Connecting | Self::Open | Self::CloseQueued(_) | Self::ReadOnly(_) => {}
+        }
     }
 
     /// This side queued the first Close frame.
@@ -259,27 +272,27 @@ impl Phase {
             closed,
             closed_unsent,
             failure: None,
+            handshake_error: None,
         }));
     }
 
     /// The connection failed; `sent` is the Close frame that reports it, if one was queued.
     pub(super) fn failed(&mut self, failure: Failure, sent: Option<CloseFrame>) {
-        let mut ending = Ending::abnormal(Some(failure));
+        let mut ending = Ending::abnormal(failure);
         if let Some(sent) = self.take_sent().or(sent) {
             ending.closed = Closed::Sent(sent);
         }
         *self = Self::Ending(ending);
     }
 
-    /// The stream ended, or the time that it had for that.
+    /// The stream ended, or the time that it had for that. What ended the connection is known.
     pub(super) fn ended(&mut self) {
+        debug_assert!(self.discards());
         let ending = match core::mem::replace(self, Self::Connecting) {
-            Self::Ending(ending) | Self::Ended(ending) => ending,
-            Self::Connecting
-            | Self::Refused
-            | Self::Open
-            | Self::CloseQueued(_)
-            | Self::ReadOnly(_) => Ending::abnormal(None),
+            Self::Refused(ending) | Self::Ending(ending) | Self::Ended(ending) => ending,
+            Self::Connecting | Self::Open | Self::CloseQueued(_) | Self::ReadOnly(_) => {
+                Ending::abnormal(Failure::Lost)
+            }
         };
         *self = Self::Ended(ending);
     }
@@ -289,7 +302,7 @@ impl Phase {
         match core::mem::replace(self, Self::Connecting) {
             Self::CloseQueued(sent) | Self::ReadOnly(Some(sent)) => Some(*sent),
             Self::Connecting
-            | Self::Refused
+            | Self::Refused(_)
             | Self::Open
             | Self::ReadOnly(None)
             | Self::Ending(_)

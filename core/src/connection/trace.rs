@@ -114,7 +114,7 @@ impl Link {
                 let end = End(ending.failure.as_ref(), &ending.closed);
                 event!(debug, self, "closing: {}", Escaped(end));
             }
-            Phase::Connecting | Phase::Refused | Phase::Open | Phase::Ended(_) => {}
+            Phase::Connecting | Phase::Refused(_) | Phase::Open | Phase::Ended(_) => {}
         }
     }
 
@@ -127,7 +127,7 @@ impl Link {
                 event!(debug, self, "closed: {}", Escaped(end));
             }
             Phase::Connecting
-            | Phase::Refused
+            | Phase::Refused(_)
             | Phase::Open
             | Phase::CloseQueued(_)
             | Phase::ReadOnly(_) => event!(debug, self, "closed"),

@@ -8,12 +8,21 @@ use core::{error::Error, fmt};
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::frame::CloseFrame;
 use crate::handshake::{BodyError, GrammarError, HeadError, HttpVersion, Response, StatusCode};
 
 /// Why the opening handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
+    // Either side, about the connection.
+    /// The handshake took longer than it may.
+    TimedOut,
+    /// The peer's stream ended before the handshake was complete.
+    ConnectionLost,
+    /// This side failed the connection before the handshake was complete, with this code and reason.
+    Aborted(CloseFrame),
+
     // Either side, about the peer's head.
     /// The peer did not send a head that we accept.
     Head(HeadError),
@@ -110,8 +119,10 @@ impl HandshakeError {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed(_) => StatusCode::FORBIDDEN,
             Self::Rejected { status, .. } => *status,
-            Self::SubprotocolNotOffered(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Head(_)
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::SubprotocolNotOffered(_) | Self::Aborted(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ConnectionLost
+            | Self::Head(_)
             | Self::MissingHeader(_)
             | Self::RepeatedHeader(_)
             | Self::InvalidHeader { .. }
@@ -129,6 +140,9 @@ impl HandshakeError {
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TimedOut => f.write_str("opening handshake timed out"),
+            Self::ConnectionLost => f.write_str("connection lost during the opening handshake"),
+            Self::Aborted(frame) => write!(f, "opening handshake failed by this side: {frame}"),
             Self::Head(_) => f.write_str("did not receive a valid HTTP head"),
             Self::HttpVersion(version) => write!(f, "HTTP version is {version}, not 1.1"),
             Self::MissingHeader(name) => write!(f, "missing {name} header"),
@@ -175,7 +189,10 @@ impl Error for HandshakeError {
             Self::Head(error) => Some(error),
             Self::InvalidHeader { cause, .. } => Some(cause),
             Self::Body(error) => Some(error),
-            Self::HttpVersion(_)
+            Self::TimedOut
+            | Self::ConnectionLost
+            | Self::Aborted(_)
+            | Self::HttpVersion(_)
             | Self::MissingHeader(_)
             | Self::RepeatedHeader(_)
             | Self::NoUpgrade { .. }
@@ -257,6 +274,9 @@ mod tests {
     fn texts_are_lower_case_without_full_stop() {
         let errors = [
             HandshakeError::MissingHeader("Host"),
+            HandshakeError::TimedOut,
+            HandshakeError::ConnectionLost,
+            HandshakeError::Aborted(CloseFrame::new(1011, "")),
             HandshakeError::Method,
             HandshakeError::OriginNotAllowed(None),
             HandshakeError::rejected(StatusCode::FORBIDDEN, "no"),
