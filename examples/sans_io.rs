@@ -9,9 +9,7 @@ use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Buf;
 use sansock_core::handshake::{ClientOptions, Uri};
-use sansock_core::{
-    ClientConnection, Config, Connection, Event, FixedSeed, Instant, ServerConnection, State,
-};
+use sansock_core::{ClientConnection, Config, Connection, Event, Instant, ServerConnection, State};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -47,12 +45,8 @@ fn server(mut stream: TcpStream) -> Outcome {
 }
 
 fn client(mut stream: TcpStream) -> Outcome {
-    // The core has no randomness of its own: a client is given a seed for its masking keys.
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)?;
-    let config = Config::new().entropy(FixedSeed(seed));
     let uri: Uri = "ws://localhost/".parse()?;
-    let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config)?;
+    let mut client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new())?;
     client.send_request(client.connect())?;
     loop {
         match client.next_event() {

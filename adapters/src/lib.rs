@@ -60,7 +60,7 @@ mod websocket;
 pub use sansock_core as core;
 
 pub use crate::client::{Connect, proxy, reconnect};
-pub use crate::driver::{NoTimer, SystemEntropy, ThreadBuffers, Timer, config};
+pub use crate::driver::{NoTimer, ThreadBuffers, Timer, config};
 pub use crate::error::{ConnectError, ConnectPhase, Error, Result};
 #[cfg(feature = "async-std")]
 pub use crate::shims::async_std;
@@ -72,4 +72,5 @@ pub use crate::websocket::{ByteStream, MessageWriter, Receiver, Sender, Upgrade,
 pub use sansock_core::handshake::{ClientOptions, ServerOptions};
 pub use sansock_core::{
     CloseCode, CloseFrame, Closed, Compression, Config, Fin, Kind, Message, MessageRef, Prepared,
+    SystemEntropy,
 };

@@ -27,12 +27,11 @@ use crate::opening::opening_verbs;
 /// ```
 /// use bytes::Buf;
 /// use sansock_core::handshake::{ClientOptions, Uri};
-/// use sansock_core::{ClientConnection, Config, FixedSeed};
+/// use sansock_core::{ClientConnection, Config};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let uri: Uri = "ws://example.com/chat".parse()?;
-/// let config = Config::new().entropy(FixedSeed([1; 32]));
-/// let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config)?;
+/// let mut client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new())?;
 ///
 /// let request = client.connect();
 /// client.send_request(request)?;

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::buffer::{BufferPool, NoPool};
 use crate::deadline::Deadline;
-use crate::entropy::{Entropy, NoEntropy};
+use crate::entropy::{DefaultEntropy, Entropy};
 use crate::error::ProtocolError;
 use crate::extension::{self, Extension};
 use crate::handshake::{ExtensionList, HeadLimits};
@@ -78,7 +78,7 @@ impl Config {
                 ping_timeout: Some(Duration::from_secs(20)),
                 write_timeout: Some(Duration::from_secs(30)),
                 extensions: Vec::new(),
-                entropy: Arc::new(NoEntropy),
+                entropy: Arc::new(DefaultEntropy::default()),
                 buffers: Arc::new(NoPool),
             }),
         }
@@ -204,7 +204,8 @@ impl Config {
         extension::answer(offers, &self.settings.extensions)
     }
 
-    /// Sets where seeds for masking keys come from. A client needs one.
+    /// Sets where seeds for masking keys come from. Default: the operating system, with the feature
+    /// `getrandom`. Without it there is none, and a client cannot be made without this.
     #[must_use]
     pub fn entropy(self, entropy: impl Entropy + 'static) -> Self {
         self.with(|settings| settings.entropy = Arc::new(entropy))

@@ -2,7 +2,7 @@
 //!
 //! The core asks for one seed per client connection and expands it itself, so that a masking key
 //! costs no system call. A seed that repeats, or can be guessed, makes masking useless: production
-//! seeds come from the operating system, fixed ones belong in tests.
+//! seeds come from the operating system ([`SystemEntropy`]), fixed ones belong in tests.
 
 use alloc::boxed::Box;
 use core::error::Error;
@@ -24,18 +24,52 @@ pub trait Entropy: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntropyError;
 
+impl EntropyError {
+    const TEXT: &str = match cfg!(feature = "getrandom") {
+        true => "the source of seeds for masking keys failed (Config::entropy)",
+        false => {
+            "no source of seeds for masking keys; enable the feature `getrandom` of sansock-core, \
+             or set one with Config::entropy"
+        }
+    };
+}
+
 impl fmt::Display for EntropyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no entropy for masking keys; give the configuration a source of seeds")
+        f.write_str(Self::TEXT)
     }
 }
 
 impl Error for EntropyError {}
 
-/// The source of a configuration that was given none: it has nothing.
-#[derive(Debug, Clone, Copy)]
+/// The generator of the operating system.
+#[cfg(feature = "getrandom")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEntropy;
+
+#[cfg(feature = "getrandom")]
+impl Entropy for SystemEntropy {
+    fn seed(&self) -> Result<[u8; 32], EntropyError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|_| EntropyError)?;
+        Ok(seed)
+    }
+}
+
+/// The source of a configuration that was given none.
+#[cfg(feature = "getrandom")]
+pub(crate) type DefaultEntropy = SystemEntropy;
+
+/// The source of a configuration that was given none.
+#[cfg(not(feature = "getrandom"))]
+pub(crate) type DefaultEntropy = NoEntropy;
+
+/// A source that has nothing.
+#[cfg(not(feature = "getrandom"))]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct NoEntropy;
 
+#[cfg(not(feature = "getrandom"))]
 impl Entropy for NoEntropy {
     fn seed(&self) -> Result<[u8; 32], EntropyError> {
         Err(EntropyError)
@@ -71,5 +105,37 @@ impl Generator {
         let mut nonce = [0; 16];
         self.0.fill_bytes(&mut nonce);
         nonce
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use crate::frame::Side;
+    use crate::{Config, Connection, ConnectionError, Negotiated};
+
+    use super::*;
+
+    #[cfg(feature = "getrandom")]
+    #[test]
+    fn seeds_of_the_system_differ() {
+        let [one, two] = [(); 2].map(|()| SystemEntropy.seed().unwrap());
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn the_default_configuration_has_a_source_or_says_what_is_missing() {
+        let client = Connection::new(Side::Client, Negotiated::default(), Config::new());
+        match cfg!(feature = "getrandom") {
+            true => assert!(client.is_ok()),
+            false => {
+                assert!(matches!(
+                    client,
+                    Err(ConnectionError::Entropy(EntropyError))
+                ));
+                assert!(EntropyError.to_string().contains("feature `getrandom`"));
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! The WebSocket protocol (RFC 6455) as a pure state machine: bytes and time go in, bytes and events
-//! come out. No I/O, no clock, no global randomness, no `unsafe`; `no_std` with `alloc`.
+//! come out. No I/O, no clock, no `unsafe`; randomness is injected; `no_std` with `alloc`.
 //!
 //! - To write an application, use the `sansock` crate, which drives this one over futures-io.
 //! - To add WebSockets to an event loop, an embedded system or a blocking server of your own, start with
@@ -9,13 +9,11 @@
 //! ```
 //! use bytes::Buf;
 //! use sansock_core::handshake::{ClientOptions, Uri};
-//! use sansock_core::{ClientConnection, Config, Event, FixedSeed, Instant, ServerConnection};
+//! use sansock_core::{ClientConnection, Config, Event, Instant, ServerConnection};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Production takes seeds from the operating system.
-//! let config = Config::new().entropy(FixedSeed([7; 32]));
 //! let uri: Uri = "ws://localhost/".parse()?;
-//! let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config)?;
+//! let mut client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new())?;
 //! let mut server = ServerConnection::new(Default::default(), Config::new());
 //! let now = Instant::START;
 //!
@@ -42,7 +40,8 @@
 //! # }
 //! ```
 //!
-//! Features: `std` (default) detects vector instructions at run time and offers `IoSlice`s; `http`
+//! Features: `std` (default) detects vector instructions at run time and offers `IoSlice`s;
+//! `getrandom` (default) takes seeds for masking keys from the operating system; `http`
 //! converts to and from the types of the `http` crate; `idna` admits international domain names;
 //! `tracing` tells frames and changes of state to the crate `tracing`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -88,6 +87,8 @@ pub use crate::client::ClientConnection;
 pub use crate::config::{Config, Delivery};
 pub use crate::connection::{Closed, Compression, Connection, DataToSend, PingId, Stats};
 pub use crate::deadline::Deadline;
+#[cfg(feature = "getrandom")]
+pub use crate::entropy::SystemEntropy;
 pub use crate::entropy::{Entropy, EntropyError, FixedSeed};
 pub use crate::error::{ConnectionError, Failure, ProtocolError, SendError};
 pub use crate::event::{Chunk, Event, FrameRef};

@@ -11,8 +11,8 @@ use sansock_core::handshake::{
     StatusCode, Uri,
 };
 use sansock_core::{
-    ClientConnection, Config, Connection, ConnectionError, Deadline, Event, Failure, FixedSeed,
-    Instant, Negotiated, SendError, ServerConnection, State,
+    ClientConnection, Config, Connection, ConnectionError, Deadline, Entropy, EntropyError, Event,
+    Failure, FixedSeed, Instant, Negotiated, SendError, ServerConnection, State,
 };
 
 const NOW: Instant = Instant::START;
@@ -931,11 +931,24 @@ fn every_connection_has_a_key_of_its_own() {
     assert_eq!(keys.len(), 100);
 }
 
+/// A source that fails.
+#[derive(Debug)]
+struct Nothing;
+
+impl Entropy for Nothing {
+    fn seed(&self) -> Result<[u8; 32], EntropyError> {
+        Err(EntropyError)
+    }
+}
+
 #[test]
 fn without_entropy_there_is_no_client() {
     let uri: Uri = "ws://example.com/chat".parse().unwrap();
-    let client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new());
+    let config = Config::new().entropy(Nothing);
+    let client = ClientConnection::new(&uri, &ClientOptions::new(), config);
     assert!(matches!(client, Err(ConnectionError::Entropy(_))));
+    let client = ClientConnection::new(&uri, &ClientOptions::new(), Config::new());
+    assert!(client.is_ok(), "the default is the operating system's");
 }
 
 #[test]

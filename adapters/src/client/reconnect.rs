@@ -23,9 +23,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::Stream;
-use sansock_core::{Entropy, Instant};
+use sansock_core::{Entropy, Instant, SystemEntropy};
 
-use crate::driver::{SystemEntropy, Timer};
+use crate::driver::Timer;
 use crate::error::{Error, Result};
 
 /// What makes connections: any function that returns a future of one.

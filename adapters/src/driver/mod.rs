@@ -46,7 +46,7 @@ use transfer::WriteSide;
 use wakers::{Registered, Wakers};
 
 pub(crate) use inbox::{Command, Inbox, Pushed, Totals};
-pub use system::{SystemEntropy, ThreadBuffers, config};
+pub use system::{ThreadBuffers, config};
 pub use timer::{NoTimer, Timer};
 pub(crate) use unclaimed::{ControlEvent, Unclaimed};
 pub(crate) use wakers::{Role, WakerSet};

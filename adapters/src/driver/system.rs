@@ -1,36 +1,20 @@
-//! The defaults that need the operating system or the thread: random seeds and pooled buffers.
-//!
-//! The core is `no_std` and cannot supply them. [`config()`] returns a configuration that uses them.
+//! The default configuration of a driver, and the buffers that a thread keeps.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
-use sansock_core::{BufferPool, Config, Entropy, EntropyError};
+use sansock_core::{BufferPool, Config};
 
-/// Returns the default configuration of a driver: seeds from the operating system, buffers from the
-/// thread's pool.
+/// Returns the default configuration of a driver, which leases buffers from the thread's pool.
 ///
 /// ```
 /// let config = sansock::config().max_message_size(16 << 20);
 /// ```
 #[must_use]
 pub fn config() -> Config {
-    static CONFIG: LazyLock<Config> =
-        LazyLock::new(|| Config::new().entropy(SystemEntropy).buffers(ThreadBuffers));
+    static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::new().buffers(ThreadBuffers));
     CONFIG.clone()
-}
-
-/// Seeds from the operating system's generator.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    fn seed(&self) -> Result<[u8; 32], EntropyError> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|_| EntropyError)?;
-        Ok(seed)
-    }
 }
 
 /// Buffers of 68 KiB, of which each thread keeps a few; and up to 4 MiB of blocks for large messages.

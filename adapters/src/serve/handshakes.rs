@@ -14,10 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use sansock_core::{Entropy, Instant};
+use sansock_core::{Entropy, Instant, SystemEntropy};
 
 use super::handle::Handle;
-use crate::driver::SystemEntropy;
 use crate::transport::Peer;
 
 /// The age above which a handshake is evicted at random. A client that is not slow needs less.
