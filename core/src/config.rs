@@ -5,6 +5,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::buffer::{BufferPool, NoPool};
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) min_send_rate: Option<NonZeroU64>,
+    pub(crate) min_receive_rate: Option<NonZeroU64>,
     pub(crate) extensions: Vec<Arc<dyn Extension>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) buffers: Arc<dyn BufferPool>,
@@ -77,6 +80,8 @@ impl Config {
                 ping_interval: Some(Duration::from_secs(20)),
                 ping_timeout: Some(Duration::from_secs(20)),
                 write_timeout: Some(Duration::from_secs(30)),
+                min_send_rate: NonZeroU64::new(8 << 10),
+                min_receive_rate: None,
                 extensions: Vec::new(),
                 entropy: Arc::new(DefaultEntropy::default()),
                 buffers: Arc::new(NoPool),
@@ -163,7 +168,15 @@ impl Config {
 
     /// Sets how long the pong that answers such a ping may take. Default: 20 s.
     ///
-    /// Measured from when the ping was handed to the transport. Past it the connection fails with 1011.
+    /// It is measured from the time at which the transport took the ping. Whatever requires a living
+    /// peer restarts it: bytes that arrive, and bytes taken by a transport that was full before. It does
+    /// not run while this side does not read, and restarts when that resumes. Past it the connection
+    /// fails with 1011.
+    ///
+    /// So a peer that is gone is detected within the ping interval and this timeout, 40 s by default,
+    /// after it was last heard of. Bytes that may be ahead of the ping add to that, at the
+    /// [minimum rate](Self::min_send_rate), at most this timeout once more: 60 s. If the transport is
+    /// full, so that the ping cannot leave, the [write timeout](Self::write_timeout) applies.
     #[must_use]
     pub fn ping_timeout(self, after: impl Into<Option<Duration>>) -> Self {
         let after = after.into();
@@ -177,6 +190,29 @@ impl Config {
     pub fn write_timeout(self, after: impl Into<Option<Duration>>) -> Self {
         let after = after.into();
         self.with(|settings| settings.write_timeout = after)
+    }
+
+    /// Sets the rate, in bytes a second, at which sent bytes are assumed to reach the peer at least. A
+    /// ping behind them has that much more time, at most its [timeout](Self::ping_timeout) once more.
+    /// Default: 8 KiB. `None` assumes that they arrive at once.
+    ///
+    /// Without it, a large message on a slow link could delay a ping for longer than its pong may take.
+    #[must_use]
+    pub fn min_send_rate(self, rate: impl Into<Option<u64>>) -> Self {
+        let rate = rate.into().and_then(NonZeroU64::new);
+        self.with(|settings| settings.min_send_rate = rate)
+    }
+
+    /// Sets the rate, in bytes a second, at which a message that has begun must arrive at least. Default:
+    /// `None`, any rate.
+    ///
+    /// Bytes that arrive are evidence of a living peer, so that a message may take any time. With a
+    /// rate, less in any 5 s in which this side was reading fails the connection with 1008. Pauses
+    /// between the fragments of a message count as well.
+    #[must_use]
+    pub fn min_receive_rate(self, rate: impl Into<Option<u64>>) -> Self {
+        let rate = rate.into().and_then(NonZeroU64::new);
+        self.with(|settings| settings.min_receive_rate = rate)
     }
 
     /// Adds an extension to be offered by clients and accepted by servers, after those added before.
@@ -226,6 +262,7 @@ impl Config {
             Deadline::Close => settings.close_timeout,
             Deadline::Ping => settings.ping_interval,
             Deadline::Pong => settings.ping_timeout,
+            Deadline::Receive => settings.min_receive_rate.map(|_| Deadline::RECEIVE_PERIOD),
             Deadline::Write => settings.write_timeout,
         }
     }

@@ -1,6 +1,7 @@
 //! What a connection waits for, as errors and the configuration name it.
 
 use core::fmt;
+use core::time::Duration;
 
 /// What a connection waits for no longer than a configured time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,8 +15,15 @@ pub enum Deadline {
     Ping,
     /// The pong that answers a ping.
     Pong,
+    /// Progress in receiving a message that has begun, at the configured minimum rate.
+    Receive,
     /// Progress in writing what is queued.
     Write,
+}
+
+impl Deadline {
+    /// The period over which [`Receive`](Self::Receive) measures.
+    pub(crate) const RECEIVE_PERIOD: Duration = Duration::from_secs(5);
 }
 
 impl fmt::Display for Deadline {
@@ -25,6 +33,7 @@ impl fmt::Display for Deadline {
             Self::Close => "closing handshake",
             Self::Ping => "ping interval",
             Self::Pong => "keepalive ping",
+            Self::Receive => "receiving a message",
             Self::Write => "write",
         })
     }
@@ -43,6 +52,7 @@ mod tests {
             (Deadline::Close, "closing handshake"),
             (Deadline::Ping, "ping interval"),
             (Deadline::Pong, "keepalive ping"),
+            (Deadline::Receive, "receiving a message"),
             (Deadline::Write, "write"),
         ];
         for (deadline, name) in names {

@@ -171,6 +171,7 @@ impl Failure {
         match self {
             Self::Protocol(error) => error.close_code(),
             Self::TimedOut(Deadline::Pong) => CloseCode::INTERNAL_ERROR,
+            Self::TimedOut(Deadline::Receive) => CloseCode::POLICY_VIOLATION,
             Self::TimedOut(Deadline::Open | Deadline::Close | Deadline::Ping | Deadline::Write)
             | Self::Lost
             | Self::Handshake(_) => CloseCode::ABNORMAL_CLOSURE,

@@ -68,7 +68,12 @@ where
             }
             let mut data = connection.output();
             let (first, in_parts) = (data.chunk().len(), !data.is_contiguous());
-            let size = ready!(write_some(transport, cx, &data))?;
+            let Poll::Ready(written) = write_some(transport, cx, &data) else {
+                // D6: what the transport takes next proves that the peer reads.
+                connection.write_blocked();
+                return Poll::Pending;
+            };
+            let size = written?;
             data.advance(size);
             self.unflushed = true;
             self.budget.spend_call(size);

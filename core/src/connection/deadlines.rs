@@ -2,7 +2,7 @@
 //!
 //! A command does not know the time. It leaves its alarm [`Alarm::UNARMED`], which requests a wakeup at
 //! once; the next call that brings the time arms it. So every duration is measured from a time that
-//! the caller gave.
+//! the caller gave. The earliest alarm is remembered, as most looks at the time find nothing to do.
 
 use core::fmt;
 use core::time::Duration;
@@ -16,7 +16,7 @@ pub(super) struct Alarm(u64);
 impl Alarm {
     pub(super) const OFF: Self = Self(u64::MAX);
     /// Runs, and never fires: its time is unlimited or out of range.
-    const NEVER: Self = Self(u64::MAX - 1);
+    pub(super) const NEVER: Self = Self(u64::MAX - 1);
     /// Runs from the next time that is given.
     pub(super) const UNARMED: Self = Self(u64::MAX - 2);
 
@@ -38,12 +38,6 @@ impl Alarm {
         }
     }
 
-    /// Moves the alarm to this time, unless it fires earlier.
-    pub(super) fn bring_forward(&mut self, at: Option<Instant>) {
-        let at = at.map_or(Self::NEVER, Self::at);
-        self.0 = self.0.min(at.0);
-    }
-
     /// Returns whether the alarm fires now, and turns it off if so.
     #[inline]
     pub(super) fn fire(&mut self, now: Instant) -> bool {
@@ -54,11 +48,11 @@ impl Alarm {
         fires
     }
 
-    /// Returns when the alarm wants attention: an unarmed one at once.
+    /// Returns when the alarm wants attention: an unarmed one at any time.
     #[inline]
-    fn time(self, now: Instant) -> u64 {
+    const fn attention(self) -> u64 {
         match self {
-            Self::UNARMED => now.nanos(),
+            Self::UNARMED => 0,
             Self(nanos) => nanos,
         }
     }
@@ -81,39 +75,157 @@ impl Default for Alarm {
     }
 }
 
+/// What an alarm is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Timer {
+    /// Of the opening handshake. [`Ping`](Self::Ping) has the same alarm afterwards.
+    Open,
+    Close,
+    Ping,
+    Pong,
+    Receive,
+    Write,
+    /// Releases what the codecs hold, if the connection has been idle.
+    Idle,
+}
+
 /// The alarms of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Deadlines {
-    pub(super) open: Alarm,
-    pub(super) close: Alarm,
-    pub(super) ping: Alarm,
-    pub(super) pong: Alarm,
-    pub(super) write: Alarm,
-    /// When to release what the codecs hold, if the connection has been idle.
-    pub(super) idle: Alarm,
+    /// There is no keepalive before the connection is open.
+    open_or_ping: Alarm,
+    close: Alarm,
+    pong: Alarm,
+    receive: Alarm,
+    write: Alarm,
+    idle: Alarm,
+    /// When the first alarm wants attention; 0 if one may wait for its time.
+    first: u64,
 }
 
 impl Deadlines {
-    /// Returns the first alarm. While input waits to be read, the pong may be in there.
-    pub(super) fn next(&self, now: Instant, input_waits: bool) -> Option<Instant> {
-        let pong = if input_waits { Alarm::OFF } else { self.pong };
-        let alarms = [
-            self.open, self.close, self.ping, pong, self.write, self.idle,
-        ];
-        let first = alarms.into_iter().map(|alarm| alarm.time(now)).min()?;
+    pub(super) const fn new() -> Self {
+        Self {
+            open_or_ping: Alarm::OFF,
+            close: Alarm::OFF,
+            pong: Alarm::OFF,
+            receive: Alarm::OFF,
+            write: Alarm::OFF,
+            idle: Alarm::OFF,
+            first: u64::MAX,
+        }
+    }
+
+    /// Sets an alarm, which runs from the next time that is given.
+    #[inline]
+    pub(super) const fn start(&mut self, timer: Timer) {
+        *self.alarm(timer) = Alarm::UNARMED;
+        self.first = 0;
+    }
+
+    /// Turns an alarm off. If one waits for its time, the first is found when that is given.
+    #[inline]
+    pub(super) fn stop(&mut self, timer: Timer) {
+        *self.alarm(timer) = Alarm::OFF;
+        if self.first > 0 {
+            self.find_first();
+        }
+    }
+
+    pub(super) fn set(&mut self, timer: Timer, alarm: Alarm) {
+        *self.alarm(timer) = alarm;
+        self.find_first();
+    }
+
+    pub(super) fn is_off(&self, timer: Timer) -> bool {
+        let alarm = match timer {
+            Timer::Open | Timer::Ping => self.open_or_ping,
+            Timer::Close => self.close,
+            Timer::Pong => self.pong,
+            Timer::Receive => self.receive,
+            Timer::Write => self.write,
+            Timer::Idle => self.idle,
+        };
+        alarm == Alarm::OFF
+    }
+
+    /// Gives those of these alarms their time that wait for one.
+    pub(super) fn arm<const N: usize>(
+        &mut self,
+        now: Instant,
+        times: [(Timer, Option<Duration>); N],
+    ) {
+        for (timer, after) in times {
+            self.alarm(timer).arm(now, after);
+        }
+        self.find_first();
+    }
+
+    /// Moves an alarm to this time, unless it fires earlier.
+    pub(super) fn bring_forward(&mut self, timer: Timer, at: Option<Instant>) {
+        let alarm = self.alarm(timer);
+        let at = at.map_or(Alarm::NEVER, Alarm::at);
+        alarm.0 = alarm.0.min(at.0);
+        self.find_first();
+    }
+
+    /// Whether an alarm waits for its time, or fires now.
+    #[inline]
+    pub(super) const fn is_due(&self, now: Instant) -> bool {
+        self.first <= now.nanos()
+    }
+
+    /// Returns whether an alarm fires now, and turns it off if so.
+    pub(super) fn fire(&mut self, timer: Timer, now: Instant) -> bool {
+        let fires = self.alarm(timer).fire(now);
+        if fires {
+            self.find_first();
+        }
+        fires
+    }
+
+    /// Returns when the first alarm fires: at once, if one waits for its time.
+    #[inline]
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        let first = match self.first {
+            0 => now.nanos(),
+            first => first,
+        };
         (first < Alarm::UNARMED.0).then(|| Instant::from_nanos(first))
     }
 
-    /// Turns off everything but the deadline for the end, which goes on if it runs already.
+    /// Turns off everything but the deadline for the end, which continues if it runs already.
     pub(super) fn only_close(&mut self) {
         let close = match self.close {
             Alarm::OFF => Alarm::UNARMED,
             running => running,
         };
-        *self = Self {
-            close,
-            ..Self::default()
-        };
+        *self = Self::new();
+        self.set(Timer::Close, close);
+    }
+
+    const fn alarm(&mut self, timer: Timer) -> &mut Alarm {
+        match timer {
+            Timer::Open | Timer::Ping => &mut self.open_or_ping,
+            Timer::Close => &mut self.close,
+            Timer::Pong => &mut self.pong,
+            Timer::Receive => &mut self.receive,
+            Timer::Write => &mut self.write,
+            Timer::Idle => &mut self.idle,
+        }
+    }
+
+    fn find_first(&mut self) {
+        let alarms = [
+            self.open_or_ping,
+            self.close,
+            self.pong,
+            self.receive,
+            self.write,
+            self.idle,
+        ];
+        let first = alarms.into_iter().map(Alarm::attention).min();
+        self.first = first.unwrap_or(u64::MAX);
     }
 }
 
@@ -148,9 +260,10 @@ mod tests {
             (Alarm::at(second(1)), None, Alarm::at(second(1))),
             (Alarm::OFF, None, Alarm::NEVER),
         ] {
-            let mut alarm = before;
-            alarm.bring_forward(at);
-            assert_eq!(alarm, after, "{before:?}, {at:?}");
+            let mut deadlines = Deadlines::new();
+            deadlines.set(Timer::Close, before);
+            deadlines.bring_forward(Timer::Close, at);
+            assert_eq!(deadlines.close, after, "{before:?}, {at:?}");
         }
     }
 
@@ -178,23 +291,40 @@ mod tests {
 
     #[test]
     fn the_first_alarm_is_next() {
-        let deadlines = Deadlines {
-            open: Alarm::at(second(3)),
-            close: Alarm::NEVER,
-            pong: Alarm::at(second(2)),
-            ..Deadlines::default()
-        };
-        assert_eq!(deadlines.next(second(1), false), Some(second(2)));
-        assert_eq!(deadlines.next(second(1), true), Some(second(3)));
-        assert_eq!(Deadlines::default().next(second(1), false), None);
-        let due = Deadlines {
-            write: Alarm::UNARMED,
-            ..Deadlines::default()
-        };
-        assert_eq!(due.next(second(1), false), Some(second(1)));
+        let mut deadlines = Deadlines::new();
+        assert_eq!(deadlines.next(second(1)), None);
+        deadlines.set(Timer::Open, Alarm::at(second(3)));
+        deadlines.set(Timer::Close, Alarm::NEVER);
+        deadlines.set(Timer::Pong, Alarm::at(second(2)));
+        assert_eq!(deadlines.next(second(1)), Some(second(2)));
+        assert!(deadlines.is_due(second(2)) && !deadlines.is_due(second(1)));
+        deadlines.stop(Timer::Pong);
+        assert_eq!(deadlines.next(second(1)), Some(second(3)));
+        deadlines.start(Timer::Write);
+        assert!(deadlines.is_due(Instant::START));
+        assert_eq!(deadlines.next(second(1)), Some(second(1)));
         // An alarm that is set so late does not fire.
         let late = Instant::from_nanos(Alarm::UNARMED.0);
-        assert_eq!(due.next(late, false), None);
+        assert_eq!(deadlines.next(late), None);
+        deadlines.arm(second(1), [(Timer::Write, Some(Duration::from_secs(1)))]);
+        assert_eq!(deadlines.next(second(1)), Some(second(2)));
+        assert!(deadlines.fire(Timer::Write, second(2)));
+        assert_eq!(deadlines.next(second(2)), Some(second(3)));
+    }
+
+    #[test]
+    fn only_the_deadline_for_the_end_is_kept() {
+        for (before, after) in [
+            (Alarm::OFF, Alarm::UNARMED),
+            (Alarm::at(second(2)), Alarm::at(second(2))),
+        ] {
+            let mut deadlines = Deadlines::new();
+            deadlines.start(Timer::Ping);
+            deadlines.set(Timer::Close, before);
+            deadlines.only_close();
+            assert!(deadlines.is_off(Timer::Ping));
+            assert_eq!(deadlines.close, after);
+        }
     }
 
     #[test]

@@ -15,9 +15,10 @@ use crate::handshake::{ExtensionList, HandshakeError};
 use crate::state::State;
 use crate::time::Instant;
 
-use super::deadlines::{Alarm, Deadlines};
+use super::deadlines::{Deadlines, Timer};
+use super::keepalive::{Keepalive, Situation};
 use super::output::Output;
-use super::pings::{PingId, Pings};
+use super::pings::Pings;
 use super::send::{Compression, OutgoingMessage};
 use super::state::{Closed, Phase};
 use super::stats::Counters;
@@ -48,14 +49,9 @@ pub(super) struct Link {
     /// Masking keys; a server has none.
     generator: Option<Generator>,
     deadlines: Deadlines,
-    /// How far the output was taken when the write deadline was armed.
-    progress: u64,
-    /// The transport keeps output that it has taken.
-    pub(super) flush_pending: bool,
-    /// The keepalive ping whose pong has not come.
-    keepalive: Option<PingId>,
-    /// Where it ends in the output, while it has not been handed to the transport.
-    keepalive_ends: Option<u64>,
+    /// How far the output was taken when the write deadline was armed, without the upper half of the number.
+    progress: u32,
+    pub(super) keepalive: Keepalive,
     now: Instant,
     #[cfg(feature = "tracing")]
     pub(super) trace: super::trace::Trace,
@@ -63,6 +59,8 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(side: Side, generator: Option<Generator>, config: Config) -> Self {
+        let mut deadlines = Deadlines::new();
+        deadlines.start(Timer::Open);
         Self {
             side,
             config,
@@ -75,14 +73,9 @@ impl Link {
             compression: Compression::Auto,
             open_message: None,
             generator,
-            deadlines: Deadlines {
-                open: Alarm::UNARMED,
-                ..Deadlines::default()
-            },
+            deadlines,
             progress: 0,
-            flush_pending: false,
-            keepalive: None,
-            keepalive_ends: None,
+            keepalive: Keepalive::new(),
             now: Instant::START,
             #[cfg(feature = "tracing")]
             trace: super::trace::Trace::new(),
@@ -120,8 +113,8 @@ impl Link {
     /// Schedules the release of what the codings hold once the connection is idle.
     pub(super) fn use_codings(&mut self) {
         self.codings_used = true;
-        if self.deadlines.idle == Alarm::OFF {
-            self.deadlines.idle = Alarm::UNARMED;
+        if self.deadlines.is_off(Timer::Idle) {
+            self.deadlines.start(Timer::Idle);
         }
     }
 
@@ -130,8 +123,7 @@ impl Link {
         self.phase.opened();
         #[cfg(feature = "tracing")]
         self.trace_opened();
-        self.deadlines.open = Alarm::OFF;
-        self.deadlines.ping = Alarm::UNARMED;
+        self.deadlines.start(Timer::Ping);
         if self.output.is_discarded() {
             self.stop_writing();
         }
@@ -208,7 +200,7 @@ impl Link {
     pub(super) fn write_failed(&mut self) {
         let buffers = &self.config.settings().buffers;
         self.output.fail(buffers);
-        self.flush_pending = false;
+        self.keepalive.set_flush_pending(false);
         if self.phase.reads_frames() {
             self.stop_writing();
         }
@@ -218,8 +210,7 @@ impl Link {
         self.phase.write_failed();
         #[cfg(feature = "tracing")]
         self.trace_closing();
-        self.keepalive = None;
-        self.keepalive_ends = None;
+        self.keepalive.stop();
         self.deadlines.only_close();
     }
 
@@ -232,8 +223,7 @@ impl Link {
             self.push_end();
         }
         self.codings = Codings::default();
-        self.keepalive = None;
-        self.keepalive_ends = None;
+        self.keepalive.stop();
         self.deadlines.only_close();
     }
 
@@ -243,7 +233,7 @@ impl Link {
         self.phase.close_queued(frame);
         #[cfg(feature = "tracing")]
         self.trace_closing();
-        self.deadlines.close = Alarm::UNARMED;
+        self.deadlines.start(Timer::Close);
     }
 
     /// Queues a Close frame. What waits goes before it.
@@ -321,54 +311,86 @@ impl Link {
         self.now = self.now.max(now);
     }
 
-    /// Arms what waits for the time, and does what is due. A pong is not missed while input waits to
-    /// be read: it may be in there.
-    pub(super) fn handle_timeout(&mut self, now: Instant, input_waits: bool) {
-        self.set_now(now);
-        self.note_progress();
-        self.arm();
-        self.fire_due(input_waits);
+    /// The transport is full.
+    pub(super) fn write_blocked(&mut self) {
+        self.keepalive.write_blocked(self.output.taken());
     }
 
-    pub(super) fn next_timeout(&self, input_waits: bool) -> Option<Instant> {
+    /// Arms what waits for the time, and does what is due. `arrived` is how much of an incomplete message
+    /// has arrived.
+    pub(super) fn handle_timeout(&mut self, now: Instant, event_waits: bool, arrived: Option<u64>) {
+        self.set_now(now);
+        self.note_progress(event_waits);
+        if arrived.is_some() || self.keepalive.is_measuring() {
+            self.measure_rate(arrived, event_waits);
+        }
+        if self.deadlines.is_due(self.now) {
+            self.arm();
+            self.fire_due(arrived);
+        }
+    }
+
+    pub(super) fn next_timeout(&self, event_waits: bool, arrived: Option<u64>) -> Option<Instant> {
         if self.phase.is_ended() && self.output.is_empty() {
             return None;
         }
-        if self.keepalive_was_taken() || self.write_progressed() {
-            return Some(self.now);
+        let at_once = self.write_progressed()
+            || self.keepalive.wants_attention(self.situation(event_waits))
+            || self.begins_measuring(arrived, event_waits);
+        match at_once {
+            true => Some(self.now),
+            false => self.deadlines.next(self.now),
         }
-        self.deadlines.next(self.now, input_waits)
     }
 
-    fn keepalive_was_taken(&self) -> bool {
-        self.keepalive_ends
-            .is_some_and(|ends| ends <= self.output.taken())
+    const fn situation(&self, event_waits: bool) -> Situation {
+        Situation {
+            now: self.now,
+            received: self.counters.bytes_received,
+            taken: self.output.taken(),
+            event_waits,
+        }
     }
 
     /// Whether the write deadline has to be set anew: output waits, and it is not what waited before. So
     /// output that was queued by taking an event is noticed even if there is no such deadline.
     fn write_progressed(&self) -> bool {
         self.output_waits()
-            && (self.progress != self.output.taken() || self.deadlines.write == Alarm::OFF)
+            && (self.progress != low_half(self.output.taken())
+                || self.deadlines.is_off(Timer::Write))
     }
 
     /// Whether output waits, here or in the transport.
     const fn output_waits(&self) -> bool {
-        self.flush_pending || !self.output.is_empty()
+        self.keepalive.flush_pending() || !self.output.is_empty()
     }
 
-    fn note_progress(&mut self) {
+    #[inline]
+    fn note_progress(&mut self, event_waits: bool) {
         if !self.output_waits() {
-            self.deadlines.write = Alarm::OFF;
+            if !self.deadlines.is_off(Timer::Write) {
+                self.deadlines.stop(Timer::Write);
+            }
         } else if self.write_progressed() {
-            self.progress = self.output.taken();
-            self.deadlines.write = Alarm::UNARMED;
+            self.progress = low_half(self.output.taken());
+            self.deadlines.start(Timer::Write);
         }
         self.note_pings();
-        if self.keepalive_was_taken() {
-            self.keepalive_ends = None;
-            self.deadlines.pong = Alarm::UNARMED;
+        if self.keepalive.is_concerned(self.output.taken()) {
+            self.note_life(event_waits);
         }
+    }
+
+    /// Sets the deadline of the pong that is awaited, if there is evidence of life.
+    #[cold]
+    fn note_life(&mut self, event_waits: bool) {
+        let seen = self.situation(event_waits);
+        let settings = self.config.settings();
+        let (timeout, rate) = (settings.ping_timeout, settings.min_send_rate);
+        if let Some(pong) = self.keepalive.observe(seen, timeout, rate) {
+            self.deadlines.set(Timer::Pong, pong);
+        }
+        self.keepalive.count_taken(seen, rate);
     }
 
     /// Starts the clock of the pings that were handed to the transport. What arrives may answer them,
@@ -378,44 +400,92 @@ impl Link {
         self.pings.taken(self.output.taken(), self.now);
     }
 
-    fn arm(&mut self) {
-        let (now, settings) = (self.now, self.config.settings());
-        let deadlines = &mut self.deadlines;
-        deadlines.open.arm(now, settings.open_timeout);
-        deadlines.close.arm(now, settings.close_timeout);
-        deadlines.ping.arm(now, settings.ping_interval);
-        deadlines.pong.arm(now, settings.ping_timeout);
-        deadlines.write.arm(now, settings.write_timeout);
-        deadlines.idle.arm(now, Some(CODINGS_KEPT));
+    /// Whether a message has begun whose rate is not measured yet.
+    fn begins_measuring(&self, arrived: Option<u64>, event_waits: bool) -> bool {
+        arrived.is_some()
+            && self.settings().min_receive_rate.is_some()
+            && !self.keepalive.is_measuring()
+            && !self.keepalive.is_paused(event_waits)
     }
 
-    fn fire_due(&mut self, input_waits: bool) {
-        if self.deadlines.open.fire(self.now) {
+    /// Measures the rate of an incomplete message, while this side reads.
+    #[cold]
+    fn measure_rate(&mut self, arrived: Option<u64>, event_waits: bool) {
+        match arrived {
+            Some(size) if self.begins_measuring(arrived, event_waits) => {
+                self.keepalive.measure(size);
+                self.deadlines.start(Timer::Receive);
+            }
+            Some(_) if !self.keepalive.is_paused(event_waits) => {}
+            Some(_) | None if self.keepalive.is_measuring() => {
+                self.keepalive.stop_measuring();
+                self.deadlines.stop(Timer::Receive);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn arm(&mut self) {
+        let (now, settings) = (self.now, self.config.settings());
+        let open_or_ping = match self.phase.is_connecting() {
+            true => settings.open_timeout,
+            false => settings.ping_interval,
+        };
+        let times = [
+            (Timer::Open, open_or_ping),
+            (Timer::Close, settings.close_timeout),
+            (Timer::Receive, Some(Deadline::RECEIVE_PERIOD)),
+            (Timer::Write, settings.write_timeout),
+            (Timer::Idle, Some(CODINGS_KEPT)),
+        ];
+        self.deadlines.arm(now, times);
+    }
+
+    fn fire_due(&mut self, arrived: Option<u64>) {
+        let is_connecting = self.phase.is_connecting();
+        if is_connecting && self.deadlines.fire(Timer::Open, self.now) {
             self.give_up(Deadline::Open);
         }
-        if self.deadlines.close.fire(self.now) {
+        if self.deadlines.fire(Timer::Close, self.now) {
             self.give_up(Deadline::Close);
         }
-        if self.deadlines.write.fire(self.now) {
+        if self.deadlines.fire(Timer::Write, self.now) {
             self.give_up(Deadline::Write);
         }
-        if !input_waits && self.deadlines.pong.fire(self.now) {
+        if self.deadlines.fire(Timer::Pong, self.now) {
             self.fail(Failure::TimedOut(Deadline::Pong));
             let grace = self.now.checked_add(ABORT_CLOSE_GRACE);
-            self.deadlines.close.bring_forward(grace);
+            self.deadlines.bring_forward(Timer::Close, grace);
         }
-        if self.deadlines.ping.fire(self.now) {
+        if self.deadlines.fire(Timer::Receive, self.now) {
+            self.check_rate(arrived);
+        }
+        if !is_connecting && self.deadlines.fire(Timer::Ping, self.now) {
             self.keep_alive();
         }
-        if self.deadlines.idle.fire(self.now) {
+        if self.deadlines.fire(Timer::Idle, self.now) {
             self.release_idle_codecs();
         }
+    }
+
+    /// Fails the connection if too little of a message has arrived in a period.
+    fn check_rate(&mut self, arrived: Option<u64>) {
+        let (Some(arrived), Some(rate)) = (arrived, self.settings().min_receive_rate) else {
+            return;
+        };
+        if self.keepalive.is_too_slow(arrived, rate) {
+            self.fail(Failure::TimedOut(Deadline::Receive));
+            return;
+        }
+        self.keepalive.measure(arrived);
+        self.deadlines.start(Timer::Receive);
+        self.arm();
     }
 
     /// Gives back what the codings hold, unless they were used since the last time.
     fn release_idle_codecs(&mut self) {
         if core::mem::take(&mut self.codings_used) {
-            self.deadlines.idle = Alarm::UNARMED;
+            self.deadlines.start(Timer::Idle);
             self.arm();
         } else {
             self.codings.release();
@@ -435,41 +505,57 @@ impl Link {
         #[cfg(feature = "tracing")]
         self.trace_ended();
         self.phase.ended();
-        self.deadlines = Deadlines::default();
+        self.deadlines = Deadlines::new();
     }
 
-    /// Pings the peer, and asks to be woken for the next ping; not before the pong of the last came.
+    /// Pings the peer, and requests a wakeup for the next ping; not before the pong of the last came.
     fn keep_alive(&mut self) {
-        if !self.phase.is_open() || self.keepalive.is_some() {
+        if !self.phase.is_open() || self.keepalive.is_waiting() {
             return;
         }
-        self.keepalive = Some(self.push_ping());
-        self.keepalive_ends = Some(self.output.position());
-        self.deadlines.ping = Alarm::UNARMED;
+        let start = self.output.position();
+        let ping = self.push_ping();
+        self.keepalive.start(ping, start..self.output.position());
+        self.deadlines.start(Timer::Ping);
         self.arm();
     }
 
-    /// A pong came: the time since its ping, if that was one of ours. The keepalive is satisfied by
-    /// the pong of its own ping, or of a later one.
-    pub(super) fn pong_received(&mut self, payload: &[u8]) -> Option<Duration> {
+    /// A pong came. Returns whether it answers a ping of ours. The keepalive is satisfied by the pong of
+    /// its own ping, or of a later one.
+    pub(super) fn pong_received(&mut self, payload: &[u8]) -> bool {
         self.counters.pongs_received = self.counters.pongs_received.saturating_add(1);
-        let latency = self.pings.pong(payload, self.now);
-        if self.keepalive.is_some_and(|id| !self.pings.is_waiting(id)) {
-            self.keepalive = None;
-            self.keepalive_ends = None;
-            self.deadlines.pong = Alarm::OFF;
-            if self.deadlines.ping == Alarm::OFF {
-                self.deadlines.ping = Alarm::UNARMED;
+        let Some(ends) = self.pings.pong(payload, self.now) else {
+            return false;
+        };
+        let (seen, rate) = (self.situation(false), self.settings().min_send_rate);
+        self.keepalive.arrived(ends, seen, rate);
+        if self.keepalive.is_answered(&self.pings) {
+            self.keepalive.stop();
+            self.deadlines.stop(Timer::Pong);
+            if self.deadlines.is_off(Timer::Ping) {
+                self.deadlines.start(Timer::Ping);
             }
         }
-        latency
+        true
     }
+}
+
+/// Half of a number that only grows: enough to tell whether it has grown a little.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is what is needed"
+)]
+const fn low_half(number: u64) -> u32 {
+    number as u32
 }
 
 /// The reason of the Close frame that reports a failure.
 fn reason_of(failure: &Failure) -> bytestring::ByteString {
     match failure {
         Failure::Protocol(error) => alloc::string::ToString::to_string(error).into(),
+        Failure::TimedOut(Deadline::Receive) => {
+            bytestring::ByteString::from_static("a message arrives too slowly")
+        }
         Failure::TimedOut(_) => bytestring::ByteString::from_static("keepalive ping timeout"),
         Failure::Lost | Failure::Handshake(_) => bytestring::ByteString::new(),
         Failure::Local(frame) => frame.reason.clone(),

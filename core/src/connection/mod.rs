@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod decode;
+mod keepalive;
 mod lend;
 mod link;
 mod output;
@@ -200,7 +201,8 @@ impl Connection {
     /// Calling it early, or twice, does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         let event_waits = self.parse_next();
-        self.link.handle_timeout(now, event_waits);
+        let arrived = self.incoming.arrived();
+        self.link.handle_timeout(now, event_waits, arrived);
     }
 
     // Take.
@@ -277,7 +279,8 @@ impl Connection {
     /// A time that has passed means: at once. That is so while something new is to be sent. It may
     /// change with every feed, command, event and write.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.link.next_timeout(self.incoming.is_ready())
+        let (event_waits, arrived) = (self.incoming.is_ready(), self.incoming.arrived());
+        self.link.next_timeout(event_waits, arrived)
     }
 
     /// Whether there is anything for [`output`](Self::output): bytes, or the end of the stream.
@@ -296,12 +299,31 @@ impl Connection {
         buffer.is_leased() && !(receives && buffer.may_be_kept())
     }
 
-    /// Says whether the transport keeps output that it has taken, as TLS may: whether a flush is pending.
+    /// Whether the transport keeps output that it has taken, as TLS may: whether a flush is pending.
     ///
     /// Until it is done, that is output which waits, for as long as the configured
     /// [`write_timeout`](crate::Config::write_timeout).
-    pub const fn set_flush_pending(&mut self, flush_pending: bool) {
-        self.link.flush_pending = flush_pending;
+    pub fn set_flush_pending(&mut self, pending: bool) {
+        self.link.keepalive.set_flush_pending(pending);
+    }
+
+    /// The transport is full: it took less than it was offered, and will report when it has room.
+    ///
+    /// The bytes that it takes next are evidence that the peer is alive, as it has made room for them.
+    #[cold]
+    #[inline(never)]
+    pub fn write_blocked(&mut self) {
+        self.link.write_blocked();
+    }
+
+    /// Whether this side does not read for now, though no event waits: because data is lent to the
+    /// application, or for a limit of the rate.
+    ///
+    /// The deadline of a pong, and that of an incomplete message, do not run meanwhile, and restart in
+    /// full when reading resumes. While an [event](Self::next_event) waits to be taken, that holds
+    /// without this call.
+    pub fn set_reading_paused(&mut self, paused: bool) {
+        self.link.keepalive.set_reading_paused(paused);
     }
 
     /// The transport failed to write, and will not be written to again.
@@ -309,6 +331,8 @@ impl Connection {
     /// What is queued is dropped, and nothing more can be sent. What arrives is still received: a Close
     /// frame of the peer, or the end of its stream, ends the connection. Otherwise the
     /// [`close_timeout`](crate::Config::close_timeout) does.
+    #[cold]
+    #[inline(never)]
     pub fn write_failed(&mut self) {
         self.link.write_failed();
     }
@@ -646,9 +670,6 @@ impl Connection {
     /// Queues bytes of the opening handshake: an answer in the block in which the request came, unless more
     /// came with it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if self.link.output.is_discarded() {
-            return;
-        }
         if self.incoming.buffer.is_empty() && self.link.output.is_empty() {
             core::mem::swap(&mut self.incoming.buffer, &mut self.link.output.buffer);
         }

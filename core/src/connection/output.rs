@@ -106,7 +106,8 @@ impl Output {
     /// Whether no byte is pending. A pong waits beside the queue only while another is in it.
     #[inline]
     pub(super) const fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && self.referred == 0
+        // One comparison.
+        self.buffer.len() | self.referred == 0
     }
 
     /// Whether a byte waits, or the end of the stream that was not told.
@@ -321,38 +322,44 @@ impl Output {
         }
     }
 
+    /// Takes bytes. A pong that had to wait for them follows; a block in which nothing is left goes back.
     #[inline]
     fn advance(&mut self, count: usize, pool: &Arc<dyn BufferPool>) {
-        if self.referred == 0 && count >= self.buffer.len() {
-            self.taken = self.taken.wrapping_add(self.buffer.len() as u64);
-            self.buffer.clear();
-            self.reply = false;
-        } else {
-            self.advance_partly(count);
+        if self.referred > 0 || count < self.buffer.len() {
+            self.advance_partly(count, pool);
+            return;
         }
+        self.taken = self.taken.wrapping_add(self.buffer.len() as u64);
+        self.buffer.clear();
+        self.reply = false;
         if self.pong.is_some() {
-            self.replies_taken(pool);
+            self.pong_taken(pool);
+        } else if self.buffer.is_leased() {
+            self.release(pool);
         }
     }
 
     #[inline(never)]
-    fn advance_partly(&mut self, count: usize) {
+    fn advance_partly(&mut self, count: usize, pool: &Arc<dyn BufferPool>) {
         let count = count.min(self.queued());
         self.taken = self.taken.saturating_add(count as u64);
         let left = self.advance_shared(count);
         self.buffer.consume(left);
-        if self.is_empty() {
+        if self.pong.is_some() && self.taken >= self.pong_ends {
+            self.pong_taken(pool);
+        } else if self.is_empty() {
             self.reply = false;
+            if self.buffer.is_leased() {
+                self.release(pool);
+            }
         }
     }
 
-    /// Queues the pong beside the queue once the one before it was taken.
+    /// Queues the pong beside the queue: the one before it was taken.
     #[cold]
-    fn replies_taken(&mut self, pool: &Arc<dyn BufferPool>) {
+    fn pong_taken(&mut self, pool: &Arc<dyn BufferPool>) {
         self.reply = true;
-        if self.taken >= self.pong_ends {
-            self.settle_pong(pool);
-        }
+        self.settle_pong(pool);
     }
 
     /// Advances over payloads by reference; returns what is left to take from behind them.
@@ -450,9 +457,6 @@ impl Buf for DataToSend<'_> {
     #[inline]
     fn advance(&mut self, count: usize) {
         self.output.advance(count, self.pool);
-        if self.output.is_empty() && self.output.buffer.is_leased() {
-            self.output.release(self.pool);
-        }
     }
 
     #[cfg(feature = "std")]

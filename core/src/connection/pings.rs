@@ -23,10 +23,11 @@ impl PingId {
 #[derive(Debug)]
 struct SentPing {
     id: PingId,
-    /// When it was sent, as far as is known.
+    /// When the transport took it; before that, when it was queued.
     sent: Instant,
-    /// Where it ends in the output; `None` once it was handed to the transport.
-    ends: Option<u64>,
+    /// Where it ends in the output.
+    ends: u64,
+    is_taken: bool,
 }
 
 /// The pings of one connection, the oldest first.
@@ -60,7 +61,8 @@ impl Pings {
         waiting.push_back(SentPing {
             id,
             sent: now,
-            ends: Some(ends),
+            ends,
+            is_taken: false,
         });
     }
 
@@ -71,15 +73,16 @@ impl Pings {
             .iter_mut()
             .flat_map(|waiting| waiting.iter_mut())
         {
-            if ping.ends.is_some_and(|ends| ends <= taken) {
+            if !ping.is_taken && ping.ends <= taken {
                 ping.sent = now;
-                ping.ends = None;
+                ping.is_taken = true;
             }
         }
     }
 
-    /// Matches a pong. It answers the pings before its own too, as the peer may skip pongs.
-    pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
+    /// Matches a pong, and returns where its ping ends in the output. It answers the pings before its own
+    /// too, as the peer may skip pongs.
+    pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<u64> {
         let waiting = self.waiting.as_mut()?;
         let position = waiting
             .iter()
@@ -92,7 +95,7 @@ impl Pings {
         let latency = now.saturating_since(answered.sent);
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.latency = NonZeroU64::new(nanos.saturating_add(1));
-        Some(latency)
+        Some(answered.ends)
     }
 
     /// Returns the round trip of the last ping that was answered.

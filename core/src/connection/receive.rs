@@ -130,6 +130,16 @@ impl Incoming {
         self.ready.is_some()
     }
 
+    /// Returns how much of a message has arrived that is not complete: bytes of its payload, as they are on
+    /// the wire.
+    #[inline]
+    pub(super) fn arrived(&self) -> Option<u64> {
+        let open = self.open.as_ref()?;
+        let frame = self.frame.filter(|frame| !frame.opcode.is_control());
+        let left = frame.map_or(0, |frame| frame.left);
+        Some(open.size.saturating_sub(left))
+    }
+
     /// Returns room to read into.
     #[inline(always)]
     pub(super) fn room(&mut self, settings: &Settings) -> &mut [u8] {
@@ -393,9 +403,12 @@ impl Incoming {
             coding_mask: CodingMask::default(),
             decoded: 0,
         });
-        if header.opcode != OpCode::Continuation && !link.codings.is_empty() {
-            open.coding_mask = link.codings.decode_begin(header.reserved);
-            link.use_codings();
+        if header.opcode != OpCode::Continuation {
+            link.keepalive.stop_measuring();
+            if !link.codings.is_empty() {
+                open.coding_mask = link.codings.decode_begin(header.reserved);
+                link.use_codings();
+            }
         }
         open.size = open.size.saturating_add(header.payload_length);
         if header.payload_length > 0 || header.fin {
@@ -429,7 +442,7 @@ impl Incoming {
             }
             OpCode::Pong => Ready::Pong {
                 size,
-                matched: link.pong_received(payload).is_some(),
+                matched: link.pong_received(payload),
             },
             OpCode::Close | OpCode::Continuation | OpCode::Text | OpCode::Binary => {
                 let received = read_close(payload)?;

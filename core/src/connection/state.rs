@@ -221,8 +221,10 @@ impl Phase {
 
     /// The opening handshake succeeded.
     pub(super) fn opened(&mut self) {
-        debug_assert!(matches!(self, Self::Connecting));
-        *self = Self::Open;
+        debug_assert!(self.is_connecting());
+        if self.is_connecting() {
+            *self = Self::Open;
+        }
     }
 
     /// The opening handshake failed.

@@ -93,7 +93,6 @@ fn d5_every_operation_reports_the_same_end() {
 }
 
 #[test]
-#[ignore = "not kept yet: progress does not count as liveness"]
 fn d6_every_operation_counts_progress_as_liveness() {
     check_all("D6", liveness::check);
 }

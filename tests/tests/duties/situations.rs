@@ -441,7 +441,6 @@ fn d5_a_close_that_is_not_normal_is_an_error_one_call_away() {
 // D6: progress counts as liveness.
 
 #[test]
-#[ignore = "not kept yet: progress does not count as liveness"]
 fn d6_a_frame_of_12_mb_over_a_link_of_200_kb_a_second_arrives() {
     let mut tasks = Tasks::default();
     let (near, mut far) = pipe(1 << 24);
@@ -467,7 +466,6 @@ fn d6_a_frame_of_12_mb_over_a_link_of_200_kb_a_second_arrives() {
 
 /// The ping is behind up to 64 KiB; each end is ours.
 #[test]
-#[ignore = "not kept yet: progress does not count as liveness"]
 fn d6_an_upload_of_64_kib_at_10_kib_a_second_survives_a_ping_every_second() {
     let mut tasks = Tasks::default();
     let keepalive = || {
@@ -518,7 +516,6 @@ fn d6_an_upload_of_64_kib_at_10_kib_a_second_survives_a_ping_every_second() {
 }
 
 #[test]
-#[ignore = "not kept yet: progress does not count as liveness"]
 fn d6_a_peer_that_reads_slowly_while_we_send_megabytes_survives() {
     let mut tasks = Tasks::default();
     let (near, mut far) = pipe(10_000);
@@ -548,7 +545,6 @@ fn d6_a_peer_that_reads_slowly_while_we_send_megabytes_survives() {
 
 /// Alone with `attend`, in a server's handler without it.
 #[test]
-#[ignore = "not kept yet: progress does not count as liveness"]
 fn d6_a_handler_that_is_busy_for_120_s_with_two_unread_messages_survives() {
     let mut tasks = Tasks::default();
     let ended: Shared<Vec<Result<usize, String>>> = Shared::default();

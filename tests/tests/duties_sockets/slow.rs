@@ -11,7 +11,9 @@ use crate::peer::elsewhere;
 use crate::runtime::{Runtime, opened, sleep};
 
 crate::on_every_runtime! {
+    #[test] fn a_large_frame_over_a_slow_link_arrives();
     #[test] fn a_peer_that_is_silent_is_given_up();
+    #[test] fn an_application_that_does_not_read_gives_nobody_up();
 }
 
 const PING_EVERY: Duration = Duration::from_millis(300);
@@ -24,10 +26,6 @@ fn short_keepalive() -> Config {
         .ping_timeout(PING_TIMEOUT)
 }
 
-#[expect(
-    dead_code,
-    reason = "not kept yet: progress does not count as liveness"
-)]
 async fn a_large_frame_over_a_slow_link_arrives<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Client, short_keepalive());
     let peer = elsewhere(move || {
@@ -77,10 +75,6 @@ async fn a_peer_that_is_silent_is_given_up<R: Runtime>() {
     drop(peer);
 }
 
-#[expect(
-    dead_code,
-    reason = "not kept yet: progress does not count as liveness"
-)]
 async fn an_application_that_does_not_read_gives_nobody_up<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Client, short_keepalive());
     // Two messages: the second is in the way of the pongs behind it.
