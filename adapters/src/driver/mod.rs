@@ -386,6 +386,11 @@ where
         self.write_failed || (self.connection.connection().is_flushed() && !self.unflushed)
     }
 
+    /// Whether the last poll has ended as the budget was spent, not to wait.
+    pub(crate) const fn has_yielded(&self) -> bool {
+        self.has_yielded
+    }
+
     /// Drives the connection until the goal is met, or the connection is over.
     ///
     /// A message that no operation has taken stops reading; it is left to the operation that receives.
@@ -707,11 +712,14 @@ where
     }
 
     fn check_now(&mut self, cx: &mut Context<'_>) {
-        // With this goal, pings and pongs are passed over.
+        // With this goal, pings and pongs are passed over. Whoever calls this may have spent the budget.
+        let mut is_first = true;
         while !self.connection.parse(&mut self.unclaimed, Goal::End)
-            && !self.budget.is_spent()
+            && (is_first || !self.budget.is_spent())
             && self.poll_read(cx).is_ready()
-        {}
+        {
+            is_first = false;
+        }
         let now = self.current_time();
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();
