@@ -200,6 +200,8 @@ impl Detours {
     const READING_STOPPED: Self = Self(1 << 4);
     /// Messages are left in the inbox, as the connection did not take them.
     const COMMANDS_LEFT: Self = Self(1 << 5);
+    /// There is an inbox, which may have been called.
+    const INBOX: Self = Self(1 << 6);
 
     #[inline]
     const fn has(self, detour: Self) -> bool {
@@ -290,6 +292,7 @@ impl<S, T, C> Driver<S, T, C> {
     /// Takes commands from this inbox as well.
     pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
         self.inbox = Some(Owner(inbox));
+        self.detours.add(Detours::INBOX);
     }
 
     /// Replaces the connection by what it has become.
@@ -336,6 +339,19 @@ impl<S, T, C> Driver<S, T, C> {
         self.error.as_ref()
     }
 
+    /// Whether something was put into the inbox since it was looked into.
+    #[inline]
+    fn is_called(&self) -> bool {
+        let inbox = self.inbox.as_ref();
+        inbox.is_some_and(|Owner(inbox)| inbox.is_called())
+    }
+
+    /// Whether nothing came from outside, and there is a transport that takes what is written.
+    #[inline]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.detours == Detours::NONE || (self.detours == Detours::INBOX && !self.is_called())
+    }
+
     /// Whether there is a transport, and it takes what is written.
     #[inline]
     pub(crate) const fn can_write(&self) -> bool {
@@ -367,14 +383,16 @@ where
     #[inline]
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = None;
-        if self.detours == Detours::YIELDED && !self.connection.parse_next() {
-            self.detours = Detours::NONE;
+        if self.has_yielded() {
+            self.parse_rest();
+        }
+        if self.budget.is_spent() {
+            return self.yield_now(cx);
         }
         let mut blocked = Blocked::Nothing;
         // An event that is ready stops reading.
-        let is_simple = self.is_simple()
+        let is_simple = self.is_undisturbed()
             && !self.connection.is_event_at_hand()
-            && !self.is_called()
             && !self.others_wait(Role::Receive)
             && self.wakers.is_alone(Role::Receive, cx.waker());
         if is_simple && self.poll_write(cx).is_pending() {
@@ -680,34 +698,52 @@ where
         !self.owner_wakes && self.wakers.others_wait(role)
     }
 
-    /// Whether one task uses the connection, it may go on, and nothing came from outside.
-    #[inline]
-    const fn is_simple(&self) -> bool {
-        self.detours.0 == Detours::NONE.0 && !self.budget.is_spent()
+    /// Parses what was read before the task has yielded.
+    #[cold]
+    fn parse_rest(&mut self) {
+        self.detours.remove(Detours::YIELDED);
+        self.connection.parse(&mut self.unclaimed, Goal::Data);
+    }
+
+    /// Drives the connection as an operation does that cannot take its quick way.
+    #[cold]
+    fn take_detour(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
+        match self.budget.is_spent() {
+            true => self.yield_now(cx),
+            false => self.drive_until(cx, role, goal),
+        }
     }
 
     /// Writes and flushes what is queued. As [`drive_until`](Self::drive_until) with
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline(always)]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        let is_simple = self.is_simple()
-            && !self.is_called()
-            && !self.wakers.waits(role)
-            && self.wakers.is_alone(role, cx.waker());
-        if !is_simple {
-            ready!(self.drive_until(cx, role, Goal::Written));
+        let is_simple = self.is_undisturbed()
+            && !self.budget.is_spent()
+            && self.wakers.is_first(role, cx.waker());
+        let is_driven = if !is_simple {
+            ready!(self.take_detour(cx, role, Goal::Written));
+            true
         } else if self.poll_write(cx).is_pending() || self.write_failed() {
             self.now = None;
             ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
+            true
         } else {
-            self.now = None;
             // D3: nothing else would end a chain of flushes that have nothing to write.
             self.budget.spend_message();
-        }
+            false
+        };
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if !receives && self.current_time() >= self.check_at {
-            ready!(self.check(cx, role));
+        if !receives {
+            let now = match is_driven {
+                true => self.current_time(),
+                false => self.timer.now(),
+            };
+            if now >= self.check_at {
+                self.now = Some(now);
+                ready!(self.check(cx, role));
+            }
         }
         let connection = self.connection.connection_mut();
         if connection.should_release_read_buffer(receives) && !connection.is_event_at_hand() {
@@ -845,13 +881,6 @@ where
     #[inline]
     fn has_commands(&self) -> bool {
         self.detours.has(Detours::COMMANDS_LEFT) || self.is_called()
-    }
-
-    /// Whether something was put into the inbox since it was looked into.
-    #[inline]
-    fn is_called(&self) -> bool {
-        let inbox = self.inbox.as_ref();
-        inbox.is_some_and(|Owner(inbox)| inbox.is_called())
     }
 
     /// Takes what was left in the inbox. Returns whether something was queued.

@@ -105,6 +105,12 @@ impl Wakers {
         !self.another_waits(role) || task.is_none_or(|task| task.will_wake(waker))
     }
 
+    /// Whether no operation in this role waits, and no other task does.
+    #[inline]
+    pub(super) fn is_first(&self, role: Role, waker: &Waker) -> bool {
+        self.waiting == 0 || (!self.waits(role) && self.is_alone(role, waker))
+    }
+
     /// Whether another role waits.
     #[inline]
     const fn another_waits(&self, role: Role) -> bool {
