@@ -393,8 +393,9 @@ where
         // An event that is ready stops reading.
         let is_simple = self.is_undisturbed()
             && !self.connection.is_event_at_hand()
-            && !self.others_wait(Role::Receive)
-            && self.wakers.is_alone(Role::Receive, cx.waker());
+            && (!self.wakers.another_waits(Role::Receive)
+                || (!self.others_wait(Role::Receive)
+                    && self.wakers.is_alone(Role::Receive, cx.waker())));
         if is_simple && self.poll_write(cx).is_pending() {
             blocked = Blocked::Write;
         } else if is_simple && !self.read_ended {
@@ -403,7 +404,7 @@ where
             } else if self.connection.parse_next()
                 && self.connection.is_data_ready()
                 && !self.unclaimed.is_discarding()
-                && self.is_quiet()
+                && !self.connection.has_output()
             {
                 self.wakers.stop_waiting(Role::Receive);
                 return Poll::Ready(());

@@ -113,7 +113,7 @@ impl Wakers {
 
     /// Whether another role waits.
     #[inline]
-    const fn another_waits(&self, role: Role) -> bool {
+    pub(super) const fn another_waits(&self, role: Role) -> bool {
         self.waiting & !role.bit() != 0
     }
 
