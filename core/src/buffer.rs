@@ -143,7 +143,7 @@ impl Buffer {
     }
 
     /// Returns room for more bytes, at least one, and as much as the block has.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn room(&mut self, pool: &Arc<dyn BufferPool>) -> &mut [u8] {
         if self.block.len() == self.end {
             self.make_room(&**pool);

@@ -15,10 +15,10 @@ impl Budget {
     const FULL: i64 = 256 << 10;
     /// What a message costs beside its bytes: 256 of them are a full budget.
     const MESSAGE: i64 = Self::FULL / 256;
-    /// What a call of the transport costs beside its bytes: 32 of them are a full budget. A system call
+    /// What a call of the transport costs beside its bytes: 64 of them are a full budget. A system call
     /// takes longer than many small messages; and an executor may let tens of tasks run, each with a
     /// full budget, before it looks at its timers (tokio: 61).
-    const CALL: i64 = Self::FULL / 32;
+    const CALL: i64 = Self::FULL / 64;
 
     pub(crate) const fn full() -> Self {
         Self { left: Self::FULL }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_budget_is_256_kib() {
         let mut budget = Budget::full();
-        budget.spend_call((248 << 10) - 1);
+        budget.spend_call((252 << 10) - 1);
         assert!(!budget.is_spent());
         budget.spend_call(1);
         assert!(budget.is_spent());

@@ -172,22 +172,52 @@ pub(crate) struct Driver<S, T, C = Connection> {
     read_lately: bool,
     /// Whether the first vectored write was judged.
     vectored: bool,
-    write_failed: bool,
-    /// Whether the quick ways do not apply: several tasks wait, or the transport takes nothing.
-    is_special: bool,
-    /// Whether the task has yielded since the last step: what was read may not have been parsed.
-    has_yielded: bool,
-    /// Whether a message that was not taken stops another task from reading: that task is woken once the
-    /// message is taken.
-    pub(crate) is_reading_stopped: bool,
+    /// Why the quick ways do not apply.
+    detours: Detours,
     /// Whether whoever polls passes a waker of all tasks, and wakes them itself.
     owner_wakes: bool,
-    /// Whether messages are left in the inbox, as the connection did not take them.
-    has_commands_left: bool,
     /// What ends the connection before its own deadlines do. Absent until it is being closed.
     grace: Option<Box<Grace>>,
     /// The first failure of the transport, unless the connection had failed before.
     error: Option<Arc<io::Error>>,
+}
+
+/// Why an operation may not take a quick way. Several reasons may hold at a time; usually none does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Detours(u8);
+
+impl Detours {
+    const NONE: Self = Self(0);
+    /// Several tasks wait.
+    const SHARED: Self = Self(1);
+    /// The transport has failed to write: nothing that is queued will leave.
+    const WRITE_FAILED: Self = Self(1 << 1);
+    /// The transport was dropped.
+    const TRANSPORT_GONE: Self = Self(1 << 2);
+    /// The task has yielded since the last step: what was read may not have been parsed.
+    const YIELDED: Self = Self(1 << 3);
+    /// A message that was not taken stops another task from reading: that task is woken once the message
+    /// is taken.
+    const READING_STOPPED: Self = Self(1 << 4);
+    /// Messages are left in the inbox, as the connection did not take them.
+    const COMMANDS_LEFT: Self = Self(1 << 5);
+    /// There is an inbox, which may have been called.
+    const INBOX: Self = Self(1 << 6);
+
+    #[inline]
+    const fn has(self, detour: Self) -> bool {
+        self.0 & detour.0 != 0
+    }
+
+    #[inline]
+    const fn add(&mut self, detour: Self) {
+        self.0 |= detour.0;
+    }
+
+    #[inline]
+    const fn remove(&mut self, detour: Self) {
+        self.0 &= !detour.0;
+    }
 }
 
 /// Deadlines of the driver.
@@ -248,12 +278,8 @@ impl<S, T, C> Driver<S, T, C> {
             unflushed: false,
             read_lately: false,
             vectored: false,
-            write_failed: false,
-            is_special: false,
-            has_yielded: false,
-            is_reading_stopped: false,
+            detours: Detours::default(),
             owner_wakes: false,
-            has_commands_left: false,
             grace: None,
             error: None,
         }
@@ -267,6 +293,7 @@ impl<S, T, C> Driver<S, T, C> {
     /// Takes commands from this inbox as well.
     pub(crate) fn set_inbox(&mut self, inbox: Arc<Inbox>) {
         self.inbox = Some(Owner(inbox));
+        self.detours.add(Detours::INBOX);
     }
 
     /// Replaces the connection by what it has become.
@@ -287,12 +314,8 @@ impl<S, T, C> Driver<S, T, C> {
             unflushed: self.unflushed,
             read_lately: self.read_lately,
             vectored: self.vectored,
-            write_failed: self.write_failed,
-            is_special: self.is_special,
-            has_yielded: self.has_yielded,
-            is_reading_stopped: self.is_reading_stopped,
+            detours: self.detours,
             owner_wakes: self.owner_wakes,
-            has_commands_left: self.has_commands_left,
             grace: self.grace,
             error: self.error,
         }
@@ -317,15 +340,37 @@ impl<S, T, C> Driver<S, T, C> {
         self.error.as_ref()
     }
 
+    /// Whether something was put into the inbox since it was looked into.
+    #[inline]
+    fn is_called(&self) -> bool {
+        let inbox = self.inbox.as_ref();
+        inbox.is_some_and(|Owner(inbox)| inbox.is_called())
+    }
+
+    /// Whether nothing came from outside, and there is a transport that takes what is written.
+    #[inline]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.detours == Detours::NONE || (self.detours == Detours::INBOX && !self.is_called())
+    }
+
     /// Whether there is a transport, and it takes what is written.
     #[inline]
     pub(crate) const fn can_write(&self) -> bool {
-        !self.is_special || (self.transport.is_some() && !self.write_failed)
+        !self.detours.has(Detours(
+            Detours::WRITE_FAILED.0 | Detours::TRANSPORT_GONE.0,
+        ))
     }
 
     /// Whether the transport has failed to write: nothing that is queued will leave.
+    #[inline]
     pub(crate) const fn write_failed(&self) -> bool {
-        self.write_failed
+        self.detours.has(Detours::WRITE_FAILED)
+    }
+
+    /// Whether a message that was not taken stops another task from reading.
+    #[inline]
+    pub(crate) const fn is_reading_stopped(&self) -> bool {
+        self.detours.has(Detours::READING_STOPPED)
     }
 }
 
@@ -339,15 +384,19 @@ where
     #[inline]
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = None;
+        if self.has_yielded() {
+            self.parse_rest();
+        }
+        if self.budget.is_spent() {
+            return self.yield_now(cx);
+        }
         let mut blocked = Blocked::Nothing;
-        // What was there before the task yielded is parsed first, and an event that is ready stops reading.
-        let is_simple = self.is_simple()
-            && !self.has_yielded
+        // An event that is ready stops reading.
+        let is_simple = self.is_undisturbed()
             && !self.connection.is_event_at_hand()
-            && !self.is_reading_stopped
-            && !self.has_commands()
-            && !self.others_wait(Role::Receive)
-            && self.wakers.is_alone(Role::Receive, cx.waker());
+            && (!self.wakers.another_waits(Role::Receive)
+                || (!self.others_wait(Role::Receive)
+                    && self.wakers.is_alone(Role::Receive, cx.waker())));
         if is_simple && self.poll_write(cx).is_pending() {
             blocked = Blocked::Write;
         } else if is_simple && !self.read_ended {
@@ -356,7 +405,7 @@ where
             } else if self.connection.parse_next()
                 && self.connection.is_data_ready()
                 && !self.unclaimed.is_discarding()
-                && self.is_quiet()
+                && !self.connection.has_output()
             {
                 self.wakers.stop_waiting(Role::Receive);
                 return Poll::Ready(());
@@ -384,7 +433,12 @@ where
 
     /// Whether nothing waits to be written or flushed, or never will be.
     pub(crate) fn is_written(&self) -> bool {
-        self.write_failed || (self.connection.connection().is_flushed() && !self.unflushed)
+        self.write_failed() || (self.connection.connection().is_flushed() && !self.unflushed)
+    }
+
+    /// Whether the last poll has ended as the budget was spent, not to wait.
+    pub(crate) const fn has_yielded(&self) -> bool {
+        self.detours.has(Detours::YIELDED)
     }
 
     /// Drives the connection until the goal is met, or the connection is over.
@@ -418,7 +472,7 @@ where
         goal: Goal,
         blocked: Blocked,
     ) -> Poll<()> {
-        self.has_yielded = false;
+        self.detours.remove(Detours::YIELDED);
         self.share_with_others(cx, role);
         let mut progress = self.repeat_for_all(cx, role, goal, blocked);
         if progress == Progress::Waiting && self.registers_another(cx, role, goal) {
@@ -433,8 +487,9 @@ where
         match role {
             Role::Receive => self.resume_reading(),
             Role::Send | Role::Attend => {
-                self.is_reading_stopped |=
-                    self.wakers.is_shared() && self.connection.connection().is_data_ready();
+                if self.wakers.is_shared() && self.connection.connection().is_data_ready() {
+                    self.detours.add(Detours::READING_STOPPED);
+                }
                 // What was read while a pong or the end was awaited does not make this a receiver.
                 self.read_lately &= matches!(goal, Goal::Written | Goal::Capacity);
             }
@@ -473,7 +528,7 @@ where
     fn share_with_others(&mut self, cx: &Context<'_>, role: Role) {
         if !self.wakers.is_alone(role, cx.waker()) {
             self.wakers.share();
-            self.is_special = true;
+            self.detours.add(Detours::SHARED);
             self.listen(role, cx);
         }
     }
@@ -501,7 +556,9 @@ where
             return false;
         }
         self.listen(role, cx);
-        self.is_special |= registered == Registered::Shared;
+        if registered == Registered::Shared {
+            self.detours.add(Detours::SHARED);
+        }
         registered == Registered::Shared || self.has_commands()
     }
 
@@ -536,8 +593,8 @@ where
     /// discards it before they are polled.
     #[inline]
     pub(crate) fn resume_reading(&mut self) {
-        if self.is_reading_stopped {
-            self.is_reading_stopped = false;
+        if self.is_reading_stopped() {
+            self.detours.remove(Detours::READING_STOPPED);
             self.wakers.wake_readers();
         }
     }
@@ -545,7 +602,7 @@ where
     /// D3: lets other tasks run, and asks to be polled again.
     pub(crate) fn yield_now<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
         self.budget.refill();
-        self.has_yielded = true;
+        self.detours.add(Detours::YIELDED);
         // A connection that only sends is read in the end, though the clock may stand still.
         let sooner = self
             .check_at
@@ -569,7 +626,9 @@ where
             blocked = Blocked::Nothing;
             // D2: what was begun since the last poll gets its deadline, though the transport is always ready.
             if let (true, Some(now)) = (is_first, self.now) {
-                self.mind_deadlines(now);
+                if now >= self.check_at {
+                    self.mind_deadlines(now);
+                }
             }
             is_first = false;
         }
@@ -596,7 +655,7 @@ where
             }
             self.budget.spend_message();
             // D1: a message that was not taken is the only reason not to read.
-            if !has_event && self.poll_read(cx).is_ready() {
+            if !has_event && self.read(cx).is_ready() {
                 return None;
             }
         }
@@ -621,11 +680,11 @@ where
         let connection = self.connection.connection();
         // D5: after a failed write, how the connection ended is known only once the transport was read
         // to its end. A message that was not taken is in the way.
-        let is_written = written && (!self.write_failed || has_event);
+        let is_written = written && (!self.write_failed() || has_event);
         match goal {
             Goal::Event => has_event,
             Goal::Data => connection.is_data_ready(),
-            Goal::Capacity => is_written || (!self.write_failed && connection.has_capacity()),
+            Goal::Capacity => is_written || (!self.write_failed() && connection.has_capacity()),
             Goal::Written => is_written,
             Goal::Pong(ping) => connection.is_ping_answered(ping),
             Goal::PongOrData(ping) => {
@@ -641,34 +700,52 @@ where
         !self.owner_wakes && self.wakers.others_wait(role)
     }
 
-    /// Whether one task uses the connection, it may go on, and nothing came from outside.
-    #[inline]
-    const fn is_simple(&self) -> bool {
-        !self.is_special && !self.budget.is_spent()
+    /// Parses what was read before the task has yielded.
+    #[cold]
+    fn parse_rest(&mut self) {
+        self.detours.remove(Detours::YIELDED);
+        self.connection.parse(&mut self.unclaimed, Goal::Data);
+    }
+
+    /// Drives the connection as an operation does that cannot take its quick way.
+    #[cold]
+    fn take_detour(&mut self, cx: &mut Context<'_>, role: Role, goal: Goal) -> Poll<()> {
+        match self.budget.is_spent() {
+            true => self.yield_now(cx),
+            false => self.drive_until(cx, role, goal),
+        }
     }
 
     /// Writes and flushes what is queued. As [`drive_until`](Self::drive_until) with
     /// [`Goal::Written`], which it turns to only if the transport does not take everything at once.
     #[inline(always)]
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
-        let is_simple = self.is_simple()
-            && !self.has_commands()
-            && !self.wakers.waits(role)
-            && self.wakers.is_alone(role, cx.waker());
-        if !is_simple {
-            ready!(self.drive_until(cx, role, Goal::Written));
-        } else if self.poll_write(cx).is_pending() || self.is_special {
+        let is_simple = self.is_undisturbed()
+            && !self.budget.is_spent()
+            && self.wakers.is_first(role, cx.waker());
+        let is_driven = if !is_simple {
+            ready!(self.take_detour(cx, role, Goal::Written));
+            true
+        } else if self.poll_write(cx).is_pending() || self.write_failed() {
             self.now = None;
             ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
+            true
         } else {
-            self.now = None;
             // D3: nothing else would end a chain of flushes that have nothing to write.
             self.budget.spend_message();
-        }
+            false
+        };
         // A task that has just received usually receives again; others may not use the connection for long.
         let receives = std::mem::take(&mut self.read_lately);
-        if !receives && self.current_time() >= self.check_at {
-            ready!(self.check(cx, role));
+        if !receives {
+            let now = match is_driven {
+                true => self.current_time(),
+                false => self.timer.now(),
+            };
+            if now >= self.check_at {
+                self.now = Some(now);
+                ready!(self.check(cx, role));
+            }
         }
         let connection = self.connection.connection_mut();
         if connection.should_release_read_buffer(receives) && !connection.is_event_at_hand() {
@@ -698,7 +775,7 @@ where
         if self.others_wait(role) {
             self.wake_others(role);
         }
-        match self.write_failed {
+        match self.write_failed() {
             true => self.drive(cx, role, Goal::Written, Blocked::Nothing),
             false => {
                 self.wakers.stop_waiting(role);
@@ -708,11 +785,14 @@ where
     }
 
     fn check_now(&mut self, cx: &mut Context<'_>) {
-        // With this goal, pings and pongs are passed over.
+        // With this goal, pings and pongs are passed over. Whoever calls this may have spent the budget.
+        let mut is_first = true;
         while !self.connection.parse(&mut self.unclaimed, Goal::End)
-            && !self.budget.is_spent()
-            && self.poll_read(cx).is_ready()
-        {}
+            && (is_first || !self.budget.is_spent())
+            && self.read(cx).is_ready()
+        {
+            is_first = false;
+        }
         let now = self.current_time();
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();
@@ -753,7 +833,7 @@ where
             return Poll::Ready(());
         }
         let mut deadline = connection.next_timeout();
-        if self.write_failed && !self.read_ended {
+        if self.write_failed() && !self.read_ended {
             let soon = now.checked_add(FAREWELL).unwrap_or(now);
             let grace = self.grace.get_or_insert_default();
             let farewell = *grace.farewell.get_or_insert(soon);
@@ -802,11 +882,7 @@ where
     /// Whether the inbox holds something.
     #[inline]
     fn has_commands(&self) -> bool {
-        self.has_commands_left
-            || self
-                .inbox
-                .as_ref()
-                .is_some_and(|Owner(inbox)| inbox.is_called())
+        self.detours.has(Detours::COMMANDS_LEFT) || self.is_called()
     }
 
     /// Takes what was left in the inbox. Returns whether something was queued.
@@ -821,7 +897,10 @@ where
             return false;
         };
         let delivered = inbox.deliver(self.connection.connection_mut());
-        self.has_commands_left = delivered.is_left;
+        match delivered.is_left {
+            true => self.detours.add(Detours::COMMANDS_LEFT),
+            false => self.detours.remove(Detours::COMMANDS_LEFT),
+        }
         if delivered.drops_transport {
             self.abort();
         }
@@ -865,7 +944,7 @@ where
             return;
         }
         self.transport = None;
-        self.is_special = true;
+        self.detours.add(Detours::TRANSPORT_GONE);
         self.timer.set(None);
         self.alarm = None;
         let connection = self.connection.connection_mut();

@@ -9,7 +9,7 @@ use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
 use sansock_core::{DataToSend, Failure, Instant};
 
-use super::{DriveTarget, Driver, Timer};
+use super::{Detours, DriveTarget, Driver, Timer};
 
 /// Slices in one vectored write.
 const SLICES: usize = 16;
@@ -40,7 +40,7 @@ where
     /// writing, and is kept.
     #[inline(always)]
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.is_quiet() || self.write_failed {
+        match self.is_quiet() || self.write_failed() {
             true => Poll::Ready(()),
             false => self.write(cx),
         }
@@ -62,10 +62,6 @@ where
         };
         let connection = self.connection.connection_mut();
         while !connection.is_flushed() {
-            if self.budget.is_spent() {
-                // D3: a transport that takes a byte a call does not hold the task.
-                return Poll::Pending;
-            }
             let mut data = connection.output();
             let (first, in_parts) = (data.chunk().len(), !data.is_contiguous());
             let Poll::Ready(written) = write_some(transport, cx, &data) else {
@@ -77,6 +73,10 @@ where
             data.advance(size);
             self.unflushed = true;
             self.budget.spend_call(size);
+            if self.budget.is_spent() && !connection.is_flushed() {
+                // D3: a transport that takes a byte a call does not hold the task.
+                return Poll::Pending;
+            }
             if in_parts && !self.vectored {
                 self.vectored = true;
                 // A transport that takes the first slice alone does not support vectored writes. Payloads
@@ -105,8 +105,7 @@ where
     /// Nothing is written any more.
     #[cold]
     fn fail_writing(&mut self, error: io::Error) {
-        self.write_failed = true;
-        self.is_special = true;
+        self.detours.add(Detours::WRITE_FAILED);
         self.keep_error(error);
         self.connection.connection_mut().write_failed();
     }
@@ -123,6 +122,12 @@ where
     }
 
     /// Reads once. A failure is the end of the stream, and is kept.
+    #[inline(never)]
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read(cx)
+    }
+
+    /// As [`read`](Self::read), part of the caller.
     #[inline(always)]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(transport) = &mut self.transport else {

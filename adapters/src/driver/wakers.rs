@@ -28,20 +28,37 @@ impl Role {
         self as usize
     }
 
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     const fn id(self) -> u64 {
         self as u64
     }
 }
 
 /// The tasks that wait for a connection that is not split.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Wakers {
     /// The task that waited last, while there is only one.
     task: Option<Waker>,
-    /// What each role waits for, `None` if it does not wait.
-    goals: [Option<Goal>; Role::ALL.len()],
+    /// The roles that wait, as bits.
+    waiting: u8,
+    /// What each role waits for, if it does.
+    goals: [Goal; Role::ALL.len()],
     /// Present once two different tasks waited at the same time.
     shared: Option<Arc<WakerSet>>,
+}
+
+impl Default for Wakers {
+    fn default() -> Self {
+        Self {
+            task: None,
+            waiting: 0,
+            goals: [Goal::End; Role::ALL.len()],
+            shared: None,
+        }
+    }
 }
 
 impl Wakers {
@@ -57,7 +74,8 @@ impl Wakers {
     /// whether the transport has to be polled again, with the waker of all tasks.
     #[inline]
     pub(super) fn wait(&mut self, role: Role, goal: Goal, waker: &Waker) -> Registered {
-        self.goals[role.index()] = Some(goal);
+        self.waiting |= role.bit();
+        self.goals[role.index()] = goal;
         if self.shared.is_some() {
             return Registered::Known;
         }
@@ -87,15 +105,16 @@ impl Wakers {
         !self.another_waits(role) || task.is_none_or(|task| task.will_wake(waker))
     }
 
+    /// Whether no operation in this role waits, and no other task does.
+    #[inline]
+    pub(super) fn is_first(&self, role: Role, waker: &Waker) -> bool {
+        self.waiting == 0 || (!self.waits(role) && self.is_alone(role, waker))
+    }
+
     /// Whether another role waits.
     #[inline]
-    fn another_waits(&self, role: Role) -> bool {
-        let [receive, send, attend] = &self.goals;
-        match role {
-            Role::Receive => send.is_some() || attend.is_some(),
-            Role::Send => receive.is_some() || attend.is_some(),
-            Role::Attend => receive.is_some() || send.is_some(),
-        }
+    pub(super) const fn another_waits(&self, role: Role) -> bool {
+        self.waiting & !role.bit() != 0
     }
 
     /// Moves the task that waits to a set, to which another one is added.
@@ -106,7 +125,7 @@ impl Wakers {
         };
         let set = Arc::new(WakerSet::default());
         for role in Role::ALL {
-            if self.goals[role.index()].is_some() {
+            if self.waiting & role.bit() != 0 {
                 set.add(role.id(), &task);
             }
         }
@@ -116,20 +135,20 @@ impl Wakers {
     /// Whether this role waits.
     #[inline]
     pub(super) const fn waits(&self, role: Role) -> bool {
-        self.goals[role.index()].is_some()
+        self.waiting & role.bit() != 0
     }
 
     /// The role does not wait any more.
     #[inline(always)]
     pub(super) fn stop_waiting(&mut self, role: Role) {
-        if self.goals[role.index()].is_some() {
+        if self.waits(role) {
             self.forget(role);
         }
     }
 
     #[inline(never)]
     fn forget(&mut self, role: Role) {
-        self.goals[role.index()] = None;
+        self.waiting &= !role.bit();
         if let Some(shared) = &self.shared {
             drop(shared.remove(role.id()));
         }
@@ -138,24 +157,17 @@ impl Wakers {
     /// Whether another role waits for something that this one may bring about.
     #[inline]
     pub(super) const fn others_wait(&self, role: Role) -> bool {
-        let [receive, send, _] = &self.goals;
-        match role {
-            Role::Receive => send.is_some(),
-            Role::Send => receive.is_some(),
-            Role::Attend => receive.is_some() || send.is_some(),
-        }
+        self.waiting & !role.bit() & !Role::Attend.bit() != 0
     }
 
     /// Wakes the other roles whose goal is met: nothing else would, as the transport was used by this
     /// one.
     pub(super) fn wake_others(&mut self, role: Role, is_met: impl Fn(Goal) -> bool) {
         for other in Role::ALL {
-            let goal = &mut self.goals[other.index()];
-            if other == role || !goal.is_some_and(&is_met) {
-                continue;
+            if other != role && self.waits(other) && is_met(self.goals[other.index()]) {
+                self.waiting &= !other.bit();
+                self.wake(other);
             }
-            *goal = None;
-            self.wake(other);
         }
     }
 

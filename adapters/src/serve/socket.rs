@@ -399,8 +399,7 @@ where
                 if let Some((code, reason)) = frame.take() {
                     socket.start_close(code, reason)?;
                 }
-                let _ = socket.poll_written(cx);
-                Poll::Ready(Ok(()))
+                socket.poll_write_once(cx).map(Ok)
             })
         })
         .await

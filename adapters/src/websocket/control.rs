@@ -101,7 +101,8 @@ where
         Ok(())
     }
 
-    /// Drives the connection until a ping is answered. Messages are left to another task.
+    /// Drives the connection until a ping is answered, in a poll that has begun. Messages are left to another
+    /// task.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,7 +111,7 @@ where
         ready!(
             self.inner
                 .driver
-                .drive_until(cx, Role::Send, Goal::Pong(ping))
+                .continue_until(cx, Role::Send, Goal::Pong(ping))
         );
         Poll::Ready(self.latency_of(ping).ok_or_else(|| self.ended_error()))
     }
@@ -199,12 +200,16 @@ where
         reason: impl Into<ByteString>,
     ) -> Result<()> {
         self.start_close(code.into(), reason.into())?;
-        poll_fn(|cx| {
-            let _ = self.poll_written(cx);
-            Poll::Ready(())
-        })
-        .await;
+        poll_fn(|cx| self.poll_write_once(cx)).await;
         Ok(())
+    }
+
+    /// Writes what the transport takes at once. Waits for nothing but its turn (D3).
+    pub(crate) fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_written(cx).is_pending() && self.inner.driver.has_yielded() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
     }
 
     /// Queues a Close frame, unless the connection is closing already.

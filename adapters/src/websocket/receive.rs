@@ -231,9 +231,10 @@ where
     #[inline(always)]
     fn has_data(&mut self, delivery: Delivery) -> bool {
         let inner = &mut *self.inner;
+        let is_reading_stopped = inner.driver.is_reading_stopped();
         let connection = &mut inner.driver.connection;
         inner.backlog.is_none()
-            && !inner.driver.is_reading_stopped
+            && !is_reading_stopped
             && connection.delivery() == delivery
             && connection.parse_next()
             && connection.is_data_ready()

@@ -168,9 +168,14 @@ where
     /// pushed from outside is queued first, so that it leaves in the order of the calls.
     #[inline]
     fn has_capacity(&mut self) -> bool {
-        self.inner.driver.take_commands();
+        if !self.inner.driver.is_undisturbed() {
+            self.inner.driver.take_commands();
+            if !self.inner.driver.can_write() {
+                return false;
+            }
+        }
         // A connection that has failed refuses the command.
-        self.connection().has_capacity() && self.inner.driver.can_write()
+        self.connection().has_capacity()
     }
 
     /// Waits until the queue has room for a message.

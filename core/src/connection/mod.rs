@@ -178,7 +178,7 @@ impl Connection {
 
     /// Takes `count` bytes that were read into [`read_buffer`](Self::read_buffer); more than it had
     /// count as all of it.
-    #[inline]
+    #[inline(always)]
     pub fn received(&mut self, count: usize, now: Instant) {
         self.link.note_pings();
         self.link.set_now(now);

@@ -67,12 +67,16 @@ impl Pings {
     }
 
     /// Starts the clock of the pings that have been handed to the transport.
+    #[inline]
     pub(super) fn taken(&mut self, taken: u64, now: Instant) {
-        for ping in self
-            .waiting
-            .iter_mut()
-            .flat_map(|waiting| waiting.iter_mut())
-        {
+        if let Some(waiting) = &mut self.waiting {
+            Self::start(waiting, taken, now);
+        }
+    }
+
+    #[cold]
+    fn start(waiting: &mut VecDeque<SentPing>, taken: u64, now: Instant) {
+        for ping in waiting {
             if !ping.is_taken && ping.ends <= taken {
                 ping.sent = now;
                 ping.is_taken = true;

@@ -208,7 +208,7 @@ impl Incoming {
     }
 
     /// Takes what was read. Where nothing is read any more, it is dropped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn received(&mut self, count: usize, link: &mut Link) {
         if self.eof {
             return;

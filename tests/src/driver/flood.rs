@@ -32,6 +32,8 @@ struct State {
     /// What is read first.
     first: VecDeque<u8>,
     pattern: Vec<u8>,
+    /// The length of the pattern before it was repeated: a frame, after which others may be read.
+    unit: usize,
     /// How far the pattern was read.
     at: usize,
     /// The most that one call reads.
@@ -61,6 +63,7 @@ impl Flood {
             step: Duration::ZERO,
             first: VecDeque::new(),
             pattern: Vec::new(),
+            unit: 1,
             at: 0,
             read_size: usize::MAX,
             room: usize::MAX,
@@ -100,6 +103,7 @@ impl Source {
         // Repeated, so that a read is a copy.
         let times = (4096 / pattern.len().max(1)).max(1);
         (state.pattern, state.at) = (pattern.repeat(times), 0);
+        state.unit = pattern.len().max(1);
         state.read_size = read_size;
         wake(state.reader.take(), state);
     }
@@ -121,7 +125,7 @@ impl Source {
         wake(state.writer.take(), state);
     }
 
-    /// Answers pings from now on, as this side; the pongs are read before anything else.
+    /// Answers pings from now on, as this side; the pongs are read after the frame that is being read.
     pub fn answer_pings(&self, side: Side) {
         lock(&self.0).answers_as = Some(side);
     }
@@ -172,8 +176,9 @@ impl AsyncRead for Flood {
         let mut state = self.begin()?;
         let state = &mut *state;
         let most = buf.len().min(state.read_size);
+        let is_between_frames = state.at % state.unit == 0;
         let first = state.first.len().min(most);
-        if first > 0 {
+        if first > 0 && is_between_frames {
             for (slot, byte) in buf.iter_mut().zip(state.first.drain(..first)) {
                 *slot = byte;
             }
@@ -183,6 +188,11 @@ impl AsyncRead for Flood {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        // What is to be read first waits for the end of a frame.
+        let most = match state.first.is_empty() {
+            true => most,
+            false => most.min(state.unit - state.at % state.unit),
+        };
         let mut filled = 0;
         while filled < most {
             let rest = &state.pattern[state.at..];

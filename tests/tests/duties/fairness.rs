@@ -84,7 +84,7 @@ fn chain(operation: &Operation, ready: Ready) -> Result<usize, String> {
                 }
                 Ready::Writes => {}
             }
-            while *lock(&there) < 20_000 {
+            while *lock(&there) < 2_000 {
                 let each = |work: Work| {
                     let mut looks = lock(&looking);
                     *looks = work.looks.max(*looks);
@@ -99,7 +99,7 @@ fn chain(operation: &Operation, ready: Ready) -> Result<usize, String> {
     );
     rig.poll();
     let mut first = *lock(&calls);
-    for poll in 0..20 {
+    for poll in 0..6 {
         if rig.is_done() {
             break;
         }
