@@ -68,7 +68,7 @@ where
     #[inline(always)]
     fn borrow_message(&mut self) -> Result<Option<MessageRef<'_>>> {
         let message = self.inner.driver.connection.next_message();
-        message.map_err(|failure| Error::of_failure(&failure, None))
+        message.map_err(Error::Protocol)
     }
 
     /// Borrows the message that is ready.

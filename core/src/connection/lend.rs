@@ -71,7 +71,7 @@ impl Incoming {
         Some(match self.ready.take()? {
             Ready::Message { kind, place } => match self.lend_message(kind, place, link) {
                 Ok(message) => Event::Message(message),
-                Err(failure) => Event::Failed(failure),
+                Err(error) => Event::Failed(Failure::Protocol(error)),
             },
             Ready::Frame { opcode, fin, place } => Event::Frame(FrameRef {
                 opcode,
@@ -110,7 +110,7 @@ impl Incoming {
     pub(super) fn take_message<'a>(
         &'a mut self,
         link: &'a mut Link,
-    ) -> Result<Option<MessageRef<'a>>, Failure> {
+    ) -> Result<Option<MessageRef<'a>>, ProtocolError> {
         let Some(Ready::Message { kind, place }) = self.ready else {
             return Ok(None);
         };
@@ -124,7 +124,7 @@ impl Incoming {
         kind: Kind,
         place: Place,
         link: &'a mut Link,
-    ) -> Result<MessageRef<'a>, Failure> {
+    ) -> Result<MessageRef<'a>, ProtocolError> {
         match (place, kind) {
             (Place::Read(size), Kind::Binary) => {
                 Ok(MessageRef::Binary(LentBytes::read(self.lend(size))))
@@ -138,15 +138,15 @@ impl Incoming {
         &'a mut self,
         size: usize,
         link: &mut Link,
-    ) -> Result<MessageRef<'a>, Failure> {
+    ) -> Result<MessageRef<'a>, ProtocolError> {
         self.lent = Some(Place::Read(size));
         match utf8::check(self.buffer.front(size)) {
             Ok(text) => Ok(MessageRef::Text(LentText::read(text))),
             Err(InvalidUtf8) => {
                 self.terminal_event_sent = true;
-                let failure = Failure::Protocol(ProtocolError::InvalidUtf8);
-                link.fail(failure.clone());
-                Err(failure)
+                let error = ProtocolError::InvalidUtf8;
+                link.fail(Failure::Protocol(error));
+                Err(error)
             }
         }
     }

@@ -23,7 +23,7 @@ use alloc::sync::Arc;
 
 use crate::config::{Config, Delivery};
 use crate::entropy::Generator;
-use crate::error::{ConnectionError, Failure, SendError};
+use crate::error::{ConnectionError, Failure, ProtocolError, SendError};
 use crate::event::Event;
 use crate::extension::Extension;
 use crate::frame::{CloseCode, CloseFrame, Fin, Kind, Payload, Side, TextPayload};
@@ -222,9 +222,9 @@ impl Connection {
     /// who waits for nothing else: other events stay where they are.
     ///
     /// # Errors
-    /// [`Failure`] of the connection where the message is text that is not UTF-8.
+    /// [`ProtocolError::InvalidUtf8`] for text that is not UTF-8: the connection has failed.
     #[inline]
-    pub fn next_message(&mut self) -> Result<Option<MessageRef<'_>>, Failure> {
+    pub fn next_message(&mut self) -> Result<Option<MessageRef<'_>>, ProtocolError> {
         self.incoming.take_message(&mut self.link)
     }
 
