@@ -625,9 +625,7 @@ where
             blocked = Blocked::Nothing;
             // D2: what was begun since the last poll gets its deadline, though the transport is always ready.
             if let (true, Some(now)) = (is_first, self.now) {
-                if now >= self.check_at {
-                    self.mind_deadlines(now);
-                }
+                self.mind_deadlines(now);
             }
             is_first = false;
         }
