@@ -624,11 +624,9 @@ where
                 return progress;
             }
             blocked = Blocked::Nothing;
-            // D2: what was begun since the last poll gets its deadline, though the transport is always ready.
-            if let (true, Some(now)) = (is_first, self.now) {
-                if now >= self.check_at {
-                    self.mind_deadlines(now);
-                }
+            // D2: what was not written since the last poll gets its deadline, though there is always more to read.
+            if let (true, false, Some(now)) = (is_first, self.is_quiet(), self.now) {
+                self.mind_deadlines(now);
             }
             is_first = false;
         }
