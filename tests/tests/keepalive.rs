@@ -121,6 +121,21 @@ fn what_a_full_transport_takes_restarts_the_deadline() {
 }
 
 #[test]
+fn what_a_transport_took_before_it_was_full_again_restarts_the_deadline() {
+    for side in SIDES {
+        let mut end = pinged_exactly(side);
+        end.send(&[0; 60 * KIBIBYTE]).unwrap();
+        end.write_blocked();
+        end.pass(15 * SECOND);
+        end.data_to_send().advance(KIBIBYTE);
+        end.write_blocked();
+        assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
+        end.mind_the_time();
+        assert_missed_after(&mut end, 20 * SECOND);
+    }
+}
+
+#[test]
 fn a_peer_that_stops_reading_is_missed() {
     for side in SIDES {
         let mut end = pinged_exactly(side);
@@ -145,6 +160,24 @@ fn a_flush_that_is_done_restarts_the_deadline() {
         assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
         end.mind_the_time();
         end.set_flush_pending(false);
+        assert_missed_after(&mut end, 20 * SECOND);
+    }
+}
+
+#[test]
+fn a_flush_that_began_before_the_ping_restarts_the_deadline_as_well() {
+    for side in SIDES {
+        let mut end = End::with(side, config().min_send_rate(None));
+        end.mind_the_time();
+        end.pass(19 * SECOND);
+        end.set_flush_pending(true);
+        end.pass(SECOND);
+        assert_eq!(ping_sent(&mut end).len(), 4);
+        end.mind_the_time();
+        end.pass(15 * SECOND);
+        end.set_flush_pending(false);
+        assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
+        end.mind_the_time();
         assert_missed_after(&mut end, 20 * SECOND);
     }
 }
@@ -321,6 +354,21 @@ fn the_minimum_rate_is_an_option() {
         assert_eq!(time(Some(64 << 10)), 21.0);
         assert_eq!(time(Some(0)), 20.0, "no rate");
         assert_eq!(time(Some(1)), 40.0);
+    }
+}
+
+#[test]
+fn a_ping_that_leaves_in_two_parts_has_no_more_time() {
+    for side in SIDES {
+        let mut end = End::open(side);
+        end.mind_the_time();
+        end.pass(20 * SECOND);
+        end.data_to_send().advance(1);
+        end.mind_the_time();
+        end.output();
+        end.mind_the_time();
+        let time = missed_after(&mut end);
+        assert!((20.0..20.1).contains(&time), "{time}");
     }
 }
 
