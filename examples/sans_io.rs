@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Buf;
 use sansock_core::handshake::{ClientOptions, Uri};
-use sansock_core::{ClientConnection, Config, Connection, Event, Instant, ServerConnection, State};
+use sansock_core::{ClientConnection, Config, Event, Instant, Protocol, ServerConnection, State};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -68,7 +68,7 @@ fn client(mut stream: TcpStream) -> Outcome {
 }
 
 /// Writes what is queued, tells the time, and reads once. No driver does more than this.
-fn exchange(stream: &mut TcpStream, connection: &mut Connection) -> Outcome {
+fn exchange(stream: &mut TcpStream, connection: &mut impl Protocol) -> Outcome {
     let mut data = connection.data_to_send();
     while data.has_remaining() {
         let size = stream.write(data.chunk())?;
@@ -81,9 +81,9 @@ fn exchange(stream: &mut TcpStream, connection: &mut Connection) -> Outcome {
     let deadline = connection.next_timeout();
     let wait = deadline.map(|at| at.saturating_since(now()).max(Duration::from_millis(1)));
     stream.set_read_timeout(wait)?;
-    match stream.read(connection.read_buffer()) {
+    match stream.read(connection.io().read_buffer()) {
         Ok(0) => connection.receive_eof(now()),
-        Ok(size) => connection.received(size, now()),
+        Ok(size) => connection.io().received(size, now()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
         Err(error) => return Err(error.into()),
     }

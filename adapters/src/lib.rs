@@ -35,7 +35,7 @@
 //! With `tracing`, each frame is an event at trace level, such as `> TEXT "hi" [2 bytes]` for one that is
 //! queued, and `<` for one that came; each change of state and close is one at debug level. All have the
 //! target `sansock` and the fields `connection` (a number), `side` and, where it is known, `peer`
-//! ([`Connection::set_peer`](core::Connection#method.set_peer) names it where this crate does not
+//! ([`Io::set_peer`](core::Io#method.set_peer) names it where this crate does not
 //! connect or accept). Handshakes are never shown. Payloads are, up to 64 bytes of a text and 16 of
 //! others: leave the trace level off where those are secret.
 #![cfg_attr(docsrs, feature(doc_cfg))]

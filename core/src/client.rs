@@ -18,8 +18,9 @@ use crate::opening::opening_verbs;
 
 /// A client's connection: the opening handshake, then everything that [`Connection`] does.
 ///
-/// It dereferences to [`Connection`], whose verbs it has from the first byte on, so that one receive
-/// loop serves the handshake and the messages. Its first event is the response. However the handshake
+/// It has the verbs of [`Connection`] from the first byte on, so that one loop serves the handshake and
+/// the messages; [`Protocol`](crate::Protocol) is what such a loop is written against. What can be asked of a
+/// [`Connection`] can be asked of it by dereferencing. Its first event is the response. However the handshake
 /// fails, [`handshake_error`](Self::handshake_error) returns why, and the last event is
 /// [`Event::Failed`].
 ///
@@ -40,7 +41,6 @@ use crate::opening::opening_verbs;
 /// # }
 /// ```
 #[derive(Debug)]
-#[doc(alias = "ClientProtocol")]
 pub struct ClientConnection {
     connection: Connection,
     handshake: ClientHandshake,

@@ -78,6 +78,7 @@ mod message;
 mod message_buf;
 mod opening;
 mod prepared;
+mod protocol;
 mod server;
 mod state;
 mod time;
@@ -85,7 +86,9 @@ mod time;
 pub use crate::buffer::{BufferPool, NoPool};
 pub use crate::client::ClientConnection;
 pub use crate::config::{Config, Delivery};
-pub use crate::connection::{Closed, Compression, Connection, DataToSend, PingId, Stats};
+pub use crate::connection::{
+    Closed, Compression, Connection, DataToSend, Io, PingId, Ready, Stats,
+};
 pub use crate::deadline::Deadline;
 #[cfg(feature = "getrandom")]
 pub use crate::entropy::SystemEntropy;
@@ -96,6 +99,7 @@ pub use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, 
 pub use crate::handshake::Negotiated;
 pub use crate::message::{LentBytes, LentText, Message, MessageRef, Outgoing};
 pub use crate::prepared::Prepared;
+pub use crate::protocol::Protocol;
 pub use crate::server::ServerConnection;
 pub use crate::state::State;
 pub use crate::time::Instant;

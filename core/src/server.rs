@@ -17,8 +17,9 @@ use crate::state::State;
 
 /// A server's connection: the opening handshake, then everything that [`Connection`] does.
 ///
-/// It dereferences to [`Connection`], whose verbs it has from the first byte on, so that one receive
-/// loop serves the handshake and the messages. Its first event is the request. A request that is
+/// It has the verbs of [`Connection`] from the first byte on, so that one loop serves the handshake and
+/// the messages; [`Protocol`](crate::Protocol) is what such a loop is written against. What can be asked of a
+/// [`Connection`] can be asked of it by dereferencing. Its first event is the request. A request that is
 /// malformed gets its response without one. However the handshake fails,
 /// [`handshake_error`](Self::handshake_error) returns why, and the last event is [`Event::Failed`].
 ///
@@ -44,7 +45,6 @@ use crate::state::State;
 /// # }
 /// ```
 #[derive(Debug)]
-#[doc(alias = "ServerProtocol")]
 pub struct ServerConnection {
     connection: Connection,
     options: Arc<ServerOptions>,
@@ -193,7 +193,7 @@ impl ServerConnection {
             match self.read_request() {
                 Ok(Some(request)) => self.request = Arrival::Ready(request),
                 Ok(None) => {}
-                Err(error) => self.fail(error.into()),
+                Err(error) => self.fail_handshake(error.into()),
             }
         }
         if self.connection.is_eof() && self.connection.state() == State::Connecting {
@@ -217,7 +217,7 @@ impl ServerConnection {
     }
 
     /// The request cannot be read: answers it, unless there is nobody to answer.
-    fn fail(&mut self, error: HandshakeError) {
+    fn fail_handshake(&mut self, error: HandshakeError) {
         if !self.connection.is_eof() {
             refuse(&error).pieces(|piece| self.connection.push(piece));
         }

@@ -112,7 +112,7 @@ impl End {
         let ends = data.take_end();
         assert!(!(ends && self.has_ended), "a second end of the stream");
         self.has_ended |= ends;
-        assert!(self.connection.is_flushed() && !self.connection.has_output());
+        assert!(self.connection.is_flushed() && !self.connection.io().has_output());
         output
     }
 

@@ -319,13 +319,13 @@ const ECHOED: usize = 256;
 fn receive_by_hand(connection: &mut Connection, line: &Line, echoes: bool) -> Received {
     let mut seen = Received::default();
     loop {
-        let size = line.read(connection.read_buffer());
+        let size = line.read(connection.io().read_buffer());
         if size == 0 {
             connection.handle_timeout(line.now.get());
-            connection.release_buffers();
+            connection.io().release_buffers();
             return seen;
         }
-        connection.received(size, line.now.get());
+        connection.io().received(size, line.now.get());
         loop {
             let mut copy = [0; ECHOED];
             let mut length = None;

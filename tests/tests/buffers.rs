@@ -62,13 +62,13 @@ fn every_block_is_given_back() {
             let text = peer.text(&"x".repeat(round * 61));
             let (start, rest) = text.split_at(text.len() / 2);
             end.events_of(start);
-            end.release_buffers();
+            end.io().release_buffers();
             end.events_of(rest);
             end.send(vec![0; round * 97]).unwrap();
             end.data_to_send().advance(round);
-            end.release_buffers();
+            end.io().release_buffers();
             end.output();
-            end.release_buffers();
+            end.io().release_buffers();
             assert_eq!(noise.0.load(Ordering::Relaxed), 0, "after message {round}");
         }
     }
@@ -99,9 +99,9 @@ fn buffers_may_be_released_at_any_time() {
             let mut received = Vec::new();
             for read in bytes.chunks(size) {
                 end.receive(read);
-                end.release_buffers();
+                end.io().release_buffers();
                 if end.parse_next() {
-                    end.release_buffers();
+                    end.io().release_buffers();
                 }
                 if let Some(Event::Message(message)) = end.next_event() {
                     received.push(message.as_text().map(str::to_owned));
@@ -119,15 +119,15 @@ fn bytes_may_be_read_straight_into_the_buffer() {
         let text = end.peer().text("read straight into place");
         let now = end.now;
         for byte in &text {
-            end.read_buffer()[0] = *byte;
-            end.received(1, now);
+            end.io().read_buffer()[0] = *byte;
+            end.io().received(1, now);
         }
         assert_eq!(end.events().len(), 1);
         assert_eq!(end.stats().bytes_received, text.len() as u64);
-        let room = end.read_buffer();
+        let room = end.io().read_buffer();
         let size = room.len();
         room.fill(0xFF);
-        end.received(usize::MAX, now);
+        end.io().received(usize::MAX, now);
         assert_eq!(
             end.stats().bytes_received,
             (text.len() + size) as u64,

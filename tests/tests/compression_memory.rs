@@ -62,7 +62,7 @@ fn let_idle_timer_fire(end: &mut End) {
     for _ in 0..4 {
         end.pass(Duration::from_secs(1));
     }
-    end.release_buffers();
+    end.io().release_buffers();
 }
 
 /// Receives one message of a kibibyte.

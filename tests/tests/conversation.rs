@@ -82,7 +82,7 @@ fn converse(end: &mut End, bytes: &[u8], random: &mut Random) -> (Vec<Seen>, Vec
         let count = random.of(&SIZES).min(data.remaining());
         written.extend_from_slice(&data.copy_to_bytes(count));
         match random.below(3) {
-            0 => end.release_buffers(),
+            0 => end.io().release_buffers(),
             1 => end.mind_the_time(),
             _ => {}
         }

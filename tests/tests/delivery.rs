@@ -143,7 +143,7 @@ fn every_read_size_gives_the_same_payload_in_every_delivery() {
                 let mut events = Vec::new();
                 for read in bytes.chunks(size) {
                     events.extend(end.events_of(read));
-                    end.release_buffers();
+                    end.io().release_buffers();
                 }
                 let parts: Vec<&[u8]> = events.iter().filter_map(Seen::payload).collect();
                 assert_eq!(parts.concat(), payload, "{delivery:?} in reads of {size}");
@@ -294,14 +294,14 @@ fn next_message_leaves_every_other_event_where_it_is() {
         let bytes = [end.peer().ping(b"?"), end.peer().text("hello")].concat();
         end.receive(&bytes);
         assert!(end.parse_next());
-        assert!(matches!(end.next_message(), Ok(None)));
+        assert!(matches!(end.io().next_message(), Ok(None)));
         assert_eq!(
             Seen::from(end.next_event().unwrap()),
             Seen::Ping(b"?".into())
         );
         assert!(end.parse_next());
-        let message = end.next_message().unwrap().unwrap();
+        let message = end.io().next_message().unwrap().unwrap();
         assert_eq!(message.as_text(), Some("hello"));
-        assert!(matches!(end.next_message(), Ok(None)));
+        assert!(matches!(end.io().next_message(), Ok(None)));
     }
 }

@@ -485,7 +485,7 @@ fn a_request_that_was_not_given_out_is_not_answered() {
     let early = server.answer(&request);
     assert!(matches!(early, Err(SendError::SwitchingProtocols(_))));
     assert_eq!(server.state(), State::Connecting);
-    assert!(server.output().is_empty());
+    assert!(server.io().output().is_empty());
 }
 
 #[test]
@@ -496,7 +496,7 @@ fn a_server_may_refuse_before_it_has_read_the_request_but_not_accept() {
     let early = server.send_response(&response);
     assert!(matches!(early, Err(SendError::SwitchingProtocols(_))));
     assert_eq!(server.state(), State::Connecting);
-    assert!(server.output().is_empty());
+    assert!(server.io().output().is_empty());
 
     let response = server.reject(StatusCode::SERVICE_UNAVAILABLE, "too many of you");
     server.send_response(&response).unwrap();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Buf;
 use sansock_core::handshake::{ClientOptions, HandshakeError, ServerOptions, StatusCode, Uri};
 use sansock_core::{
-    ClientConnection, Closed, Connection, Event, Failure, Instant, SendError, ServerConnection,
-    State,
+    ClientConnection, Closed, Connection, Event, Failure, Instant, Protocol, SendError,
+    ServerConnection, State,
 };
 use sansock_tests::end::{at, config};
 
@@ -246,7 +246,7 @@ fn refuse_in_part(client: &mut ClientConnection) {
     assert!(client.next_event().is_none());
 }
 
-fn pass_the_time(connection: &mut Connection) {
+fn pass_the_time(connection: &mut impl Protocol) {
     connection.handle_timeout(at(10_000));
 }
 

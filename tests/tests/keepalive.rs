@@ -107,7 +107,7 @@ fn what_a_full_transport_takes_restarts_the_deadline() {
             end.send(&[0; 60 * KIBIBYTE]).unwrap();
             for _ in 0..10 {
                 if full {
-                    end.write_blocked();
+                    end.io().write_blocked();
                 }
                 end.pass(15 * SECOND);
                 end.data_to_send().advance(KIBIBYTE);
@@ -125,10 +125,10 @@ fn what_a_transport_took_before_it_was_full_again_restarts_the_deadline() {
     for side in SIDES {
         let mut end = pinged_exactly(side);
         end.send(&[0; 60 * KIBIBYTE]).unwrap();
-        end.write_blocked();
+        end.io().write_blocked();
         end.pass(15 * SECOND);
         end.data_to_send().advance(KIBIBYTE);
-        end.write_blocked();
+        end.io().write_blocked();
         assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
         end.mind_the_time();
         assert_missed_after(&mut end, 20 * SECOND);
@@ -140,12 +140,12 @@ fn a_peer_that_stops_reading_is_missed() {
     for side in SIDES {
         let mut end = pinged_exactly(side);
         end.send(&[0; 60 * KIBIBYTE]).unwrap();
-        end.write_blocked();
+        end.io().write_blocked();
         end.pass(15 * SECOND);
         end.data_to_send().advance(KIBIBYTE);
         assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
         end.mind_the_time();
-        end.write_blocked();
+        end.io().write_blocked();
         assert_missed_after(&mut end, 20 * SECOND);
     }
 }
@@ -154,12 +154,12 @@ fn a_peer_that_stops_reading_is_missed() {
 fn a_flush_that_is_done_restarts_the_deadline() {
     for side in SIDES {
         let mut end = pinged_exactly(side);
-        end.set_flush_pending(true);
+        end.io().set_flush_pending(true);
         end.pass(15 * SECOND);
-        end.set_flush_pending(false);
+        end.io().set_flush_pending(false);
         assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
         end.mind_the_time();
-        end.set_flush_pending(false);
+        end.io().set_flush_pending(false);
         assert_missed_after(&mut end, 20 * SECOND);
     }
 }
@@ -170,12 +170,12 @@ fn a_flush_that_began_before_the_ping_restarts_the_deadline_as_well() {
         let mut end = End::with(side, config().min_send_rate(None));
         end.mind_the_time();
         end.pass(19 * SECOND);
-        end.set_flush_pending(true);
+        end.io().set_flush_pending(true);
         end.pass(SECOND);
         assert_eq!(ping_sent(&mut end).len(), 4);
         end.mind_the_time();
         end.pass(15 * SECOND);
-        end.set_flush_pending(false);
+        end.io().set_flush_pending(false);
         assert_eq!(end.next_timeout(), Some(end.now), "asks for the time");
         end.mind_the_time();
         assert_missed_after(&mut end, 20 * SECOND);

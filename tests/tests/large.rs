@@ -23,14 +23,14 @@ fn noise(size: usize) -> Vec<u8> {
 fn read(end: &mut End, mut bytes: &[u8], mut most: impl FnMut() -> usize) -> Vec<Seen> {
     let mut events = Vec::new();
     while !bytes.is_empty() {
-        let room = end.read_buffer();
+        let room = end.io().read_buffer();
         let size = room.len().min(bytes.len()).min(most());
         room[..size].copy_from_slice(&bytes[..size]);
         let now = end.now;
-        end.received(size, now);
+        end.io().received(size, now);
         bytes = &bytes[size..];
         events.extend(end.events());
-        end.release_buffers();
+        end.io().release_buffers();
     }
     events
 }
@@ -116,10 +116,10 @@ fn the_room_ends_where_the_frame_ends() {
         let bytes = end.peer().binary(&noise(LARGE));
         let (start, rest) = bytes.split_at(bytes.len() - (40 << 10));
         assert_eq!(read(&mut end, start, || usize::MAX), []);
-        assert_eq!(end.read_buffer().len(), rest.len());
+        assert_eq!(end.io().read_buffer().len(), rest.len());
         let events = read(&mut end, rest, || usize::MAX);
         assert_eq!(events, [Seen::Binary(noise(LARGE))]);
-        assert_ne!(end.read_buffer().len(), rest.len());
+        assert_ne!(end.io().read_buffer().len(), rest.len());
     }
 }
 
@@ -136,12 +136,12 @@ fn what_ends_in_the_middle_is_not_given_out() {
 
         let mut failed = End::open(side);
         assert_eq!(read(&mut failed, start, || usize::MAX), []);
-        let room = failed.read_buffer();
+        let room = failed.io().read_buffer();
         let size = room.len().min(rest.len());
         room[..size].copy_from_slice(&rest[..size]);
         failed.fail(1001, "enough").unwrap();
         let now = failed.now;
-        failed.received(size, now);
+        failed.io().received(size, now);
         assert!(matches!(
             &failed.events()[..],
             [Seen::Failed(Failure::Local(_))]
@@ -202,11 +202,11 @@ fn keeping() -> (Config, Keeper) {
 #[track_caller]
 fn owned(end: &mut End, mut bytes: &[u8]) -> Message {
     while !end.parse_next() {
-        let room = end.read_buffer();
+        let room = end.io().read_buffer();
         let (read, rest) = bytes.split_at(room.len().min(bytes.len()));
         room[..read.len()].copy_from_slice(read);
         let now = end.now;
-        end.received(read.len(), now);
+        end.io().received(read.len(), now);
         bytes = rest;
     }
     match end.next_event() {

@@ -194,7 +194,7 @@ fn a_flood_of_pings_takes_no_memory_though_the_peer_does_not_read() {
         let many = peer.ping(&[b'p'; 125]).repeat(20);
         let info = measure(|| {
             receive_many(&mut end, &many, count / 20 - 1);
-            end.release_buffers();
+            end.io().release_buffers();
         });
         // A block that is exchanged exists twice for a moment.
         assert!(info.bytes_max <= 3 * BLOCK + SMALL, "{info:?}");
@@ -266,7 +266,7 @@ fn a_head_takes_memory_in_proportion_to_its_length() {
 fn retained_by(end: &mut End, work: impl FnOnce(&mut End)) -> AllocationInfo {
     measure(|| {
         work(end);
-        end.release_buffers();
+        end.io().release_buffers();
     })
 }
 
@@ -319,11 +319,12 @@ fn a_message_larger_than_memory_streams_through_in_chunks() {
             while left > 0 {
                 // What the buffer holds is as good a payload as any.
                 let room = end
+                    .io()
                     .read_buffer()
                     .len()
                     .min(usize::try_from(left).unwrap_or(usize::MAX));
                 let now = end.now;
-                end.received(room, now);
+                end.io().received(room, now);
                 left -= room as u64;
                 while let Some(Event::Chunk(chunk)) = end.next_event() {
                     given_out += chunk.payload.len() as u64;

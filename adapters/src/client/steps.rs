@@ -151,7 +151,7 @@ impl<R: Runtime> Connect<R> {
         deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Opened<R>> {
         let target = target(uri.host(), uri.port());
-        trace::peer(&mut connection, || Some(&target));
+        trace::peer(connection.io(), || Some(&target));
         let securing = self.secure(uri, stream);
         let stream = deadline
             .within(ConnectPhase::Tls, &target, securing)

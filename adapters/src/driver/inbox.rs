@@ -10,8 +10,9 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use sansock_core::{CloseCode, CloseFrame, Closed, Connection, Prepared, SendError, Stats};
+use sansock_core::{CloseCode, CloseFrame, Closed, Prepared, SendError, Stats};
 
+use super::DriveTarget;
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
 
@@ -246,15 +247,15 @@ impl Inbox {
 
     /// Hands the connection what waits for it, as far as its output queue has room.
     #[cold]
-    pub(super) fn deliver(&self, connection: &mut Connection) -> Delivered {
+    pub(super) fn deliver(&self, connection: &mut impl DriveTarget) -> Delivered {
         let mut state = self.state();
         let waiting = state.messages.len();
         let dropped = state.send_messages(connection);
         let mut queued = state.messages.len() < waiting;
         if state.messages.is_empty() {
-            if let Some(CloseFrame { code, reason }) = state.close.take() {
+            if let Some(frame) = state.close.take() {
                 // Refused if the connection is closing already.
-                queued |= connection.send_close(code, reason).is_ok();
+                queued |= connection.send_close(frame).is_ok();
             }
         }
         let is_left = !state.messages.is_empty();
@@ -321,7 +322,7 @@ impl State {
     }
 
     /// Queues messages as long as the connection takes them. Returns those that it will never take.
-    fn send_messages(&mut self, connection: &mut Connection) -> VecDeque<Prepared> {
+    fn send_messages(&mut self, connection: &mut impl DriveTarget) -> VecDeque<Prepared> {
         while let Some(message) = self.messages.front() {
             match connection.send_prepared(message) {
                 Ok(()) => drop(self.pop()),

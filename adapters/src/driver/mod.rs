@@ -40,7 +40,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
-use sansock_core::{ClientConnection, Connection, Instant, PingId, ServerConnection, State};
+use sansock_core::{
+    ClientConnection, CloseCode, CloseFrame, Connection, Instant, PingId, Prepared, Protocol,
+    Ready, SendError, ServerConnection, State,
+};
 
 use budget::Budget;
 use transfer::WriteSide;
@@ -80,71 +83,52 @@ pub(crate) enum Goal {
     End,
 }
 
-/// A connection, before or after its opening handshake: what the driver needs of it.
-pub(crate) trait DriveTarget {
+/// A connection, before or after its opening handshake: what the driver needs beside [`Protocol`].
+pub(crate) trait DriveTarget: Protocol {
     /// Whether the transport is dropped once the connection is over.
     const DROPS_TRANSPORT: bool;
 
     /// Parses up to the next event that an operation waits for. Returns whether there is one.
     fn parse(&mut self, unclaimed: &mut Unclaimed, goal: Goal) -> bool;
 
-    /// Takes the end of the peer's stream.
-    fn receive_eof(&mut self, now: Instant);
+    fn send_prepared(&mut self, message: &Prepared) -> Result<(), SendError>;
 
-    fn connection(&self) -> &Connection;
+    fn send_close(&mut self, frame: CloseFrame) -> Result<(), SendError>;
 
-    fn connection_mut(&mut self) -> &mut Connection;
+    fn fail(&mut self, code: CloseCode) -> Result<(), SendError>;
 }
 
-impl DriveTarget for Connection {
-    const DROPS_TRANSPORT: bool = true;
-
-    #[inline]
-    fn parse(&mut self, unclaimed: &mut Unclaimed, goal: Goal) -> bool {
-        unclaimed.parse(self, goal)
-    }
-
-    fn receive_eof(&mut self, now: Instant) {
-        Self::receive_eof(self, now);
-    }
-
-    #[inline]
-    fn connection(&self) -> &Connection {
-        self
-    }
-
-    #[inline]
-    fn connection_mut(&mut self) -> &mut Connection {
-        self
-    }
-}
-
-/// The first event of an opening handshake is always waited for.
-macro_rules! drive_handshake {
-    ($($connection:ty),*) => {$(
+macro_rules! drive_targets {
+    ($($connection:ty, drops_transport: $drops:literal, parse: $parse:expr;)*) => {$(
         impl DriveTarget for $connection {
-            const DROPS_TRANSPORT: bool = false;
+            const DROPS_TRANSPORT: bool = $drops;
 
-            fn parse(&mut self, _: &mut Unclaimed, _: Goal) -> bool {
-                self.parse_next()
+            #[inline]
+            fn parse(&mut self, unclaimed: &mut Unclaimed, goal: Goal) -> bool {
+                $parse(self, unclaimed, goal)
             }
 
-            fn receive_eof(&mut self, now: Instant) {
-                Self::receive_eof(self, now);
+            fn send_prepared(&mut self, message: &Prepared) -> Result<(), SendError> {
+                Self::send_prepared(self, message)
             }
 
-            fn connection(&self) -> &Connection {
-                self
+            fn send_close(&mut self, frame: CloseFrame) -> Result<(), SendError> {
+                Self::send_close(self, frame.code, frame.reason)
             }
 
-            fn connection_mut(&mut self) -> &mut Connection {
-                self
+            fn fail(&mut self, code: CloseCode) -> Result<(), SendError> {
+                Self::fail(self, code, "")
             }
         }
     )*};
 }
 
-drive_handshake!(ClientConnection, ServerConnection);
+// The first event of an opening handshake is always waited for.
+drive_targets! {
+    Connection, drops_transport: true, parse: |this, unclaimed: &mut Unclaimed, goal| unclaimed.parse(this, goal);
+    ClientConnection, drops_transport: false, parse: |this: &mut Self, _, _| this.parse_next();
+    ServerConnection, drops_transport: false, parse: |this: &mut Self, _, _| this.parse_next();
+}
 
 /// A connection with its transport and its timer, and what must be remembered between two polls.
 #[derive(Debug)]
@@ -393,7 +377,7 @@ where
         let mut blocked = Blocked::Nothing;
         // An event that is ready stops reading.
         let is_simple = self.is_undisturbed()
-            && !self.connection.is_event_at_hand()
+            && !self.connection.io().ready().is_some()
             && (!self.wakers.another_waits(Role::Receive)
                 || (!self.others_wait(Role::Receive)
                     && self.wakers.is_alone(Role::Receive, cx.waker())));
@@ -403,9 +387,9 @@ where
             if self.poll_read(cx).is_pending() {
                 blocked = Blocked::Read;
             } else if self.connection.parse_next()
-                && self.connection.is_data_ready()
+                && self.is_data_ready()
                 && !self.unclaimed.is_discarding()
-                && !self.connection.has_output()
+                && !self.connection.io().has_output()
             {
                 self.wakers.stop_waiting(Role::Receive);
                 return Poll::Ready(());
@@ -423,6 +407,12 @@ where
 {
     pub(crate) fn now(&self) -> Instant {
         self.timer.now()
+    }
+
+    /// Whether a message, or a part of one, is ready.
+    #[inline]
+    pub(crate) fn is_data_ready(&mut self) -> bool {
+        self.connection.io().ready() == Some(Ready::Data)
     }
 
     /// D2: returns the time of the current poll. The clock is asked once, when the time is first needed.
@@ -487,7 +477,7 @@ where
         match role {
             Role::Receive => self.resume_reading(),
             Role::Send | Role::Attend => {
-                if self.wakers.is_shared() && self.connection.connection().is_data_ready() {
+                if self.wakers.is_shared() && self.is_data_ready() {
                     self.detours.add(Detours::READING_STOPPED);
                 }
                 // What was read while a pong or the end was awaited does not make this a receiver.
@@ -509,8 +499,9 @@ where
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
         loop {
             let ended = self.drive_until(cx, role, Goal::End);
+            let is_over = ended.is_ready() || !self.is_data_ready();
             let grace = self.grace.get_or_insert_default();
-            if ended.is_ready() || !self.connection.connection().is_data_ready() {
+            if is_over {
                 grace.discard = None;
                 return ended;
             }
@@ -578,10 +569,7 @@ where
     /// D4: wakes the tasks in other roles whose goal was met by this poll.
     #[cold]
     fn wake_others(&mut self, role: Role) {
-        let (written, has_event) = (
-            self.is_written(),
-            self.connection.connection().is_event_at_hand(),
-        );
+        let (written, has_event) = (self.is_written(), self.connection.io().ready().is_some());
         let mut wakers = std::mem::take(&mut self.wakers);
         wakers.wake_others(role, |goal| {
             self.transport.is_none() || self.is_met(goal, written, has_event)
@@ -674,20 +662,19 @@ where
             || (connection.state() == State::Closed && (written || connection.is_flushed()))
     }
 
-    fn is_met(&self, goal: Goal, written: bool, has_event: bool) -> bool {
+    fn is_met(&mut self, goal: Goal, written: bool, has_event: bool) -> bool {
+        let is_data_ready = self.is_data_ready();
         let connection = self.connection.connection();
         // D5: after a failed write, how the connection ended is known only once the transport was read
         // to its end. A message that was not taken is in the way.
         let is_written = written && (!self.write_failed() || has_event);
         match goal {
             Goal::Event => has_event,
-            Goal::Data => connection.is_data_ready(),
+            Goal::Data => is_data_ready,
             Goal::Capacity => is_written || (!self.write_failed() && connection.has_capacity()),
             Goal::Written => is_written,
             Goal::Pong(ping) => connection.is_ping_answered(ping),
-            Goal::PongOrData(ping) => {
-                connection.is_ping_answered(ping) || connection.is_data_ready()
-            }
+            Goal::PongOrData(ping) => connection.is_ping_answered(ping) || is_data_ready,
             Goal::End => false,
         }
     }
@@ -745,8 +732,10 @@ where
                 ready!(self.check(cx, role));
             }
         }
-        let connection = self.connection.connection_mut();
-        if connection.should_release_read_buffer(receives) && !connection.is_event_at_hand() {
+        let connection = &mut self.connection;
+        if connection.io().should_release_read_buffer(receives)
+            && !connection.io().ready().is_some()
+        {
             self.release_unread();
         }
         Poll::Ready(())
@@ -802,7 +791,7 @@ where
     /// D2: does what is due.
     #[cold]
     fn mind_deadlines(&mut self, now: Instant) {
-        let connection = self.connection.connection_mut();
+        let connection = &mut self.connection;
         connection.handle_timeout(now);
         let soon = now.checked_add(READ_INTERVAL).unwrap_or(now);
         self.check_at = connection
@@ -824,13 +813,13 @@ where
     /// changed something.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.current_time();
-        let connection = self.connection.connection_mut();
-        let before = (connection.state(), connection.is_flushed());
-        connection.handle_timeout(now);
-        if (connection.state(), connection.is_flushed()) != before {
+        let state = |connection: &Connection| (connection.state(), connection.is_flushed());
+        let before = state(self.connection.connection());
+        self.connection.handle_timeout(now);
+        if state(self.connection.connection()) != before {
             return Poll::Ready(());
         }
-        let mut deadline = connection.next_timeout();
+        let mut deadline = self.connection.next_timeout();
         if self.write_failed() && !self.read_ended {
             let soon = now.checked_add(FAREWELL).unwrap_or(now);
             let grace = self.grace.get_or_insert_default();
@@ -894,7 +883,7 @@ where
         let Some(Owner(inbox)) = &self.inbox else {
             return false;
         };
-        let delivered = inbox.deliver(self.connection.connection_mut());
+        let delivered = inbox.deliver(&mut self.connection);
         match delivered.is_left {
             true => self.detours.add(Detours::COMMANDS_LEFT),
             false => self.detours.remove(Detours::COMMANDS_LEFT),
@@ -908,9 +897,8 @@ where
     /// Ends the connection at once, as if the transport had been lost.
     fn abort(&mut self) {
         let now = self.now();
-        let connection = self.connection.connection_mut();
         // The code may be given; nothing is sent.
-        let _ = connection.fail(sansock_core::CloseCode::ABNORMAL_CLOSURE, "");
+        let _ = self.connection.fail(CloseCode::ABNORMAL_CLOSURE);
         self.connection.receive_eof(now);
         self.drop_transport();
     }
@@ -919,9 +907,15 @@ where
 
     /// Gives back what is not needed while nothing happens.
     fn wait(&mut self) {
-        let connection = self.connection.connection_mut();
-        connection.release_buffers();
+        self.connection.io().release_buffers();
+        self.note();
+    }
+
+    /// Tells the inbox what was counted, and how the connection has ended.
+    #[inline]
+    fn note(&self) {
         if let Some(Owner(inbox)) = &self.inbox {
+            let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());
         }
     }
@@ -929,9 +923,9 @@ where
     /// Gives back the read buffer of a connection that only sends, unless it holds something.
     #[cold]
     fn release_unread(&mut self) {
-        let connection = self.connection.connection_mut();
+        let connection = &mut self.connection;
         if !connection.parse_next() {
-            connection.release_buffers();
+            connection.io().release_buffers();
         }
     }
 
@@ -945,10 +939,10 @@ where
         self.detours.add(Detours::TRANSPORT_GONE);
         self.timer.set(None);
         self.alarm = None;
-        let connection = self.connection.connection_mut();
+        let connection = &mut self.connection;
         // What is queued never leaves: that decides how the connection was closed.
         connection.write_failed();
-        connection.release_buffers();
+        connection.io().release_buffers();
         if let Some(Owner(inbox)) = &self.inbox {
             let connection = self.connection.connection();
             inbox.note(&connection.stats(), connection.closed());

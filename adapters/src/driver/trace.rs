@@ -4,16 +4,16 @@
 
 use std::fmt;
 
-use sansock_core::Connection;
+use sansock_core::Io;
 
 /// Names the peer, where it is known. Without the feature, nobody is asked.
 #[cfg(feature = "tracing")]
-pub(crate) fn peer<P: fmt::Display>(connection: &mut Connection, peer: impl FnOnce() -> Option<P>) {
+pub(crate) fn peer<P: fmt::Display>(io: Io<'_>, peer: impl FnOnce() -> Option<P>) {
     if let Some(peer) = peer() {
-        connection.set_peer(peer);
+        io.set_peer(peer);
     }
 }
 
 #[cfg(not(feature = "tracing"))]
 #[inline(always)]
-pub(crate) fn peer<P: fmt::Display>(_: &mut Connection, _: impl FnOnce() -> Option<P>) {}
+pub(crate) fn peer<P: fmt::Display>(_: Io<'_>, _: impl FnOnce() -> Option<P>) {}

@@ -30,8 +30,8 @@ where
 {
     /// Whether there is nothing to write, flush or close.
     #[inline]
-    pub(super) fn is_quiet(&self) -> bool {
-        !self.connection.connection().has_output()
+    pub(super) fn is_quiet(&mut self) -> bool {
+        !self.connection.io().has_output()
             && !self.unflushed
             && self.write_side != WriteSide::Closing
     }
@@ -60,20 +60,20 @@ where
         let Some(transport) = &mut self.transport else {
             return Poll::Ready(Ok(()));
         };
-        let connection = self.connection.connection_mut();
-        while !connection.is_flushed() {
-            let mut data = connection.output();
+        let connection = &mut self.connection;
+        while !connection.connection().is_flushed() {
+            let mut data = connection.io().output();
             let (first, in_parts) = (data.chunk().len(), !data.is_contiguous());
             let Poll::Ready(written) = write_some(transport, cx, &data) else {
                 // D6: what the transport takes next proves that the peer reads.
-                connection.write_blocked();
+                connection.io().write_blocked();
                 return Poll::Pending;
             };
             let size = written?;
             data.advance(size);
             self.unflushed = true;
             self.budget.spend_call(size);
-            if self.budget.is_spent() && !connection.is_flushed() {
+            if self.budget.is_spent() && !connection.connection().is_flushed() {
                 // D3: a transport that takes a byte a call does not hold the task.
                 return Poll::Pending;
             }
@@ -81,17 +81,17 @@ where
                 self.vectored = true;
                 // A transport that takes the first slice alone does not support vectored writes. Payloads
                 // are copied for it from now on.
-                if size == first && !connection.is_flushed() {
-                    connection.disable_vectored_writes();
+                if size == first && !connection.connection().is_flushed() {
+                    connection.io().disable_vectored_writes();
                 }
             }
         }
-        if connection.has_output() && connection.output().take_end() {
+        if connection.io().has_output() && connection.io().output().take_end() {
             self.write_side = WriteSide::Closing;
         }
         if self.unflushed {
             let flushed = uninterrupted(|| Pin::new(&mut *transport).poll_flush(cx));
-            connection.set_flush_pending(flushed.is_pending());
+            connection.io().set_flush_pending(flushed.is_pending());
             ready!(flushed)?;
             self.unflushed = false;
         }
@@ -107,7 +107,7 @@ where
     fn fail_writing(&mut self, error: io::Error) {
         self.detours.add(Detours::WRITE_FAILED);
         self.keep_error(error);
-        self.connection.connection_mut().write_failed();
+        self.connection.write_failed();
     }
 
     /// Keeps the first failure of the transport, unless the connection had failed before. A handshake that was
@@ -136,7 +136,7 @@ where
         if self.read_ended {
             return Poll::Pending;
         }
-        let room = self.connection.connection_mut().read_buffer();
+        let room = self.connection.io().read_buffer();
         let size = room.len();
         let read = ready!(uninterrupted(|| {
             Pin::new(&mut *transport).poll_read(cx, room)
@@ -144,7 +144,7 @@ where
         let now = self.current_time();
         match read {
             Ok(read @ 1..) if read <= size => {
-                self.connection.connection_mut().received(read, now);
+                self.connection.io().received(read, now);
                 self.read_lately = true;
                 self.budget.spend_call(read);
                 if now >= self.check_at {

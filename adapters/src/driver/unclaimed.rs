@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use sansock_core::{CloseCode, CloseFrame, Connection, Event, Failure};
+use sansock_core::{CloseCode, CloseFrame, Connection, Event, Failure, Ready};
 
 use super::Goal;
 
@@ -142,7 +142,7 @@ impl Unclaimed {
     #[inline]
     pub(super) fn parse(&mut self, connection: &mut Connection, goal: Goal) -> bool {
         while connection.parse_next() {
-            if connection.is_data_ready() {
+            if connection.io().ready() == Some(Ready::Data) {
                 if !self.is_discarding() {
                     return true;
                 }

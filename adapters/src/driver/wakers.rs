@@ -162,7 +162,7 @@ impl Wakers {
 
     /// Wakes the other roles whose goal is met: nothing else would, as the transport was used by this
     /// one.
-    pub(super) fn wake_others(&mut self, role: Role, is_met: impl Fn(Goal) -> bool) {
+    pub(super) fn wake_others(&mut self, role: Role, mut is_met: impl FnMut(Goal) -> bool) {
         for other in Role::ALL {
             if other != role && self.waits(other) && is_met(self.goals[other.index()]) {
                 self.waiting &= !other.bit();

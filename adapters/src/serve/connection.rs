@@ -162,7 +162,7 @@ where
         };
         let transport = or(accepted.transport, leaving).await?;
         let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
-        trace::peer(&mut connection, || Some(handle.peer()));
+        trace::peer(connection.io(), || Some(handle.peer()));
         let mut pending = Pending::new(transport, (self.timer)(), connection);
         pending.set_inbox(handle.inbox().clone());
         let read = pending.read_unless(|cx| {

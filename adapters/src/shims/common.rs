@@ -110,7 +110,7 @@ macro_rules! shim {
         ) -> Result<Box<Pending<Stream, Timer, ServerConnection>>> {
             stream.set_nodelay(true)?;
             let mut connection = ServerConnection::new(options, config);
-            crate::driver::trace::peer(&mut connection, || stream.peer_addr().ok());
+            crate::driver::trace::peer(connection.io(), || stream.peer_addr().ok());
             Ok(Pending::new(stream, $runtime.timer(), connection))
         }
     };

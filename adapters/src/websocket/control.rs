@@ -79,7 +79,7 @@ where
             if let Some(latency) = self.latency_of(ping) {
                 return Poll::Ready(Ok(latency));
             }
-            if !self.connection().is_data_ready() {
+            if !self.inner.driver.is_data_ready() {
                 return Poll::Ready(Err(self.ended_error()));
             }
             self.keep_message()?;

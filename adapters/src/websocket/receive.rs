@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use sansock_core::{Chunk, Delivery, Event, FrameRef, Kind, Message, MessageRef};
+use sansock_core::{Chunk, Delivery, Event, FrameRef, Kind, Message, MessageRef, Ready};
 
 use super::WebSocket;
 use crate::driver::{ControlEvent, Goal, Role, Timer};
@@ -33,7 +33,7 @@ where
     /// A message is returned or kept: dropping the future loses nothing.
     pub async fn recv(&mut self) -> Result<Option<Message>> {
         if self.has_data(Delivery::Messages) {
-            if let Ok(Some(message)) = self.inner.driver.connection.next_message() {
+            if let Ok(Some(message)) = self.inner.driver.connection.io().next_message() {
                 return Ok(Some(message.into_owned()));
             }
         }
@@ -67,7 +67,7 @@ where
 
     #[inline(always)]
     fn borrow_message(&mut self) -> Result<Option<MessageRef<'_>>> {
-        let message = self.inner.driver.connection.next_message();
+        let message = self.inner.driver.connection.io().next_message();
         message.map_err(Error::Protocol)
     }
 
@@ -208,7 +208,7 @@ where
                 return Poll::Ready(Ok(Some(message)));
             }
             // Text that is not UTF-8 fails the connection, whose end is awaited by the next turn.
-            if let Ok(Some(message)) = self.inner.driver.connection.next_message() {
+            if let Ok(Some(message)) = self.inner.driver.connection.io().next_message() {
                 return Poll::Ready(Ok(Some(message.into_owned())));
             }
         }
@@ -237,7 +237,7 @@ where
             && !is_reading_stopped
             && connection.delivery() == delivery
             && connection.parse_next()
-            && connection.is_data_ready()
+            && connection.io().ready() == Some(Ready::Data)
             && inner.driver.budget.spend_message()
     }
 
@@ -257,7 +257,7 @@ where
         let inner = &mut *self.inner;
         ready!(inner.driver.poll_data(cx));
         // A message may be left by an operation that has driven the connection to its end.
-        Poll::Ready(match inner.driver.connection.is_data_ready() {
+        Poll::Ready(match inner.driver.is_data_ready() {
             true => Ok(true),
             false => self.end_of_data().map(|()| false),
         })

@@ -125,16 +125,17 @@ struct Readiness {
 }
 
 impl Readiness {
-    fn of<S, T>(socket: &WebSocket<S, T>) -> Self
+    fn of<S, T>(socket: &mut WebSocket<S, T>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin,
         T: Timer,
     {
+        let event = socket.inner.driver.is_data_ready();
         let connection = socket.connection();
         Self {
             capacity: connection.has_capacity(),
             written: socket.is_written(),
-            event: connection.is_data_ready(),
+            event,
             state: connection.state(),
             pongs: connection.stats().pongs_received,
             over: socket.get_ref().is_none(),

@@ -157,7 +157,6 @@ impl Link {
     pub(super) fn close_received(&mut self, received: CloseFrame) {
         if self.phase.is_open() {
             self.push_close(&received);
-            self.output.mark_reply();
         }
         let taken = self.output.is_close_taken();
         self.phase.close_received(received, taken);
@@ -174,7 +173,6 @@ impl Link {
         let sent = can_say.then(|| CloseFrame::new(code, reason_of(&failure)));
         if let Some(frame) = &sent {
             self.push_close(frame);
-            self.output.mark_reply();
         }
         self.phase.failed(failure, sent);
         self.expect_end();

@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod decode;
+mod io;
 mod keepalive;
 mod lend;
 mod link;
@@ -23,12 +24,12 @@ use alloc::sync::Arc;
 
 use crate::config::{Config, Delivery};
 use crate::entropy::Generator;
-use crate::error::{ConnectionError, Failure, ProtocolError, SendError};
+use crate::error::{ConnectionError, Failure, SendError};
 use crate::event::Event;
 use crate::extension::Extension;
 use crate::frame::{CloseCode, CloseFrame, Fin, Kind, Payload, Side, TextPayload};
 use crate::handshake::{ExtensionList, HandshakeError, HeadLimits, Negotiated};
-use crate::message::{MessageRef, Outgoing};
+use crate::message::Outgoing;
 use crate::prepared::Prepared;
 use crate::state::State;
 use crate::time::Instant;
@@ -36,6 +37,7 @@ use crate::time::Instant;
 use link::Link;
 use receive::Incoming;
 
+pub use io::{Io, Ready};
 pub use output::DataToSend;
 pub use pings::PingId;
 pub use send::Compression;
@@ -46,7 +48,7 @@ pub use stats::Stats;
 ///
 /// | family | verbs |
 /// |---|---|
-/// | feed | [`receive_data`](Self::receive_data), [`receive_eof`](Self::receive_eof), [`handle_timeout`](Self::handle_timeout); for drivers [`read_buffer`](Self::read_buffer) and [`received`](Self::received) |
+/// | feed | [`receive_data`](Self::receive_data), [`receive_eof`](Self::receive_eof), [`handle_timeout`](Self::handle_timeout) |
 /// | take | [`next_event`](Self::next_event), [`data_to_send`](Self::data_to_send), [`next_timeout`](Self::next_timeout) |
 /// | command | [`send`](Self::send), [`send_text`](Self::send_text), [`send_binary`](Self::send_binary), [`send_continuation`](Self::send_continuation), [`send_prepared`](Self::send_prepared), [`send_ping`](Self::send_ping), [`send_pong`](Self::send_pong), [`ping`](Self::ping), [`send_close`](Self::send_close), [`fail`](Self::fail) |
 /// | ask | [`state`](Self::state), [`close_expected`](Self::close_expected), [`close_code`](Self::close_code), [`close_reason`](Self::close_reason), [`closed`](Self::closed), [`failure`](Self::failure), [`subprotocol`](Self::subprotocol), [`stats`](Self::stats) |
@@ -107,7 +109,6 @@ pub use stats::Stats;
 /// # }
 /// ```
 #[derive(Debug)]
-#[doc(alias = "Protocol")]
 pub struct Connection {
     incoming: Incoming,
     link: Link,
@@ -150,11 +151,11 @@ impl Connection {
 
     /// Takes bytes that came from the peer.
     ///
-    /// A driver with a buffer to read into uses [`read_buffer`](Self::read_buffer) and saves a copy.
+    /// A driver with a buffer to read into uses [`Io::read_buffer`] and saves a copy.
     /// After the end of the stream, or of the connection, bytes are ignored.
     pub fn receive_data(&mut self, mut data: &[u8], now: Instant) {
         while !data.is_empty() {
-            let room = self.read_buffer();
+            let room = self.io().read_buffer();
             let size = room.len().min(data.len());
             let Some((part, rest)) = data.split_at_checked(size) else {
                 return;
@@ -162,27 +163,10 @@ impl Connection {
             if let Some(room) = room.get_mut(..size) {
                 room.copy_from_slice(part);
             }
-            self.received(size, now);
+            self.io().received(size, now);
             data = rest;
         }
         self.link.set_now(now);
-    }
-
-    /// Returns room to read into: initialised bytes of any content, at least one.
-    ///
-    /// Say with [`received`](Self::received) how many of them were filled.
-    #[inline]
-    pub fn read_buffer(&mut self) -> &mut [u8] {
-        self.incoming.room(self.link.config.settings())
-    }
-
-    /// Takes `count` bytes that were read into [`read_buffer`](Self::read_buffer); more than it had
-    /// count as all of it.
-    #[inline(always)]
-    pub fn received(&mut self, count: usize, now: Instant) {
-        self.link.note_pings();
-        self.link.set_now(now);
-        self.incoming.received(count, &mut self.link);
     }
 
     /// Takes the end of the peer's stream, or the failure to read from it.
@@ -218,30 +202,6 @@ impl Connection {
         self.incoming.take_event(&mut self.link)
     }
 
-    /// Returns the message that is ready, `None` where there is none. As [`next_event`](Self::next_event), for
-    /// who waits for nothing else: other events stay where they are.
-    ///
-    /// # Errors
-    /// [`ProtocolError::InvalidUtf8`] for text that is not UTF-8: the connection has failed.
-    #[inline]
-    pub fn next_message(&mut self) -> Result<Option<MessageRef<'_>>, ProtocolError> {
-        self.incoming.take_message(&mut self.link)
-    }
-
-    /// Whether the event that is ready is a message, or a part of one.
-    #[must_use]
-    #[inline]
-    pub const fn is_data_ready(&self) -> bool {
-        self.incoming.is_data_ready()
-    }
-
-    /// Whether an event is ready, as far as what was received has been parsed.
-    #[must_use]
-    #[inline]
-    pub const fn is_event_at_hand(&self) -> bool {
-        self.incoming.is_ready()
-    }
-
     /// Parses until an event is ready, and returns whether [`next_event`](Self::next_event) will give
     /// one. The replies that come before it are queued.
     #[inline]
@@ -257,21 +217,7 @@ impl Connection {
     #[inline]
     pub fn data_to_send(&mut self) -> DataToSend<'_> {
         self.parse_next();
-        self.output()
-    }
-
-    /// As [`data_to_send`](Self::data_to_send), but reads nothing first: for drivers that ask
-    /// [`parse_next`](Self::parse_next) on their own.
-    #[inline]
-    pub fn output(&mut self) -> DataToSend<'_> {
-        let buffers = &self.link.config.settings().buffers;
-        self.link.output.offer(buffers)
-    }
-
-    /// Copies large payloads to the other bytes that wait, from now on. For a transport that does not support
-    /// vectored writes: one larger write is cheaper than two.
-    pub const fn disable_vectored_writes(&mut self) {
-        self.link.output.disable_vectored_writes();
+        self.io().output()
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, `None` for never.
@@ -281,39 +227,6 @@ impl Connection {
     pub fn next_timeout(&self) -> Option<Instant> {
         let (event_waits, arrived) = (self.incoming.is_ready(), self.incoming.arrived());
         self.link.next_timeout(event_waits, arrived)
-    }
-
-    /// Whether there is anything for [`output`](Self::output): bytes, or the end of the stream.
-    #[must_use]
-    #[inline]
-    pub const fn has_output(&self) -> bool {
-        self.link.output.has_any()
-    }
-
-    /// Whether a buffer for what is received should be given back though nothing is waited for. One that goes
-    /// on to receive may keep it, while the pool [has enough](crate::BufferPool::has_spare).
-    #[must_use]
-    #[inline]
-    pub const fn should_release_read_buffer(&self, receives: bool) -> bool {
-        let buffer = &self.incoming.buffer;
-        buffer.is_leased() && !(receives && buffer.may_be_kept())
-    }
-
-    /// Whether the transport keeps output that it has taken, as TLS may: whether a flush is pending.
-    ///
-    /// Until it is done, that is output which waits, for as long as the configured
-    /// [`write_timeout`](crate::Config::write_timeout).
-    pub fn set_flush_pending(&mut self, pending: bool) {
-        self.link.keepalive.set_flush_pending(pending);
-    }
-
-    /// The transport is full: it took less than it was offered, and will report when it has room.
-    ///
-    /// The bytes that it takes next are evidence that the peer is alive, as it has made room for them.
-    #[cold]
-    #[inline(never)]
-    pub fn write_blocked(&mut self) {
-        self.link.write_blocked();
     }
 
     /// Whether this side does not read for now, though no event waits: because data is lent to the
@@ -337,12 +250,10 @@ impl Connection {
         self.link.write_failed();
     }
 
-    /// Gives leased buffers back to their pool as far as they hold nothing. Drivers call it before
-    /// they wait.
-    pub fn release_buffers(&mut self) {
-        let buffers = &self.link.config.settings().buffers;
-        self.incoming.release(buffers);
-        self.link.output.release(buffers);
+    /// Returns the view for drivers: buffers that save a copy, and what waits.
+    #[inline]
+    pub const fn io(&mut self) -> Io<'_> {
+        Io(self)
     }
 
     // Commands.
@@ -374,11 +285,6 @@ impl Connection {
         let sent = self.send(message);
         self.link.compression = before;
         sent
-    }
-
-    /// Sets whether the messages begun from now on are compressed.
-    pub const fn set_compression(&mut self, compression: Compression) {
-        self.link.compression = compression;
     }
 
     /// Queues a text message, or its first fragment.
@@ -497,13 +403,6 @@ impl Connection {
         self.link.fail_with(CloseFrame::new(code, reason))
     }
 
-    /// Names the peer in the events of `tracing`, for example by its address. Call it first: earlier
-    /// events do not have it.
-    #[cfg(feature = "tracing")]
-    pub fn set_peer(&mut self, peer: impl core::fmt::Display) {
-        self.link.trace.set_peer(peer);
-    }
-
     /// Changes in which portions received data is given out, from the next message on.
     ///
     /// Returns `false`, and changes nothing, inside a message.
@@ -605,13 +504,6 @@ impl Connection {
     #[must_use]
     pub fn has_capacity(&self) -> bool {
         self.link.has_capacity()
-    }
-
-    /// Whether a reply to the peer (a pong, a Close frame) is among what is to be sent. It should be
-    /// offered to the transport before the event that follows it is handed on.
-    #[must_use]
-    pub const fn has_reply(&self) -> bool {
-        self.link.output.has_reply()
     }
 
     /// Whether everything that was queued has been sent, the end of the stream aside.

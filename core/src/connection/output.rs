@@ -66,8 +66,6 @@ pub(super) struct Output {
     close_ends: u64,
     /// Whether what was queued has been dropped.
     discarded: bool,
-    /// Whether a reply to the peer is among what is queued.
-    reply: bool,
     /// Whether payloads are copied whatever their size.
     copies: bool,
 }
@@ -87,7 +85,6 @@ impl Output {
             pong_offered: true,
             close_ends: 0,
             discarded: false,
-            reply: false,
             copies: false,
         }
     }
@@ -124,14 +121,6 @@ impl Output {
     /// Where in the stream the next byte will stand that is queued.
     pub(super) const fn position(&self) -> u64 {
         self.taken.saturating_add(self.queued() as u64)
-    }
-
-    pub(super) const fn has_reply(&self) -> bool {
-        self.reply
-    }
-
-    pub(super) const fn mark_reply(&mut self) {
-        self.reply = true;
     }
 
     /// Queues bytes as they are.
@@ -201,7 +190,6 @@ impl Output {
         payload: &[u8],
         pool: &Arc<dyn BufferPool>,
     ) {
-        self.reply = true;
         if self.taken < self.pong_ends {
             if self.pong_offered || self.position() != self.pong_ends {
                 self.keep_pong(header, payload);
@@ -303,7 +291,6 @@ impl Output {
         self.pong = None;
         self.pong_ends = 0;
         self.discarded = true;
-        self.reply = false;
         self.release(pool);
     }
 
@@ -331,9 +318,8 @@ impl Output {
         }
         self.taken = self.taken.wrapping_add(self.buffer.len() as u64);
         self.buffer.clear();
-        self.reply = false;
         if self.pong.is_some() {
-            self.pong_taken(pool);
+            self.settle_pong(pool);
         } else if self.buffer.is_leased() {
             self.release(pool);
         }
@@ -346,20 +332,10 @@ impl Output {
         let left = self.advance_shared(count);
         self.buffer.consume(left);
         if self.pong.is_some() && self.taken >= self.pong_ends {
-            self.pong_taken(pool);
-        } else if self.is_empty() {
-            self.reply = false;
-            if self.buffer.is_leased() {
-                self.release(pool);
-            }
+            self.settle_pong(pool);
+        } else if self.is_empty() && self.buffer.is_leased() {
+            self.release(pool);
         }
-    }
-
-    /// Queues the pong beside the queue: the one before it was taken.
-    #[cold]
-    fn pong_taken(&mut self, pool: &Arc<dyn BufferPool>) {
-        self.reply = true;
-        self.settle_pong(pool);
     }
 
     /// Advances over payloads by reference; returns what is left to take from behind them.

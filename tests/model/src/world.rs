@@ -10,7 +10,7 @@ use bytes::Buf;
 use sansock_core::handshake::{ClientOptions, Request, StatusCode};
 use sansock_core::{
     BufferPool, ClientConnection, Closed, Config, Connection, DataToSend, Deadline, Event,
-    FixedSeed, Instant, Negotiated, ServerConnection, Side, State,
+    FixedSeed, Instant, Negotiated, SendError, ServerConnection, Side, State,
 };
 
 use crate::dump::normal;
@@ -109,6 +109,11 @@ macro_rules! each {
             Core::Server($connection) => $result,
         }
     };
+}
+
+/// Checks a command that may be given.
+fn accepted(result: Result<(), SendError>) {
+    result.expect("a command that may be given is refused");
 }
 
 /// A connection, and what was seen of it.
@@ -254,7 +259,10 @@ impl<'a> World<'a> {
             }
             WholeHead => self.hears() && !self.opened() && self.done.contains(&HalfHead),
             Write | WriteHalf if self.setting.blocked => false,
-            Write => self.data(|data| data.remaining() > 0) || self.connection().has_output(),
+            Write => {
+                self.data(|data| data.remaining() > 0)
+                    || each!(&mut self.core, it => it.io().has_output())
+            }
             WriteHalf => self
                 .waiting()
                 .first()
@@ -301,17 +309,17 @@ impl<'a> World<'a> {
     fn perform(&mut self, action: Action) {
         let now = self.now;
         match action {
-            Close => self.command(|connection| connection.send_close(1000, "").is_ok()),
-            Fail => self.command(|connection| connection.fail(1011, "").is_ok()),
-            Ping => self.command(|connection| connection.ping(now).is_ok()),
-            Send => self.command(|connection| connection.send("hi").is_ok()),
+            Close => accepted(each!(&mut self.core, it => it.send_close(1000, ""))),
+            Fail => accepted(each!(&mut self.core, it => it.fail(1011, ""))),
+            Ping => accepted(each!(&mut self.core, it => it.ping(now).map(drop))),
+            Send => accepted(each!(&mut self.core, it => it.send("hi"))),
             Take => self.take(),
             Accept | Refuse => self.answer(action),
             PeerEnd => each!(&mut self.core, connection => connection.receive_eof(now)),
             HalfHead | WholeHead | NoHead | PeerClose | PeerPing | PeerPong | PeerText
             | PeerNonsense => {
                 let bytes = self.of_peer(action);
-                self.connection_mut().receive_data(&bytes, now);
+                each!(&mut self.core, it => it.receive_data(&bytes, now));
                 if !matches!(action, HalfHead | WholeHead | NoHead) {
                     let pings = self.pings().len();
                     self.untaken.push(Sent { action, pings });
@@ -322,13 +330,6 @@ impl<'a> World<'a> {
             Call => self.call(),
             Tick => self.tick(),
         }
-    }
-
-    fn command(&mut self, command: impl FnOnce(&mut Connection) -> bool) {
-        assert!(
-            command(self.connection_mut()),
-            "a command that may be given is refused"
-        );
     }
 
     fn answer(&mut self, action: Action) {
@@ -377,9 +378,9 @@ impl<'a> World<'a> {
 
     fn call(&mut self) {
         let now = self.now;
-        self.connection_mut().handle_timeout(now);
+        each!(&mut self.core, it => it.handle_timeout(now));
         let done = self.visible();
-        self.connection_mut().handle_timeout(now);
+        each!(&mut self.core, it => it.handle_timeout(now));
         self.seen.acts_twice |= done != self.visible();
     }
 
@@ -404,7 +405,7 @@ impl<'a> World<'a> {
     /// Sees what has changed, as a driver does after each step.
     fn look(&mut self) {
         let ready = self.parse_next();
-        self.connection_mut().release_buffers();
+        each!(&mut self.core, it => it.io().release_buffers());
         match self.connection().state() {
             State::Connecting => {}
             State::Open => (self.seen.opening, self.seen.was_open) = (None, true),
@@ -474,10 +475,6 @@ impl<'a> World<'a> {
 
     fn connection(&self) -> &Connection {
         each!(&self.core, connection => connection)
-    }
-
-    fn connection_mut(&mut self) -> &mut Connection {
-        each!(&mut self.core, connection => connection)
     }
 
     fn parse_next(&mut self) -> bool {

@@ -79,12 +79,12 @@ impl<S: Stream> ByHand<S> {
     }
 
     async fn read(&mut self) -> io::Result<()> {
-        let size = self.stream.read(self.connection.read_buffer()).await?;
+        let size = self.stream.read(self.connection.io().read_buffer()).await?;
         let now = self.timer.now();
         self.read_ended = size == 0;
         match size {
             0 => self.connection.receive_eof(now),
-            size => self.connection.received(size, now),
+            size => self.connection.io().received(size, now),
         }
         Ok(())
     }

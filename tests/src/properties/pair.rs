@@ -90,7 +90,7 @@ fn step(halves: &mut [Half; 2], which: usize, input: &mut Input<'_>) {
             let _: bool = near.part.is_none() && near.end.set_delivery(delivery);
         }
         5 if input.below(8) == 0 => drop(near.end.send_close(1000, "")),
-        6 => near.end.release_buffers(),
+        6 => near.end.io().release_buffers(),
         7 => {
             let time = Duration::from_millis(input.below(2000) as u64);
             near.end.pass(time);

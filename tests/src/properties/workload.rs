@@ -78,7 +78,7 @@ impl Run {
             19 => self
                 .end
                 .pass(Duration::from_millis(input.below(30_000) as u64)),
-            20 => self.end.release_buffers(),
+            20 => self.end.io().release_buffers(),
             21 => drop(end.send_binary(input.bytes(), fin(input.flag()))),
             22 => drop(end.send_prepared(&Prepared::new(input.bytes().to_vec()))),
             _ => {

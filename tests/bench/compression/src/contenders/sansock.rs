@@ -85,7 +85,7 @@ impl Quiet {
             self.now = later.expect("a later time");
             self.connection.handle_timeout(self.now);
         }
-        self.connection.release_buffers();
+        self.connection.io().release_buffers();
     }
 }
 
