@@ -355,9 +355,9 @@ impl<S, T, C> Driver<S, T, C> {
     /// Whether there is a transport, and it takes what is written.
     #[inline]
     pub(crate) const fn can_write(&self) -> bool {
-        !self.detours.has(Detours(
-            Detours::WRITE_FAILED.0 | Detours::TRANSPORT_GONE.0,
-        ))
+        !self
+            .detours
+            .has(Detours(Detours::WRITE_FAILED.0 | Detours::TRANSPORT_GONE.0))
     }
 
     /// Whether the transport has failed to write: nothing that is queued will leave.
