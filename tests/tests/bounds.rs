@@ -104,7 +104,7 @@ impl Case {
     /// counted elsewhere.
     fn config(self) -> Config {
         static DRIVER: LazyLock<Config> = LazyLock::new(sansock::config);
-        static CORE: LazyLock<Config> = LazyLock::new(|| Config::new());
+        static CORE: LazyLock<Config> = LazyLock::new(Config::new);
         let config = match self.through {
             Through::Core => CORE.clone(),
             Through::Driver => DRIVER.clone(),

@@ -36,10 +36,10 @@ fn answered(bytes: &[u8]) -> HandshakeError {
 
 #[track_caller]
 fn handshake_error(error: Error) -> HandshakeError {
-    match error {
-        Error::Handshake(error) => *error,
-        other => panic!("{other:?}"),
-    }
+    let Error::Handshake(error) = error else {
+        panic!("{error:?}");
+    };
+    *error
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn garbage_is_the_cause_though_the_transport_fails_as_well() {
 
 /// Returns the status of a refusal, its body, and whether it is truncated.
 #[track_caller]
-fn refusal(error: Error) -> (StatusCode, Vec<u8>, bool) {
+fn refusal(error: &Error) -> (StatusCode, Vec<u8>, bool) {
     let response = error.response().expect("a refusal");
     let body = response.body().to_vec();
     (response.status(), body, response.is_body_truncated())
@@ -112,7 +112,7 @@ fn a_deadline_ends_the_body_of_a_refusal_and_not_the_handshake() {
         assert!(!client.is_done(), "the body may still arrive");
         clock.advance(Duration::from_millis(100));
         settle(&mut [&mut client]);
-        let refused = refusal(client.output().unwrap_err());
+        let refused = refusal(&client.output().unwrap_err());
         let expected = (StatusCode::UNAUTHORIZED, b"why".to_vec(), true);
         assert_eq!(refused, expected, "{head}");
         assert!(peer.is_alone());
@@ -127,7 +127,7 @@ fn a_body_without_a_length_is_complete_at_the_end_of_the_stream() {
     settle(&mut [&mut client]);
     peer.end();
     settle(&mut [&mut client]);
-    let refused = refusal(client.output().unwrap_err());
+    let refused = refusal(&client.output().unwrap_err());
     assert_eq!(refused, (StatusCode::UNAUTHORIZED, b"why".to_vec(), false));
 }
 
@@ -151,7 +151,7 @@ fn late(bytes: &[u8]) -> Error {
 fn at_the_deadline_the_cause_is_what_has_arrived() {
     assert!(late(b"").is_timeout());
     assert!(late(b"HTTP/1.1 101 Switching").is_timeout());
-    let refused = refusal(late(b"HTTP/1.1 503 Busy\r\n\r\n"));
+    let refused = refusal(&late(b"HTTP/1.1 503 Busy\r\n\r\n"));
     assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -180,10 +180,11 @@ fn tunnelled(proxy: &str, bytes: &[u8]) -> ProxyError {
     far.put(bytes);
     settle(&mut [&mut task]);
     assert!(task.is_done(), "{}", bytes.escape_ascii());
-    match task.output().unwrap_err() {
-        Error::Proxy(error) => *error,
-        other => panic!("{other:?}"),
-    }
+    let error = task.output().unwrap_err();
+    let Error::Proxy(error) = error else {
+        panic!("{error:?}");
+    };
+    *error
 }
 
 #[test]

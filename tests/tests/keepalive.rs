@@ -322,7 +322,7 @@ fn time_with_bytes_ahead(side: Side, config: Config, kibibytes: usize, before: u
     end.mind_the_time();
     let moment = Duration::from_nanos(1);
     end.pass((20 - before) * SECOND - moment);
-    end.send(&vec![0; kibibytes * KIBIBYTE]).unwrap();
+    end.send(vec![0; kibibytes * KIBIBYTE]).unwrap();
     end.output();
     end.mind_the_time();
     end.pass(before * SECOND + moment);
@@ -379,12 +379,12 @@ fn time_of_the_second_pong(side: Side, before: usize, between: usize, later: u32
     let config = config().ping_interval(SECOND).max_queued_output(None);
     let mut end = End::with(side, config);
     end.mind_the_time();
-    end.send(&vec![0; before * KIBIBYTE]).unwrap();
+    end.send(vec![0; before * KIBIBYTE]).unwrap();
     end.output();
     end.pass(SECOND);
     let ping = ping_sent(&mut end);
     end.mind_the_time();
-    end.send(&vec![0; between * KIBIBYTE]).unwrap();
+    end.send(vec![0; between * KIBIBYTE]).unwrap();
     end.output();
     end.mind_the_time();
     end.pass(later * SECOND);
@@ -455,7 +455,7 @@ fn hurried(side: Side) -> End {
 
 const SLOW: Failure = Failure::TimedOut(Deadline::Receive);
 
-/// Receives so many bytes of a payload.
+/// Receives this many bytes of a payload.
 fn receive_payload(end: &mut End, length: usize) {
     end.receive(&vec![0; length]);
 }

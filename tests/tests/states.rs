@@ -153,7 +153,6 @@ fn for_side(cell: &str, side: Side) -> String {
 }
 
 /// A connection from its first byte on.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Machine {
     Client(ClientConnection),
     Server(ServerConnection),

@@ -14,9 +14,9 @@
 //!   goal another task has met is woken: [`Wakers`].
 //! - **D5, one outcome.** A transport that fails to write is read to its end, so that a Close frame that
 //!   was received is what every operation reports: [`Driver::is_met`], [`FAREWELL`].
-//! - **D6, progress counts as liveness.** The connection knows what was received and what was sent. It is
-//!   told when the transport is full: [`Driver::write`]. What has arrived is read before the deadline of a
-//!   pong is looked at: [`Driver::step`].
+//! - **D6, progress counts as liveness.** The connection counts what was received and what was sent. The
+//!   driver reports a full transport to it: [`Driver::write`]. What has arrived is read before the deadline
+//!   of a pong is looked at: [`Driver::step`].
 //! - **D7, bounded memory.** Events that no operation waits for are dropped, or kept up to a bound:
 //!   [`Unclaimed`]. What reaches the connection from outside is counted: [`Inbox`].
 //! - **D8, few replies, sent first.** All control frames before the next message are parsed before one

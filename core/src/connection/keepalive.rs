@@ -300,7 +300,7 @@ impl AwaitedPong {
             || self.has_drained(seen)
     }
 
-    /// Takes note of the evidence, so that it counts once.
+    /// Records the evidence, so that it counts once.
     fn note(&mut self, seen: Situation, flush_pending: bool) {
         self.received = seen.received;
         self.drained = false;

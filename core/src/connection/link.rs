@@ -538,7 +538,7 @@ impl Link {
     }
 }
 
-/// Half of a number that only grows: enough to tell whether it has grown a little.
+/// Returns the lower half of a number, which changes if the number grows a little.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the lower half is what is needed"

@@ -50,7 +50,14 @@ pub(crate) async fn call(operation: &Operation, subject: &mut Subject, with: &Us
 pub(crate) fn payload_of(class: Class) -> Bytes {
     match class {
         Class::Queue => vec![1; 64 << 10].into(),
-        _ => Bytes::from_static(b"message"),
+        Class::Receive
+        | Class::Send
+        | Class::Flush
+        | Class::Ping
+        | Class::Attend
+        | Class::SendClose
+        | Class::Close
+        | Class::Fail => Bytes::from_static(b"message"),
     }
 }
 

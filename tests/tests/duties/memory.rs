@@ -41,7 +41,14 @@ fn tasks_that_come_and_go(operation: &Operation) -> Result<(), String> {
     begin(match operation.class {
         Class::Ping => 12_000,
         Class::Send if operation.method.contains("_p") => 25_000,
-        _ => 200,
+        Class::Receive
+        | Class::Send
+        | Class::Queue
+        | Class::Flush
+        | Class::Attend
+        | Class::SendClose
+        | Class::Close
+        | Class::Fail => 200,
     });
     let grown = measure(|| begin(1000)).bytes_current;
     ensure!(

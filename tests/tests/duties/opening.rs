@@ -43,7 +43,9 @@ impl Opening {
     pub(crate) const fn of(self) -> &'static str {
         match self {
             Self::Client | Self::Server => "WebSocket",
-            _ => "Upgrade",
+            Self::Read | Self::Accept | Self::AcceptWithResponse | Self::Reject | Self::Respond => {
+                "Upgrade"
+            }
         }
     }
 
@@ -136,9 +138,10 @@ fn run(row: Opening, other: Other) -> Result<(Duration, usize, usize), String> {
     match other {
         Other::Silent => {}
         Other::Head => {
-            let start: &[u8] = match row {
-                Opening::Client => b"HTTP/1.1 101 Switching Protocols\r\nX: ",
-                _ => b"GET / HTTP/1.1\r\nX: ",
+            let start: &[u8] = if row == Opening::Client {
+                b"HTTP/1.1 101 Switching Protocols\r\nX: "
+            } else {
+                b"GET / HTTP/1.1\r\nX: "
             };
             if !row.answers() {
                 source.precede(start);

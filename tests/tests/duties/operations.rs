@@ -64,10 +64,11 @@ pub(crate) struct Use {
 impl Operation {
     pub(crate) fn name(&self) -> String {
         let (of, method) = (self.of, self.method);
-        match self.owner {
-            Owner::WebSocket => format!("{of}::{method}"),
-            owner if format!("{owner:?}") == of => format!("{of}::{method}"),
-            owner => format!("{of}::{method} of {owner:?}"),
+        let owner = format!("{:?}", self.owner);
+        if self.owner == Owner::WebSocket || owner == of {
+            format!("{of}::{method}")
+        } else {
+            format!("{of}::{method} of {owner}")
         }
     }
 }
@@ -201,7 +202,7 @@ macro_rules! writer_rows {
 pub(crate) fn all() -> Vec<Operation> {
     let mut rows: Vec<Operation> = Vec::new();
     socket_rows! { rows, WebSocket, Subject::WebSocket(it) => it }
-    rows! { rows, WebSocket, Subject::WebSocket(it) => it,
+    rows! { rows, WebSocket, Subject::WebSocket(ws) => ws,
         attend Attend |it, with| {
             it.attend(sleep(&with.clock, with.pause)).await;
             match it.closed() {
@@ -210,7 +211,7 @@ pub(crate) fn all() -> Vec<Operation> {
             }
         };
     }
-    rows! { rows, Receiver, Subject::Receiver(it, _) => it,
+    rows! { rows, Receiver, Subject::Receiver(receiver, _) => receiver,
         recv Receive |it, _with| received(it.recv().await);
         poll_recv Receive |it, _with| received(poll_fn(|cx| it.poll_recv(cx)).await);
         recv_ref Receive |it, _with| received(it.recv_ref().await);
@@ -220,7 +221,7 @@ pub(crate) fn all() -> Vec<Operation> {
             received(poll_fn(|cx| Pin::new(&mut *it).poll_next(cx)).await.transpose())
         };
     }
-    rows! { rows, Sender, Subject::Sender(it, _) => it,
+    rows! { rows, Sender, Subject::Sender(sender, _) => sender,
         send Send |it, with| sent(it.send(with.message()).await);
         send_with Send |it, with| sent(it.send_with(with.message(), Compression::Never).await);
         send_prepared Send |it, with| {
@@ -244,7 +245,7 @@ pub(crate) fn all() -> Vec<Operation> {
     }
     sink_rows! { rows, Sender, Subject::Sender(it, _) => it }
     writer_rows! { rows, Sender, Subject::Sender(it, _) => it }
-    rows! { rows, ByteStream, Subject::ByteStream(it) => it,
+    rows! { rows, ByteStream, Subject::ByteStream(stream) => stream,
         poll_read Receive |it, _with| {
             let mut buf = [0; 4096];
             match poll_fn(|cx| Pin::new(&mut *it).poll_read(cx, &mut buf)).await {

@@ -94,9 +94,10 @@ pub(crate) fn check(operation: &Operation) -> Cell {
             );
         }
     }
-    match operation.class {
-        Class::Fail => own_failure(operation),
-        _ => Ok(Kept::Yes),
+    if operation.class == Class::Fail {
+        own_failure(operation)
+    } else {
+        Ok(Kept::Yes)
     }
 }
 
@@ -144,11 +145,12 @@ fn ends(operation: &Operation, how: How) -> Vec<(String, Fact)> {
     let (near, far) = pipe(1 << 20);
     let mut far = Some(far);
     let mut rig = Rig::new();
-    let config = match how {
-        How::Silence => config()
+    let config = if how == How::Silence {
+        config()
             .ping_interval(Duration::from_secs(1))
-            .ping_timeout(Duration::from_secs(1)),
-        _ => config().ping_interval(None),
+            .ping_timeout(Duration::from_secs(1))
+    } else {
+        config().ping_interval(None)
     };
     let with = Use {
         clock: rig.clock.clone(),

@@ -28,9 +28,10 @@ pub(crate) fn check(operation: &Operation) -> Cell {
     let message = frame(peer, 0x82, b"a message");
     let with = Use {
         clock: rig.clock.clone(),
-        payload: match operation.class {
-            Class::Queue => vec![5; 64 << 10].into(),
-            _ => Bytes::from_static(b"message"),
+        payload: if operation.class == Class::Queue {
+            vec![5; 64 << 10].into()
+        } else {
+            Bytes::from_static(b"message")
         },
         pause: Duration::from_millis(100),
     };
@@ -72,9 +73,10 @@ pub(crate) fn check(operation: &Operation) -> Cell {
             ensure!(lock(&reports).len() == 1, "{} events", lock(&reports).len());
             // A server drives on behind the message that was delivered.
             let found = pongs(&frames);
-            let found = match operation.owner {
-                Owner::Socket => &found[..found.len().min(1)],
-                _ => &found[..],
+            let found = if operation.owner == Owner::Socket {
+                &found[..found.len().min(1)]
+            } else {
+                &found[..]
             };
             ensure!(found == ["first 19"], "before the message: {found:?}");
         }
@@ -118,10 +120,7 @@ pub(crate) fn check(operation: &Operation) -> Cell {
     } else {
         own
     };
-    let most = match operation.class {
-        Class::Receive => 2,
-        _ => own + 2,
-    };
+    let most = if is_reader { 2 } else { own + 2 };
     ensure!(writes <= most, "{writes} writes, {own} of them of its own");
     Ok(Kept::Yes)
 }

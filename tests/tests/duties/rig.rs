@@ -75,9 +75,10 @@ pub(crate) type Report = Result<(), End>;
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Closed(closed) => Self::Closed(Some(*closed)),
-            error => Self::Failed(error.to_string()),
+        if let Error::Closed(closed) = error {
+            Self::Closed(Some(*closed))
+        } else {
+            Self::Failed(error.to_string())
         }
     }
 }
@@ -227,7 +228,7 @@ impl Rig {
             *lock(&there) = Some(subject);
             async move {
                 if owner == Owner::Socket {
-                    pending().await
+                    pending::<()>().await;
                 }
             }
         });

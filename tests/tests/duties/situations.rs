@@ -233,7 +233,7 @@ fn d3_256_mib_of_frames_that_are_ready_take_a_thousand_polls() {
         |_| {},
     ));
     let polls = settle(&mut [&mut receive]);
-    let _ = receive.output();
+    let () = receive.output();
     assert!((1000..10_000).contains(&polls), "{polls} polls");
 }
 
@@ -284,27 +284,23 @@ fn d3_eight_peers_that_flood_an_echo_leave_time_for_others() {
     }
 }
 
+/// A handler that does not look at how a call has ended. It holds `_mark` while it runs.
+async fn echo_on(mut socket: Socket, _mark: Arc<()>) {
+    loop {
+        if let Ok(Some(message)) = socket.recv().await {
+            let _ = socket.send(message).await;
+        } else {
+            futures_lite::future::yield_now().await;
+        }
+    }
+}
+
 #[test]
 fn d3_a_shutdown_leaves_no_handler_over_peers_that_flood() {
     let mut tasks = Tasks::default();
     let running: Arc<()> = Arc::new(());
     let mark = running.clone();
-    let handler = move |mut socket: Socket| {
-        let mark = mark.clone();
-        async move {
-            // It does not look at how a call has ended.
-            loop {
-                if let Ok(Some(message)) = socket.recv().await {
-                    let _ = socket.send(message).await;
-                } else {
-                    futures_lite::future::yield_now().await;
-                }
-                let _ = &mark;
-            }
-            #[expect(unreachable_code, reason = "the type of what is never returned")]
-            ()
-        }
-    };
+    let handler = move |socket: Socket| echo_on(socket, mark.clone());
     let hall = tasks.serve(config(), handler, |serve| {
         serve.shutdown_timeout(Duration::from_secs(2))
     });
@@ -807,7 +803,7 @@ fn d9_a_standalone_connection_is_attended() {
     assert!(has(&far.take_all(), PONG));
     clock.advance(Duration::from_secs(4));
     settle(&mut [&mut attend]);
-    let _ = attend.output();
+    let () = attend.output();
 }
 
 // Order.
@@ -910,7 +906,7 @@ fn d3_a_transport_of_single_bytes_is_bounded_too() {
         meter.polls(ws.send(vec![2; 10_000]), each).await.unwrap();
     });
     settle(&mut [&mut both]);
-    let _ = both.output();
+    let () = both.output();
     assert!(most <= 300, "{most} calls in a poll");
 }
 

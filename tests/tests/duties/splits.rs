@@ -113,7 +113,7 @@ impl Split {
                     let (reader, writer) = futures_util::AsyncReadExt::split(stream);
                     bytes(reader, writer)
                 }
-                _ => {
+                Self::Messages | Self::Socket | Self::LiteBytes | Self::Own => {
                     let (reader, writer) = futures_lite::io::split(stream);
                     bytes(reader, writer)
                 }

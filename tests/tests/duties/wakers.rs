@@ -145,9 +145,10 @@ fn one_task_is_done(operation: &Operation, reactor: Option<Reactor>) -> Result<(
                 }
             }
         } else {
-            match operation.class {
-                Class::SendClose => far.put(&close_frame(from, 1000, "")),
-                _ => far.put(&message),
+            if operation.class == Class::SendClose {
+                far.put(&close_frame(from, 1000, ""));
+            } else {
+                far.put(&message);
             }
             far.take_all();
             rig.settle();
