@@ -234,6 +234,7 @@ where
         let connection = &mut inner.driver.connection;
         inner.backlog.is_none()
             && !inner.driver.is_reading_stopped
+            && !inner.driver.unclaimed.is_discarding()
             && connection.delivery() == delivery
             && connection.parse_next()
             && connection.is_data_ready()
@@ -251,6 +252,10 @@ where
         if inner.backlog.is_some() || inner.driver.connection.delivery() != delivery {
             if let Some(ready) = self.prepare(cx, delivery) {
                 return ready;
+            }
+            // What has arrived was not parsed in this delivery yet.
+            if self.has_data(delivery) {
+                return Poll::Ready(Ok(true));
             }
         }
         let inner = &mut *self.inner;
