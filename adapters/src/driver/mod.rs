@@ -430,10 +430,12 @@ where
             self.wake_others(role);
         }
         match role {
-            Role::Receive => self.resume_reading(),
+            Role::Receive if self.wakers.is_shared() => self.resume_reading(),
+            // The task that reads on is this one.
+            Role::Receive => self.is_reading_stopped = false,
             Role::Send | Role::Attend => {
-                self.is_reading_stopped |=
-                    self.wakers.is_shared() && self.connection.connection().is_data_ready();
+                let may_wait = self.wakers.is_shared() || progress == Progress::Waiting;
+                self.is_reading_stopped |= may_wait && self.connection.connection().is_data_ready();
                 // What was read while a pong or the end was awaited does not make this a receiver.
                 self.read_lately &= matches!(goal, Goal::Written | Goal::Capacity);
             }
@@ -520,10 +522,9 @@ where
     /// D4: wakes the tasks in other roles whose goal was met by this poll.
     #[cold]
     fn wake_others(&mut self, role: Role) {
-        let (written, has_event) = (
-            self.is_written(),
-            self.connection.connection().is_event_at_hand(),
-        );
+        // As a step would find: the write side may still have to be closed.
+        let written = self.write_failed || self.is_quiet();
+        let has_event = self.connection.connection().is_event_at_hand();
         let mut wakers = std::mem::take(&mut self.wakers);
         wakers.wake_others(role, |goal| {
             self.transport.is_none() || self.is_met(goal, written, has_event)
@@ -656,9 +657,12 @@ where
             && self.wakers.is_alone(role, cx.waker());
         if !is_simple {
             ready!(self.drive_until(cx, role, Goal::Written));
-        } else if self.poll_write(cx).is_pending() || self.is_special {
+        } else if self.poll_write(cx).is_pending() {
             self.now = None;
             ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
+        } else if self.is_special {
+            // The transport has failed.
+            ready!(self.drive_until(cx, role, Goal::Written));
         } else {
             self.now = None;
             // D3: nothing else would end a chain of flushes that have nothing to write.
@@ -686,24 +690,26 @@ where
     }
 
     /// D1, D2: reads what has arrived and minds the deadlines, without waiting. Pending if a reply could not be written: then
-    /// what was received decides how the connection ended (D5).
+    /// what was received decides how the connection ended (D5), or the task has to yield first (D3).
     #[cold]
     fn check(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
+        // It reads as much as a task that has just begun, though this one may have done much before.
+        let before = std::mem::replace(&mut self.budget, Budget::full());
         match self.wakers.shared(role, cx.waker()) {
             Some(waker) => self.check_now(&mut Context::from_waker(&waker)),
             None => self.check_now(cx),
         }
+        let after = std::mem::replace(&mut self.budget, before);
+        self.budget.spend_as(after);
         self.read_lately = false;
         if self.others_wait(role) {
             self.wake_others(role);
         }
-        match self.write_failed {
-            true => self.drive(cx, role, Goal::Written, Blocked::Nothing),
-            false => {
-                self.wakers.stop_waiting(role);
-                Poll::Ready(())
-            }
+        if self.write_failed || (self.budget.is_spent() && !self.is_quiet()) {
+            return self.drive(cx, role, Goal::Written, Blocked::Nothing);
         }
+        self.wakers.stop_waiting(role);
+        Poll::Ready(())
     }
 
     fn check_now(&mut self, cx: &mut Context<'_>) {
