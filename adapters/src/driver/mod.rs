@@ -465,7 +465,10 @@ where
             let now = *self.now.get_or_insert_with(|| self.timer.now());
             let soon = now.checked_add(UNREAD_GRACE).unwrap_or(now);
             let discard_at = Some(*grace.discard.get_or_insert(soon));
-            ready!(self.poll_deadline(cx, discard_at));
+            ready!(match self.wakers.shared(role, cx.waker()) {
+                Some(waker) => self.poll_deadline(&mut Context::from_waker(&waker), discard_at),
+                None => self.poll_deadline(cx, discard_at),
+            });
             self.unclaimed.discard_unread();
         }
     }
