@@ -15,15 +15,22 @@
 //! The same seed plays the same run. Nothing here may depend on anything else than the [`World`].
 
 mod application;
+mod duties;
 mod faults;
 mod hostile;
 mod ledger;
+mod local;
 mod monitor;
 mod network;
+mod paths;
 mod run;
+mod switches;
 mod time;
 mod world;
 
-pub use faults::{Fault, FaultSet, Fired};
-pub use run::{Held, Meter, Report, play};
-pub use world::World;
+pub use duties::Numbers;
+pub use faults::Fault;
+pub use paths::Path;
+pub use run::{Report, play};
+pub use switches::{Counts, Set, Switch};
+pub use world::{Held, Meter, World};
