@@ -300,7 +300,7 @@ impl<S, T, C> Driver<S, T, C> {
     /// Leaves it to the owner to wake the other tasks that wait, as halves do.
     pub(crate) fn leave_waking_to_owner(&mut self) {
         self.owner_wakes = true;
-        // Who has polled before does not wait any more.
+        // A task that has polled before does not wait any more.
         self.wakers = Wakers::default();
     }
 

@@ -129,7 +129,7 @@ struct Arrived<T> {
     visible_since: Option<Instant>,
 }
 
-/// Counts something for as long as it is there.
+/// Counts one until it is dropped.
 pub(super) struct Guard<'a>(&'a Cell<u32>);
 
 impl<'a> Guard<'a> {

@@ -27,7 +27,7 @@ pub(super) struct Plan {
     pub(super) as_bytes: bool,
     /// The receiver takes all messages.
     pub(super) is_received: bool,
-    /// The receiver is told how many it has not taken.
+    /// The receiver reports how many it has not taken.
     pub(super) is_counted: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Ledger {
     stream: OnceCell<Vec<u8>>,
     bytes_begun: Cell<usize>,
     bytes_delivered: Cell<usize>,
-    /// Messages that were discarded, as the receiver was told.
+    /// Messages that were discarded, as the receiver reports.
     discarded: Cell<u64>,
     /// The receiver was told the end.
     over: Cell<bool>,
@@ -82,7 +82,7 @@ impl Ledger {
         let numbers = (lane as u64) << 60 ^ self.world.seed << 24 ^ (number as u64) << 1 ^ side;
         let mut random = Random::new(numbers.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         random.below(2);
-        // Of several lanes, it can be told whose a message is.
+        // With several lanes, a message names its lane.
         let has_tag = self
             .plan
             .planned
@@ -205,7 +205,7 @@ impl Ledger {
         self.world.progress();
     }
 
-    /// The receiver was told that messages were discarded.
+    /// The receiver reports that messages were discarded.
     pub(super) fn discarded(&self, messages: u64) {
         self.discarded.set(messages);
     }

@@ -102,7 +102,7 @@ impl Monitor {
         self.closes
     }
 
-    /// Takes the next frame, once so many bytes have arrived.
+    /// Takes the next frame, once this number of bytes has arrived.
     pub(super) fn take_seen(&mut self, arrived: u64) -> Option<Seen> {
         let (end, _) = self.seen.front()?;
         if *end > arrived {

@@ -27,7 +27,7 @@ const MOST_PIECES: usize = 1000;
 /// What the network holds in one direction.
 const WINDOW: usize = 1 << 20;
 const LATENCY: Duration = Duration::from_millis(1);
-/// What a link holds that carries so many bytes a second.
+/// What a link of limited bandwidth holds, in bytes.
 const SLOW_WINDOW: usize = 8 << 10;
 /// The least that it carries where nothing may time out: what both queues and links hold has to arrive
 /// within the close timeout.
@@ -105,7 +105,7 @@ impl Link {
         }
     }
 
-    /// When what is written now arrives, so many bytes.
+    /// When `size` bytes that are written now arrive.
     fn arrival(&mut self, world: &World, size: usize) -> Instant {
         let mut late = self.latency;
         if world.strikes(Fault::Delay, 10) {

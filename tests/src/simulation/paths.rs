@@ -97,7 +97,7 @@ switches! {
         // The transport.
         /// What was written has arrived at once: the transport is ready whenever the peer has written.
         Instant,
-        /// So many bytes a second.
+        /// A limited number of bytes a second.
         Bandwidth,
         /// Readiness for one waker a direction; another takes its place silently, as on tokio.
         Edge,

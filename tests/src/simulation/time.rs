@@ -22,7 +22,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// By how much the time is past an alarm that nobody has heeded.
+    /// Returns how long ago an alarm rang after which the clock was not looked at.
     pub(super) fn overdue(&self, now: Instant) -> Option<Duration> {
         let at = self.at.get()?;
         (at <= now && self.asked.get() < at).then(|| now.saturating_since(at))

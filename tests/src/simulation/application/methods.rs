@@ -87,7 +87,7 @@ impl Observed {
 pub(super) trait Receives {
     /// Whether there are events.
     const OBSERVES: bool;
-    /// Whether nobody drives the connection from when a part was lent until the next operation.
+    /// Whether the connection is not driven between an operation that lends a part and the next one.
     const LENDS: bool;
 
     async fn recv(&mut self) -> Result<Option<Message>>;
@@ -141,7 +141,7 @@ pub(super) trait Sends {
 
     async fn fail(&mut self) -> Result<()>;
 
-    /// How the connection has ended, as told by what sends.
+    /// How the connection has ended, as the sender reports it.
     fn sender_closed(&self) -> Option<Closed>;
 
     fn sender_result(&self) -> Result<()>;
@@ -151,10 +151,10 @@ pub(super) trait Sends {
 pub(super) trait Duplex:
     Receives + Sends + Stream<Item = Result<Message>> + Sink<Message, Error = Error> + Unpin
 {
-    /// Whether somebody drives the connection while no operation does.
+    /// Whether a server drives the connection while no operation does.
     const IS_SERVED: bool;
 
-    /// Drives the connection meanwhile, where nobody else does.
+    /// Drives the connection meanwhile, unless a server does.
     async fn attend(&mut self, app: &Application, time: Duration);
 
     /// Whether the transport was dropped.

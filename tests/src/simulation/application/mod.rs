@@ -118,7 +118,7 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Draws who does what. `closes` says who closes, `hostile` who is no endpoint of the library.
+    /// Draws the role of each side. `closes` says which sides close, `hostile` which one is written by hand.
     pub(super) fn new(world: &World, closes: [bool; 2], hostile: Option<Side>) -> Self {
         let mut deflate = Deflate::new();
         if world.below(4) == 0 {
@@ -166,7 +166,7 @@ impl Setting {
         if role.is_pushed {
             planned[Role::PUSHED] = 1 + world.below(12);
         }
-        // Messages that nobody receives are in the way of everything else.
+        // An unread message hides the frames behind it.
         if peer.usage == Usage::SendOnly && world.is_calm() {
             planned = [0; LANES];
         }

@@ -168,7 +168,7 @@ impl Application {
             }
         }
         self.flush(ws).await?;
-        // Nothing is received that tells the end: sending does.
+        // Nothing is received: the end is reported by sending.
         let is_done = || {
             let waited = self.world.now().saturating_since(since);
             (self.role.closes && self.ours.is_sent()) || waited >= self.patience()

@@ -65,7 +65,7 @@ impl Application {
             "a place is still taken"
         );
         match handled {
-            // What ended it was the server, or nobody has waited for the end.
+            // The server has ended it, or no operation has waited for the end.
             Some(Ending::Abandoned) if snapshot.closed.get(&1000) == Some(&1) => Ending::Clean,
             Some(ending) => ending,
             None if snapshot.opened == 0 => {

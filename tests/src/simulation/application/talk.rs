@@ -293,7 +293,7 @@ impl Application {
         };
         self.report("send", &sent);
         match sent {
-            // What is fed by a task of its own is not written by the task of the connection, or later.
+            // The task of the connection does not write what another task has fed, or writes it later.
             Ok(()) if self.role.handling == Some(Handling::InAnotherTask) => self.flush(with).await,
             sent => sent,
         }

@@ -118,7 +118,7 @@ impl Application {
                 return self.close(sender).await;
             }
         }
-        // Nobody may be left to write what was fed.
+        // There may be no other task that writes what was fed.
         self.flush(sender).await
     }
 
