@@ -101,7 +101,8 @@ where
         Ok(())
     }
 
-    /// Drives the connection until a ping is answered. Messages are left to another task.
+    /// Drives the connection until a ping is answered, in a poll that has begun. Messages are left to
+    /// another task.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,7 +111,7 @@ where
         ready!(
             self.inner
                 .driver
-                .drive_until(cx, Role::Send, Goal::Pong(ping))
+                .continue_until(cx, Role::Send, Goal::Pong(ping))
         );
         Poll::Ready(self.latency_of(ping).ok_or_else(|| self.ended_error()))
     }
