@@ -79,7 +79,6 @@ impl Application {
         while matches!(self.receive(&mut receiver).await, Ok(Got::Message)) {
             if self.stops_receiving.get() {
                 // What arrives meanwhile is discarded, after a while.
-                self.world.walk(Path::CloseUnread);
                 sleep(&self.world, Duration::from_millis(500)).await;
             } else if self.world.below(20) == 0 {
                 // The other half drives the connection, if it is used.
@@ -133,6 +132,9 @@ impl Application {
             sleep(&self.world, Duration::from_millis(50)).await;
         }
         self.stops_receiving.set(self.role.leaves_unread);
+        if self.role.leaves_unread {
+            self.world.walk(Path::CloseUnread);
+        }
         if !self.role.leaves_unread && self.world.below(3) == 0 {
             self.world.walk(Path::SendClose);
             let sent = sender.send_close().await;
