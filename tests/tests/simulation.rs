@@ -1,15 +1,18 @@
 //! Simulated worlds, a few thousand of them, none like another; see [`sansock_tests::simulation`].
 
-use sansock_tests::simulation::{Fired, Held, Report, play};
+use sansock_tests::simulation::{Counts, Held, Meter, Numbers, Report, play};
 
 /// Counts what is allocated on this thread.
-fn meter(work: &mut dyn FnMut()) -> Held {
-    let info = allocation_counter::measure(work);
-    Held {
-        left: info.bytes_current,
-        most: info.bytes_max as i64,
-    }
-}
+const METER: Meter = Meter {
+    counted: |work| {
+        let info = allocation_counter::measure(work);
+        Held {
+            left: info.bytes_current,
+            most: info.bytes_max as i64,
+        }
+    },
+    uncounted: |work| allocation_counter::opt_out(work),
+};
 
 /// Names the seed of a run that fails.
 struct Named(u64);
@@ -28,7 +31,7 @@ impl Drop for Named {
 
 fn run(seed: u64) -> Report {
     let _named = Named(seed);
-    play(seed, false, meter)
+    play(seed, false, METER)
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -39,22 +42,26 @@ fn number(name: &str) -> Option<u64> {
 fn worlds() {
     let first = number("SIMULATION_FIRST").unwrap_or(0);
     let count = number("SIMULATION_COUNT").unwrap_or(400);
-    let mut fired = Fired::default();
-    let (mut polls, mut delivered, mut clean, mut most_held) = (0, 0, 0, 0);
+    let (mut fired, mut walked) = (Counts::default(), Counts::default());
+    let mut numbers = Numbers::default();
+    let (mut polls, mut delivered, mut clean) = (0, 0, 0);
     for seed in first..first + count {
         let report = run(seed);
         fired.add(&report.fired);
+        walked.add(&report.walked);
+        numbers.add(&report.numbers);
         polls += report.polls;
         delivered += report.delivered;
         clean += report.clean;
-        most_held = most_held.max(report.most_held);
     }
     println!(
-        "{count} worlds: {polls} polls, {delivered} messages, {clean} clean ends, \
-         {most_held} bytes held at most; {fired:?}"
+        "{count} worlds: {polls} polls, {delivered} messages, {clean} clean ends; {numbers:?}; \
+         {fired:?}; {walked:?}"
     );
     let never: Vec<_> = fired.never().collect();
     assert!(never.is_empty(), "never struck: {never:?}");
+    let never: Vec<_> = walked.never().collect();
+    assert!(never.is_empty(), "never walked: {never:?}");
 }
 
 /// Two in four worlds are calm: everything must be delivered, both ends clean, nothing timed out.
@@ -69,7 +76,7 @@ fn two_endpoints_agree_while_nothing_fails() {
 fn one_seed() {
     if let Some(seed) = number("SIMULATION_SEED") {
         let _named = Named(seed);
-        println!("{:?}", play(seed, true, meter));
+        println!("{:?}", play(seed, true, METER));
     }
 }
 

@@ -46,6 +46,13 @@ impl Budget {
             .wrapping_sub(Self::CALL.wrapping_add(bytes as i64));
     }
 
+    /// Spends what was spent of a full budget.
+    #[inline]
+    pub(crate) const fn spend_as(&mut self, other: Self) {
+        let spent = Self::FULL.wrapping_sub(other.left);
+        self.left = self.left.wrapping_sub(spent);
+    }
+
     /// The task has yielded or waits: the next poll starts with a full budget.
     #[inline]
     pub(crate) const fn refill(&mut self) {

@@ -187,10 +187,18 @@ impl Detours {
     const COMMANDS_LEFT: Self = Self(1 << 5);
     /// There is an inbox, which may have been called.
     const INBOX: Self = Self(1 << 6);
+    /// Data is discarded.
+    const DISCARDING: Self = Self(1 << 7);
 
     #[inline]
     const fn has(self, detour: Self) -> bool {
         self.0 & detour.0 != 0
+    }
+
+    /// Whether there are no others than these.
+    #[inline]
+    const fn are_within(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
     }
 
     #[inline]
@@ -306,8 +314,10 @@ impl<S, T, C> Driver<S, T, C> {
     }
 
     /// Leaves it to the owner to wake the other tasks that wait, as halves do.
-    pub(crate) const fn leave_waking_to_owner(&mut self) {
+    pub(crate) fn leave_waking_to_owner(&mut self) {
         self.owner_wakes = true;
+        // A task that has polled before does not wait any more.
+        self.wakers = Wakers::default();
     }
 
     /// Returns the transport, `None` once it was dropped.
@@ -334,7 +344,11 @@ impl<S, T, C> Driver<S, T, C> {
     /// Whether nothing came from outside, and there is a transport that takes what is written.
     #[inline]
     pub(crate) fn is_undisturbed(&self) -> bool {
-        self.detours == Detours::NONE || (self.detours == Detours::INBOX && !self.is_called())
+        self.detours == Detours::NONE
+            || (self
+                .detours
+                .are_within(Detours(Detours::INBOX.0 | Detours::DISCARDING.0))
+                && !self.is_called())
     }
 
     /// Whether there is a transport, and it takes what is written.
@@ -353,8 +367,23 @@ impl<S, T, C> Driver<S, T, C> {
 
     /// Whether a message that was not taken stops another task from reading.
     #[inline]
-    pub(crate) const fn is_reading_stopped(&self) -> bool {
+    const fn is_reading_stopped(&self) -> bool {
         self.detours.has(Detours::READING_STOPPED)
+    }
+
+    /// Whether a message that is ready may be returned without driving the connection: no task waits for
+    /// that, and messages are not discarded.
+    #[inline]
+    pub(crate) const fn may_return_data(&self) -> bool {
+        !self
+            .detours
+            .has(Detours(Detours::READING_STOPPED.0 | Detours::DISCARDING.0))
+    }
+
+    /// Discards data from now on, up to `limit` bytes.
+    pub(crate) fn discard(&mut self, limit: u64) {
+        self.detours.add(Detours::DISCARDING);
+        self.unclaimed.discard(limit);
     }
 }
 
@@ -388,7 +417,7 @@ where
                 blocked = Blocked::Read;
             } else if self.connection.parse_next()
                 && self.is_data_ready()
-                && !self.unclaimed.is_discarding()
+                && !self.detours.has(Detours::DISCARDING)
                 && !self.connection.io().has_output()
             {
                 self.wakers.stop_waiting(Role::Receive);
@@ -475,9 +504,12 @@ where
             self.wake_others(role);
         }
         match role {
-            Role::Receive => self.resume_reading(),
+            Role::Receive if self.wakers.is_shared() => self.resume_reading(),
+            // The task that reads on is this one.
+            Role::Receive => self.detours.remove(Detours::READING_STOPPED),
             Role::Send | Role::Attend => {
-                if self.wakers.is_shared() && self.is_data_ready() {
+                let may_wait = self.wakers.is_shared() || progress == Progress::Waiting;
+                if may_wait && self.is_data_ready() {
                     self.detours.add(Detours::READING_STOPPED);
                 }
                 // What was read while a pong or the end was awaited does not make this a receiver.
@@ -508,7 +540,11 @@ where
             let now = *self.now.get_or_insert_with(|| self.timer.now());
             let soon = now.checked_add(UNREAD_GRACE).unwrap_or(now);
             let discard_at = Some(*grace.discard.get_or_insert(soon));
-            ready!(self.poll_deadline(cx, discard_at));
+            ready!(match self.wakers.shared(role, cx.waker()) {
+                Some(waker) => self.poll_deadline(&mut Context::from_waker(&waker), discard_at),
+                None => self.poll_deadline(cx, discard_at),
+            });
+            self.detours.add(Detours::DISCARDING);
             self.unclaimed.discard_unread();
         }
     }
@@ -569,7 +605,9 @@ where
     /// D4: wakes the tasks in other roles whose goal was met by this poll.
     #[cold]
     fn wake_others(&mut self, role: Role) {
-        let (written, has_event) = (self.is_written(), self.connection.io().ready().is_some());
+        // As a step would find: the write side may still have to be closed.
+        let written = self.write_failed() || self.is_quiet();
+        let has_event = self.connection.io().ready().is_some();
         let mut wakers = std::mem::take(&mut self.wakers);
         wakers.wake_others(role, |goal| {
             self.transport.is_none() || self.is_met(goal, written, has_event)
@@ -711,9 +749,12 @@ where
         let is_driven = if !is_simple {
             ready!(self.take_detour(cx, role, Goal::Written));
             true
-        } else if self.poll_write(cx).is_pending() || self.write_failed() {
+        } else if self.poll_write(cx).is_pending() {
             self.now = None;
             ready!(self.drive(cx, role, Goal::Written, Blocked::Write));
+            true
+        } else if self.write_failed() {
+            ready!(self.drive_until(cx, role, Goal::Written));
             true
         } else {
             // D3: nothing else would end a chain of flushes that have nothing to write.
@@ -751,35 +792,34 @@ where
     }
 
     /// D1, D2: reads what has arrived and minds the deadlines, without waiting. Pending if a reply could not be written: then
-    /// what was received decides how the connection ended (D5).
+    /// what was received decides how the connection ended (D5), or the task has to yield first (D3).
     #[cold]
     fn check(&mut self, cx: &mut Context<'_>, role: Role) -> Poll<()> {
+        // It reads as much as a task that has just begun, though this one may have done much before.
+        let before = std::mem::replace(&mut self.budget, Budget::full());
         match self.wakers.shared(role, cx.waker()) {
             Some(waker) => self.check_now(&mut Context::from_waker(&waker)),
             None => self.check_now(cx),
         }
+        let after = std::mem::replace(&mut self.budget, before);
+        self.budget.spend_as(after);
         self.read_lately = false;
         if self.others_wait(role) {
             self.wake_others(role);
         }
-        match self.write_failed() {
-            true => self.drive(cx, role, Goal::Written, Blocked::Nothing),
-            false => {
-                self.wakers.stop_waiting(role);
-                Poll::Ready(())
-            }
+        if self.write_failed() || (self.budget.is_spent() && !self.is_quiet()) {
+            return self.drive(cx, role, Goal::Written, Blocked::Nothing);
         }
+        self.wakers.stop_waiting(role);
+        Poll::Ready(())
     }
 
     fn check_now(&mut self, cx: &mut Context<'_>) {
-        // With this goal, pings and pongs are passed over. Whoever calls this may have spent the budget.
-        let mut is_first = true;
+        // With this goal, pings and pongs are passed over.
         while !self.connection.parse(&mut self.unclaimed, Goal::End)
-            && (is_first || !self.budget.is_spent())
+            && !self.budget.is_spent()
             && self.read(cx).is_ready()
-        {
-            is_first = false;
-        }
+        {}
         let now = self.current_time();
         self.mind_deadlines(now);
         let written = self.poll_write(cx).is_ready();

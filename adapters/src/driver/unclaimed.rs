@@ -102,7 +102,7 @@ impl Unclaimed {
     }
 
     #[inline]
-    pub(super) fn is_discarding(&self) -> bool {
+    fn is_discarding(&self) -> bool {
         let wishes = self.wishes.as_ref();
         wishes.is_some_and(|wishes| wishes.discard.is_some())
     }

@@ -223,15 +223,25 @@ struct List {
     woken: bool,
 }
 
+impl List {
+    fn get(&mut self, id: u64) -> Option<&mut Waker> {
+        let mut wakers = self.wakers.iter_mut();
+        wakers.find_map(|(waiting, waker)| (*waiting == id).then_some(waker))
+    }
+}
+
 impl WakerSet {
     /// Registers the waker of a task, in place of an earlier one.
     pub(crate) fn add(&self, id: u64, waker: &Waker) {
+        if self.list().get(id).is_some_and(|old| old.will_wake(waker)) {
+            return;
+        }
+        let new = waker.clone();
         let mut list = self.list();
-        let old = match list.wakers.iter_mut().find(|(waiting, _)| *waiting == id) {
-            Some((_, old)) if old.will_wake(waker) => None,
-            Some((_, old)) => Some(std::mem::replace(old, waker.clone())),
+        let old = match list.get(id) {
+            Some(old) => Some(std::mem::replace(old, new)),
             None => {
-                list.wakers.push((id, waker.clone()));
+                list.wakers.push((id, new));
                 None
             }
         };

@@ -161,6 +161,7 @@ where
         let Ok(mut guard) = self.poll_lock(cx) else {
             return Poll::Pending;
         };
+        let is_back = borrowed.is_some();
         if let Some(socket) = borrowed.take() {
             guard.content.held = Held::Socket(socket);
         }
@@ -172,6 +173,11 @@ where
         let is_here = self.polled_by.load(Ordering::Relaxed) == this_thread();
         self.is_driven
             .store(polled.is_pending() && is_here, Ordering::Relaxed);
+        drop(guard);
+        if is_back && polled.is_ready() && !is_here {
+            // The connection's task has not driven the WebSocket while it was borrowed.
+            self.inbox.call_supervisor();
+        }
         polled
     }
 
@@ -212,6 +218,7 @@ where
     /// handler has just done so.
     #[inline]
     pub(super) fn attend_unless_driven(&self, cx: &mut Context<'_>) {
+        self.polled_by.store(0, Ordering::Relaxed);
         if !self.is_driven.load(Ordering::Relaxed) {
             self.attend(cx);
         }

@@ -260,7 +260,7 @@ where
         role: Role,
     ) -> Poll<Result<()>> {
         self.inner.backlog = None;
-        self.inner.driver.unclaimed.discard(u64::MAX);
+        self.inner.driver.discard(u64::MAX);
         ready!(self.inner.driver.drive_until(cx, role, Goal::End));
         Poll::Ready(self.outcome())
     }

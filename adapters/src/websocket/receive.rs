@@ -231,10 +231,10 @@ where
     #[inline(always)]
     fn has_data(&mut self, delivery: Delivery) -> bool {
         let inner = &mut *self.inner;
-        let is_reading_stopped = inner.driver.is_reading_stopped();
+        let may_return = inner.driver.may_return_data();
         let connection = &mut inner.driver.connection;
         inner.backlog.is_none()
-            && !is_reading_stopped
+            && may_return
             && connection.delivery() == delivery
             && connection.parse_next()
             && connection.io().ready() == Some(Ready::Data)
@@ -252,6 +252,10 @@ where
         if inner.backlog.is_some() || inner.driver.connection.delivery() != delivery {
             if let Some(ready) = self.prepare(cx, delivery) {
                 return ready;
+            }
+            // What has arrived was not parsed in this delivery yet.
+            if self.has_data(delivery) {
+                return Poll::Ready(Ok(true));
             }
         }
         let inner = &mut *self.inner;
@@ -333,7 +337,7 @@ where
     /// ```
     pub fn close_read(&mut self, limit: u64) {
         self.inner.backlog = None;
-        self.inner.driver.unclaimed.discard(limit);
+        self.inner.driver.discard(limit);
         self.inner.driver.resume_reading();
     }
 

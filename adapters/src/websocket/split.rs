@@ -795,7 +795,7 @@ impl<S, T> Drop for Receiver<S, T> {
     fn drop(&mut self) {
         let waker = self.shared.waiting.remove(self.id);
         // Nothing is received any more: unread messages must not stop the reading.
-        self.shared.lock().inner.driver.unclaimed.discard(u64::MAX);
+        self.shared.lock().inner.driver.discard(u64::MAX);
         self.shared.waiting.wake_others(None);
         drop(waker);
     }

@@ -1,23 +1,10 @@
-//! What can go wrong: named switches, and how often each has struck.
+//! What can go wrong.
 
-use std::fmt;
+use super::switches::switches;
 
-macro_rules! faults {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Something that goes wrong.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Fault {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Fault {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-        }
-    };
-}
-
-faults! {
+switches! {
+    /// Something that goes wrong.
+    Fault {
     // The network.
     /// What is written arrives in pieces.
     Split,
@@ -87,6 +74,10 @@ faults! {
     Abandon,
     /// Both applications close.
     BothClose,
+    /// An application fails the connection.
+    FailsItself,
+    /// A server shuts down.
+    Shutdown,
     // A hostile peer.
     /// It sends a malformed frame, and goes on.
     BadFrame,
@@ -102,6 +93,9 @@ faults! {
     Flood,
     /// Its part of the opening handshake is malformed.
     BadHandshake,
+    /// It always has more to read: messages, pings, empty fragments, or a head without an end.
+    Endless,
+}
 }
 
 impl Fault {
@@ -123,80 +117,5 @@ impl Fault {
                 | Self::DropFuture
                 | Self::BothClose
         )
-    }
-}
-
-/// Switches, one for each fault.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct FaultSet(u64);
-
-impl FaultSet {
-    /// Nothing goes wrong.
-    pub const NONE: Self = Self(0);
-
-    /// The set with this fault switched on.
-    #[must_use]
-    pub const fn with(self, fault: Fault) -> Self {
-        Self(self.0 | 1 << fault as u64)
-    }
-
-    /// Whether the fault is switched on.
-    #[must_use]
-    pub const fn has(self, fault: Fault) -> bool {
-        self.0 >> fault as u64 & 1 != 0
-    }
-}
-
-impl fmt::Debug for FaultSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let on = Fault::ALL.iter().filter(|fault| self.has(**fault));
-        f.debug_set().entries(on).finish()
-    }
-}
-
-/// How often each fault has struck.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Fired([u64; Fault::ALL.len()]);
-
-impl fmt::Debug for Fired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let faults = Fault::ALL.iter();
-        f.debug_map()
-            .entries(faults.map(|fault| (fault, self.of(*fault))))
-            .finish()
-    }
-}
-
-impl Default for Fired {
-    fn default() -> Self {
-        Self([0; Fault::ALL.len()])
-    }
-}
-
-impl Fired {
-    /// Counts one.
-    pub fn count(&mut self, fault: Fault) {
-        self.0[fault as usize] += 1;
-    }
-
-    /// Adds those of another run.
-    pub fn add(&mut self, other: &Self) {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
-        }
-    }
-
-    /// Returns how often a fault has struck.
-    #[must_use]
-    pub const fn of(&self, fault: Fault) -> u64 {
-        self.0[fault as usize]
-    }
-
-    /// Returns the faults that never struck.
-    pub fn never(&self) -> impl Iterator<Item = Fault> {
-        Fault::ALL
-            .iter()
-            .copied()
-            .filter(|fault| self.of(*fault) == 0)
     }
 }

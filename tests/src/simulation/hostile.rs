@@ -3,13 +3,15 @@
 //! What it sends before its first malformed frame counts as sent; of what follows, nothing may be
 //! delivered.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_io::AsyncRead;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use sansock::{Kind, Message};
 use sansock_core::Side;
 use sansock_core::handshake::accept_value;
 
@@ -213,6 +215,9 @@ impl Hostile {
         if self.world.strikes(Fault::Flood, 8) {
             return self.flood().await;
         }
+        if self.world.strikes(Fault::Endless, 8) {
+            return self.flood_for_ever().await;
+        }
         match self.world.below(6) {
             0 => self.put(&self.write.ping(b"are you there?")).await,
             1 => self.put(&self.write.pong(b"nobody asked")).await,
@@ -234,17 +239,48 @@ impl Hostile {
         self.put(&bytes).await
     }
 
+    /// From now on there is always more to read.
+    async fn flood_for_ever(&mut self) -> Result {
+        let (write, ledger) = (self.write, self.ledger.clone());
+        let way = self
+            .world
+            .below(if self.has_failed || ledger.plan().as_bytes {
+                3
+            } else {
+                4
+            });
+        let mut is_first = true;
+        self.world.set_poll_time(Duration::from_millis(1));
+        self.wire.never_ends(Box::new(move |_| match way {
+            0 => write.ping(b"p").repeat(100),
+            1 => write.pong(b"").repeat(100),
+            2 => {
+                let opcode = if std::mem::take(&mut is_first) {
+                    BINARY
+                } else {
+                    CONTINUATION
+                };
+                let mut frames = write.frame(opcode, b"");
+                frames.extend(write.frame(CONTINUATION, b"").repeat(99));
+                frames
+            }
+            _ => {
+                let message = ledger.message_to_follow(0);
+                ledger.sent(0);
+                write.frame(FIN | opcode_of(&message), message.as_bytes())
+            }
+        }));
+        pending().await
+    }
+
     /// Sends a message whole or in fragments, with a ping between them.
     async fn send_message(&mut self) -> Result {
-        let Some(message) = self.ledger.next() else {
+        let Some(message) = self.ledger.next(0) else {
             return Ok(());
         };
-        let opcode = match message.kind() {
-            sansock::Kind::Text => TEXT,
-            sansock::Kind::Binary => BINARY,
-        };
+        let opcode = opcode_of(&message);
         if !self.has_failed {
-            self.ledger.sent();
+            self.ledger.sent(0);
         }
         let payload = message.as_bytes();
         if self.world.below(3) > 0 {
@@ -278,6 +314,13 @@ impl Hostile {
             11 => [write.frame(TEXT, b"x"), write.text("y")].concat(),
             _ => write.frame(CLOSE, &[3]),
         }
+    }
+}
+
+const fn opcode_of(message: &Message) -> u8 {
+    match message.kind() {
+        Kind::Text => TEXT,
+        Kind::Binary => BINARY,
     }
 }
 

@@ -3,7 +3,7 @@
 //! As with TCP, a side that is dropped with bytes unread resets the connection, and so does a write to a
 //! side that is gone.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,9 @@ use sansock::clock::VirtualTimer;
 use sansock_core::{Instant, Side};
 
 use super::faults::Fault;
+use super::local::Local;
 use super::monitor::Monitor;
+use super::paths::Path;
 use super::world::World;
 
 /// Pieces that may be underway; more are joined.
@@ -25,16 +27,30 @@ const MOST_PIECES: usize = 1000;
 /// What the network holds in one direction.
 const WINDOW: usize = 1 << 20;
 const LATENCY: Duration = Duration::from_millis(1);
+/// What a link of limited bandwidth holds, in bytes.
+const SLOW_WINDOW: usize = 8 << 10;
+/// The least that it carries where nothing may time out: what both queues and links hold has to arrive
+/// within the close timeout.
+const CALM_RATE: usize = 20 << 10;
+
+/// Makes up what a peer sends that always has more.
+pub(super) type Source = Box<dyn FnMut(&World) -> Vec<u8>>;
 
 /// One direction. Nothing in it allocates once it is made, so that what the endpoints hold can be
 /// counted.
-#[derive(Debug)]
 struct Link {
     bytes: VecDeque<u8>,
     /// When so many of the bytes arrive, in order.
     pieces: VecDeque<(Instant, usize)>,
+    /// How many bytes were read.
+    read: u64,
     window: usize,
+    latency: Duration,
+    /// How many bytes it carries in a second.
+    rate: Option<usize>,
     last_arrival: Instant,
+    /// Where more comes from whenever everything was read.
+    source: Option<Source>,
     /// When the end arrives.
     end: Option<Instant>,
     reset: bool,
@@ -51,15 +67,33 @@ struct Link {
 
 impl Link {
     fn new(world: &World) -> Self {
-        let window = match world.strikes(Fault::SmallWindow, 2) {
+        let mut window = match world.strikes(Fault::SmallWindow, 2) {
             true => 8 + world.below(1 << (1 + world.below(12))),
             false => WINDOW,
         };
+        let (mut latency, mut rate) = (LATENCY, None);
+        match world.below(8) {
+            0 | 1 => {
+                world.walk(Path::Instant);
+                latency = Duration::ZERO;
+            }
+            2 => {
+                world.walk(Path::Bandwidth);
+                window = window.min(SLOW_WINDOW);
+                let least = if world.is_calm() { CALM_RATE } else { 1 << 10 };
+                rate = Some(least << world.below(6));
+            }
+            _ => {}
+        }
         Self {
             bytes: VecDeque::with_capacity(window),
             pieces: VecDeque::with_capacity(MOST_PIECES),
+            read: 0,
             window,
+            latency,
+            rate,
             last_arrival: Instant::START,
+            source: None,
             end: None,
             reset: false,
             silent: false,
@@ -71,17 +105,22 @@ impl Link {
         }
     }
 
-    /// When what is written now arrives.
-    fn arrival(&mut self, world: &World) -> Instant {
-        let mut late = LATENCY;
+    /// When `size` bytes that are written now arrive.
+    fn arrival(&mut self, world: &World, size: usize) -> Instant {
+        let mut late = self.latency;
         if world.strikes(Fault::Delay, 10) {
             late += world.time_up_to(500);
         }
         if world.strikes(Fault::Stall, 100) {
             late += world.time_up_to(60_000);
         }
-        self.last_arrival = self.last_arrival.max(world.after(late));
-        self.last_arrival
+        let mut arrival = self.last_arrival.max(world.after(late));
+        if let Some(rate) = self.rate {
+            let takes = Duration::from_secs_f64(size as f64 / rate as f64);
+            arrival = Instant::from_start(arrival.since_start() + takes);
+        }
+        self.last_arrival = arrival;
+        arrival
     }
 
     fn push(&mut self, world: &World, bytes: &[u8]) {
@@ -92,16 +131,20 @@ impl Link {
                 true => 1 + world.below(left.min(50)),
                 false => left,
             };
-            let at = self.arrival(world);
+            let at = self.arrival(world, size);
             self.push_piece(world, at, size);
             left -= size;
         }
     }
 
     fn push_piece(&mut self, world: &World, at: Instant, size: usize) {
-        let joins = self.pieces.len() == MOST_PIECES || world.strikes(Fault::Join, 5);
+        let is_full = self.pieces.len() == MOST_PIECES;
         match self.pieces.back_mut() {
-            Some(last) if joins => *last = (at, last.1 + size),
+            Some(last) if is_full => last.1 += size,
+            // What has arrived is not taken back.
+            Some(last) if last.0 > world.now() && world.strikes(Fault::Join, 5) => {
+                *last = (at, last.1 + size);
+            }
             _ => self.pieces.push_back((at, size)),
         }
     }
@@ -127,6 +170,7 @@ impl Link {
 
     fn pop(&mut self, buf: &mut [u8]) {
         let mut left = buf.len();
+        self.read += left as u64;
         for (slot, byte) in buf.iter_mut().zip(self.bytes.drain(..left)) {
             *slot = byte;
         }
@@ -140,13 +184,28 @@ impl Link {
         }
     }
 
+    /// Makes up more where it never ends.
+    fn refill(&mut self, world: &World, monitor: &RefCell<Monitor>) {
+        if !self.bytes.is_empty() || self.end.is_some() {
+            return;
+        }
+        if let Some(source) = &mut self.source {
+            let bytes = source(world);
+            monitor.borrow_mut().read(&bytes);
+            let now = world.now();
+            self.bytes.extend(&bytes);
+            self.pieces.push_back((now, bytes.len()));
+        }
+    }
+
     /// Waits for whatever arrives next.
-    fn wait(&mut self, cx: &mut Context<'_>) {
-        self.reader = Some(cx.waker().clone());
+    fn wait(&mut self) {
         let next = self.pieces.front().map(|(at, _)| *at).or(self.end);
         if !self.silent {
             self.arrival.set(next);
-            let _ = self.arrival.poll(cx);
+            if let Some(reader) = &self.reader {
+                let _ = self.arrival.poll(&mut Context::from_waker(reader));
+            }
         }
     }
 
@@ -158,16 +217,77 @@ impl Link {
 
 type Shared = Rc<RefCell<Link>>;
 
+/// What can be seen of one end of a connection from outside.
+#[derive(Clone)]
+pub(super) struct Probe {
+    incoming: Shared,
+    outgoing: Shared,
+    work: Rc<Work>,
+}
+
+/// What an end was asked for.
+#[derive(Debug, Default)]
+struct Work {
+    /// Calls of the transport in the current poll, and bytes that they have moved.
+    calls: Cell<u32>,
+    bytes: Cell<usize>,
+    /// How many of the calls were pending.
+    pending: Cell<u32>,
+    /// Whether the last call that writes, flushes or closes was pending.
+    blocked: Cell<bool>,
+    /// When a flush will be done that takes long.
+    flushed_at: Cell<Option<Instant>>,
+    /// Whether closing is never done.
+    never_closes: Cell<bool>,
+    /// Whether a call has failed, or the end is no longer there.
+    over: Cell<bool>,
+}
+
+impl Probe {
+    /// How many bytes have arrived.
+    pub(super) fn arrived(&self, now: Instant) -> u64 {
+        let link = self.incoming.borrow();
+        let waiting = if link.silent { 0 } else { link.arrived(now) };
+        link.read + waiting as u64
+    }
+
+    /// Whether it can be written to as soon as the driver tries.
+    pub(super) fn is_blocked(&self, now: Instant) -> bool {
+        let work = &*self.work;
+        let is_flushing = work.flushed_at.get().is_some_and(|at| at > now);
+        let is_stuck = is_flushing || work.never_closes.get();
+        work.blocked.get() && (is_stuck || !self.outgoing.borrow().is_writable())
+    }
+
+    /// Whether nothing has failed, and the end is still there.
+    pub(super) fn is_usable(&self) -> bool {
+        let (incoming, outgoing) = (self.incoming.borrow(), self.outgoing.borrow());
+        let is_broken = incoming.reset || outgoing.reset || outgoing.cut || outgoing.deaf;
+        !is_broken && !self.work.over.get()
+    }
+
+    /// Returns the calls, the pending ones, and the bytes that they have moved, since the last time.
+    pub(super) fn take_work(&self) -> (u32, u32, usize) {
+        let work = &*self.work;
+        (work.calls.take(), work.pending.take(), work.bytes.take())
+    }
+}
+
 /// One end of a connection.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Wire(Local<RefCell<End>>);
+
+struct End {
     world: Rc<World>,
     incoming: Shared,
     outgoing: Shared,
     monitor: Rc<RefCell<Monitor>>,
+    monitor_of_peer: Rc<RefCell<Monitor>>,
+    work: Rc<Work>,
+    /// Whether a waker that is replaced is woken.
+    wakes_replaced: bool,
     read_failed: bool,
     write_failed: bool,
-    never_closes: bool,
     hesitated: bool,
     /// Whether the faults of a transport happen here.
     is_faulty: bool,
@@ -181,18 +301,28 @@ pub(super) struct Wire {
 const MOST_KEPT: usize = 4 << 10;
 
 /// The ends of a connection, the client's first, with what reads along what each writes.
-pub(super) fn connection(world: &Rc<World>) -> [(Wire, Rc<RefCell<Monitor>>); 2] {
+pub(super) fn connection(world: &Rc<World>) -> [(Wire, Rc<RefCell<Monitor>>, Probe); 2] {
     let links = [(); 2].map(|()| Rc::new(RefCell::new(Link::new(world))));
-    let wire = |side, incoming: &Shared, outgoing: &Shared| {
-        let monitor = Rc::new(RefCell::new(Monitor::new(side)));
-        let wire = Wire {
+    let monitors =
+        [Side::Client, Side::Server].map(|side| Rc::new(RefCell::new(Monitor::new(side))));
+    let wire = |here: usize, incoming: &Shared, outgoing: &Shared| {
+        let work = Rc::new(Work::default());
+        let wakes_replaced = world.below(2) == 0;
+        world.walk(if wakes_replaced {
+            Path::OneShot
+        } else {
+            Path::Edge
+        });
+        let end = End {
             world: world.clone(),
             incoming: incoming.clone(),
             outgoing: outgoing.clone(),
-            monitor: monitor.clone(),
+            monitor: monitors[here].clone(),
+            monitor_of_peer: monitors[1 - here].clone(),
+            work: work.clone(),
+            wakes_replaced,
             read_failed: false,
             write_failed: false,
-            never_closes: false,
             hesitated: false,
             is_faulty: true,
             flush: world.clock.timer(),
@@ -201,21 +331,67 @@ pub(super) fn connection(world: &Rc<World>) -> [(Wire, Rc<RefCell<Monitor>>); 2]
                 .strikes(Fault::SendsOnFlush, 2)
                 .then(|| Vec::with_capacity(MOST_KEPT)),
         };
-        (wire, monitor)
+        let probe = Probe {
+            incoming: incoming.clone(),
+            outgoing: outgoing.clone(),
+            work,
+        };
+        (
+            Wire(Local::new(RefCell::new(end))),
+            monitors[here].clone(),
+            probe,
+        )
     };
     let [there, back] = &links;
-    [
-        wire(Side::Client, back, there),
-        wire(Side::Server, there, back),
-    ]
+    [wire(0, back, there), wire(1, there, back)]
 }
 
 impl Wire {
-    /// Turns off the faults of this end, and what reads along.
-    pub(super) fn plain(mut self) -> Self {
-        self.is_faulty = false;
-        self.kept = None;
+    /// Turns off the faults of this end, and what is checked of what it writes.
+    pub(super) fn plain(self) -> Self {
+        let end = self.0.get();
+        let mut end = end.borrow_mut();
+        end.is_faulty = false;
+        end.kept = None;
+        end.monitor.borrow_mut().be_lenient();
+        drop(end);
         self
+    }
+
+    /// The other end never runs out of what to read.
+    pub(super) fn never_ends(&self, source: Source) {
+        let end = self.0.get();
+        let outgoing = end.borrow().outgoing.clone();
+        let mut link = outgoing.borrow_mut();
+        link.source = Some(source);
+        let reader = link.reader.take();
+        drop(link);
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Keeps a waker in place of another. Returns that one if it is to be woken.
+fn replace(place: &mut Option<Waker>, cx: &Context<'_>, wakes: bool) -> Option<Waker> {
+    if place.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
+        return None;
+    }
+    place.replace(cx.waker().clone()).filter(|_| wakes)
+}
+
+impl End {
+    fn wait_to_read(&self, cx: &Context<'_>) {
+        let mut link = self.incoming.borrow_mut();
+        let replaced = replace(&mut link.reader, cx, self.wakes_replaced);
+        link.wait();
+        drop(link);
+        replaced.into_iter().for_each(Waker::wake);
+    }
+
+    fn wait_to_write(&self, cx: &Context<'_>) {
+        let mut link = self.outgoing.borrow_mut();
+        let replaced = replace(&mut link.writer, cx, self.wakes_replaced);
+        drop(link);
+        replaced.into_iter().for_each(Waker::wake);
     }
 
     fn strikes(&self, fault: Fault, once_in: usize) -> bool {
@@ -249,24 +425,42 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// A call that writes, flushes or closes.
     fn begin_write(&mut self, cx: &Context<'_>, is_ready: bool) -> Poll<io::Result<()>> {
         assert!(!self.write_failed, "written to after it has failed");
+        self.work.blocked.set(false);
         std::task::ready!(self.call(cx, is_ready))?;
+        self.work.blocked.set(true);
         Poll::Ready(match self.outgoing.borrow().reset {
             true => Err(io::ErrorKind::BrokenPipe.into()),
             false => Ok(()),
         })
     }
 
-    /// Keeps in mind that a call has failed; interruptions are no failures.
+    /// Keeps in mind how a call has ended; interruptions are no failures.
     fn written<R>(&mut self, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if let Poll::Ready(Err(error)) = &result {
             self.write_failed |= error.kind() != io::ErrorKind::Interrupted;
         }
+        if self.write_failed {
+            self.work.over.set(true);
+        }
         if result.is_ready() {
+            self.work.blocked.set(false);
             self.world.progress();
         }
+        self.counted(&result, 0);
         result
+    }
+
+    /// Counts a call.
+    fn counted<R>(&self, result: &Poll<io::Result<R>>, bytes: usize) {
+        let work = &*self.work;
+        work.calls.set(work.calls.get() + 1);
+        work.bytes.set(work.bytes.get() + bytes);
+        if result.is_pending() {
+            work.pending.set(work.pending.get() + 1);
+        }
     }
 
     fn try_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -283,13 +477,16 @@ impl Wire {
         if link.reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        self.world
+            .uncounted(|| link.refill(&self.world, &self.monitor_of_peer));
         let arrived = if link.silent { 0 } else { link.arrived(now) };
         let size = arrived.min(buf.len());
         if size == 0 {
             if link.has_ended(now) {
                 return Poll::Ready(Ok(0));
             }
-            link.wait(cx);
+            drop(link);
+            self.wait_to_read(cx);
             return Poll::Pending;
         }
         let size = match self.strikes(Fault::ShortRead, 3) {
@@ -343,7 +540,7 @@ impl Wire {
         }
         let room = self.room_to_keep(cx).unwrap_or(room);
         if room == 0 {
-            self.outgoing.borrow_mut().writer = Some(cx.waker().clone());
+            self.wait_to_write(cx);
             return Poll::Pending;
         }
         let most = match self.strikes(Fault::ShortWrite, 3) {
@@ -358,9 +555,8 @@ impl Wire {
         let mut left = most;
         for buf in bufs {
             let taken = &buf[..buf.len().min(left)];
-            if self.is_faulty {
-                self.monitor.borrow_mut().read(taken);
-            }
+            self.world
+                .uncounted(|| self.monitor.borrow_mut().read(taken));
             match &mut self.kept {
                 Some(kept) => kept.extend(taken),
                 None => self.transmit(taken),
@@ -409,36 +605,116 @@ impl Wire {
         if is_sent {
             return Poll::Ready(Ok(()));
         }
-        self.outgoing.borrow_mut().writer = Some(cx.waker().clone());
+        self.wait_to_write(cx);
         Poll::Pending
     }
 
     fn end_stream(&self, link: &mut RefMut<'_, Link>) {
-        let at = link.last_arrival.max(self.world.after(LATENCY));
+        let at = link.last_arrival.max(self.world.after(link.latency));
         link.end.get_or_insert(at);
         let reader = link.reader.take();
         reader.into_iter().for_each(Waker::wake);
     }
 }
 
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+impl End {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         assert!(!self.read_failed, "read after the end");
         let room = buf.len();
         let result = self.try_read(cx, buf);
+        let mut moved = 0;
         match &result {
-            Poll::Ready(Ok(size)) => self.read_failed = *size == 0 || *size > room,
+            Poll::Ready(Ok(size)) => {
+                moved = *size;
+                self.read_failed = *size == 0 || *size > room;
+            }
             Poll::Ready(Err(error)) => {
                 self.read_failed = error.kind() != io::ErrorKind::Interrupted;
             }
-            Poll::Pending => return result,
+            Poll::Pending => {}
         }
-        self.world.progress();
+        if self.read_failed {
+            self.work.over.set(true);
+        }
+        if result.is_ready() {
+            self.world.progress();
+        }
+        self.counted(&result, moved.min(room));
         result
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = self.try_write(cx, bufs);
+        let result = self.written(result);
+        if let Poll::Ready(Ok(size)) = &result {
+            let work = &*self.work;
+            work.bytes.set(work.bytes.get() + size);
+        }
+        result
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.try_flush(cx);
+        self.written(result)
+    }
+
+    fn try_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_ready = !self.flushing && self.outgoing.borrow().is_writable();
+        std::task::ready!(self.begin_write(cx, is_ready))?;
+        if !self.flushing && self.strikes(Fault::FlushFails, 200) {
+            return Poll::Ready(Err(io::ErrorKind::Other.into()));
+        }
+        if !self.flushing && self.strikes(Fault::FlushWaits, 10) {
+            let until = self.world.after(self.world.time_up_to(2000));
+            self.flush.set(Some(until));
+            self.work.flushed_at.set(Some(until));
+            self.flushing = true;
+        }
+        if self.flushing {
+            std::task::ready!(self.flush.poll(cx));
+            self.flushing = false;
+        }
+        self.poll_send(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.try_close(cx);
+        self.written(result)
+    }
+
+    fn try_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_ready = !self.flushing && self.outgoing.borrow().is_writable();
+        std::task::ready!(self.begin_write(cx, is_ready))?;
+        if self.strikes(Fault::CloseFails, 5) {
+            return Poll::Ready(Err(io::ErrorKind::Other.into()));
+        }
+        if !self.work.never_closes.get() && self.strikes(Fault::CloseWaits, 4) {
+            self.work.never_closes.set(true);
+        }
+        if self.work.never_closes.get() {
+            // Until the connection is reset.
+            self.wait_to_write(cx);
+            return Poll::Pending;
+        }
+        std::task::ready!(self.poll_send(cx))?;
+        let mut link = self.outgoing.borrow_mut();
+        self.end_stream(&mut link);
+        link.cut = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.get().borrow_mut().poll_read(cx, buf)
     }
 }
 
@@ -452,66 +728,28 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = self.try_write(cx, bufs);
-        self.written(result)
+        self.0.get().borrow_mut().poll_write(cx, bufs)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_ready = !self.flushing && self.outgoing.borrow().is_writable();
-        if let result @ (Poll::Pending | Poll::Ready(Err(_))) = self.begin_write(cx, is_ready) {
-            return self.written(result);
-        }
-        if !self.flushing && self.strikes(Fault::FlushFails, 200) {
-            return self.written(Poll::Ready(Err(io::ErrorKind::Other.into())));
-        }
-        if !self.flushing && self.strikes(Fault::FlushWaits, 10) {
-            let until = self.world.after(self.world.time_up_to(2000));
-            self.flush.set(Some(until));
-            self.flushing = true;
-        }
-        if self.flushing {
-            std::task::ready!(self.flush.poll(cx));
-            self.flushing = false;
-        }
-        if let result @ (Poll::Pending | Poll::Ready(Err(_))) = self.poll_send(cx) {
-            return self.written(result);
-        }
-        self.written(Poll::Ready(Ok(())))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.get().borrow_mut().poll_flush(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_ready = !self.flushing && self.outgoing.borrow().is_writable();
-        if let result @ (Poll::Pending | Poll::Ready(Err(_))) = self.begin_write(cx, is_ready) {
-            return self.written(result);
-        }
-        if self.strikes(Fault::CloseFails, 5) {
-            return self.written(Poll::Ready(Err(io::ErrorKind::Other.into())));
-        }
-        self.never_closes |= self.strikes(Fault::CloseWaits, 4);
-        if self.never_closes {
-            // Until the connection is reset.
-            self.outgoing.borrow_mut().writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        if let result @ (Poll::Pending | Poll::Ready(Err(_))) = self.poll_send(cx) {
-            return self.written(result);
-        }
-        let mut link = self.outgoing.borrow_mut();
-        self.end_stream(&mut link);
-        link.cut = true;
-        drop(link);
-        self.written(Poll::Ready(Ok(())))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.get().borrow_mut().poll_close(cx)
     }
 }
 
-impl Drop for Wire {
+impl Drop for End {
     fn drop(&mut self) {
+        self.work.over.set(true);
         let mut incoming = self.incoming.borrow_mut();
         incoming.deaf = true;
+        incoming.source = None;
         let is_unread = !incoming.bytes.is_empty();
         incoming.wake_all();
         drop(incoming);

@@ -11,45 +11,45 @@ use std::time::Duration;
 
 use sansock_core::Side;
 
-use super::application::{Application, Ending};
-use super::faults::{Fault, Fired};
+use super::application::{Application, Ending, Setting, number};
+use super::duties::{Duties, Numbers};
+use super::faults::Fault;
 use super::hostile;
-use super::ledger::Ledger;
+use super::ledger::{LANES, Ledger};
 use super::monitor::Monitor;
 use super::network::{Wire, connection};
-use super::world::World;
+use super::paths::Path;
+use super::switches::Counts;
+use super::world::{Held, Meter, Spawned, World};
 use crate::driver::peer_of;
 
 /// Polls after which a run counts as endless.
-const MOST_POLLS: u64 = 200_000;
+const MOST_POLLS: u64 = 400_000;
 /// Polls in a row in which a task may wake itself and get nowhere that can be seen from outside: what
 /// one read brings, 4 KiB of frames of two bytes, is looked at in portions of 64.
 const MOST_IDLE: u32 = 4096 / 2 / 64 + 1;
+/// Polls in a row in which no task gets anywhere, and no time passes: every event may wake each task once.
+const MOST_IN_VAIN: u32 = MOST_IDLE * 8;
 /// A run that lasts longer than this, disturbances aside, has missed its deadlines.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// What an endpoint may hold: a message that is put together, in a buffer that has just grown; the
-/// queue, and one message over its limit; what is read and masked meanwhile; a message of its own.
-const BOUND: i64 = 4 * Application::MAX_MESSAGE as i64 + (64 << 10);
+/// queue, and one message over its limit; what is read and masked meanwhile; a message of its own for
+/// each of its tasks.
+const BOUND: i64 = (4 + LANES as i64) * Application::MAX_MESSAGE as i64 + (64 << 10);
 /// The same for the compressor and the inflater.
 const BOUND_OF_COMPRESSION: i64 = 400 << 10;
-
-/// What work has allocated.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Held {
-    /// What it has left allocated, in bytes; below zero where it freed more.
-    pub left: i64,
-    /// The most that was allocated meanwhile.
-    pub most: i64,
-}
-
-/// Counts what work allocates.
-pub type Meter = fn(&mut dyn FnMut()) -> Held;
+/// What a message takes that is kept, beside its payload.
+const OVERHEAD: i64 = 128;
 
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// How often each fault has struck.
-    pub fired: Fired,
+    pub fired: Counts<Fault>,
+    /// How often each path was taken.
+    pub walked: Counts<Path>,
+    /// The largest numbers.
+    pub numbers: Numbers,
     /// A digest of everything that happened.
     pub digest: u64,
     /// Polls that it took.
@@ -58,8 +58,6 @@ pub struct Report {
     pub delivered: usize,
     /// Endpoints that ended cleanly.
     pub clean: usize,
-    /// The most that an endpoint held, in bytes.
-    pub most_held: i64,
 }
 
 /// Plays the run of a seed.
@@ -68,9 +66,9 @@ pub struct Report {
 /// If anything is not as it must be.
 #[must_use]
 pub fn play(seed: u64, tells: bool, meter: Meter) -> Report {
-    let world = Rc::new(World::new(seed, tells));
+    let world = Rc::new(World::new(seed, tells, meter));
     world.note(format_args!("{:?}", world.faults()));
-    let mut run = Run::new(world, meter);
+    let mut run = Run::new(world);
     run.run_to_the_end();
     run.judge()
 }
@@ -79,6 +77,7 @@ pub fn play(seed: u64, tells: bool, meter: Meter) -> Report {
 struct Task {
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     owner: Side,
+    matters: bool,
     bell: Arc<Bell>,
     /// Polls in a row that got nowhere.
     idle: u32,
@@ -98,12 +97,13 @@ impl Wake for Bell {
 }
 
 impl Task {
-    fn new(owner: Side, future: impl Future<Output = ()> + 'static) -> Self {
+    fn new(spawned: Spawned) -> Self {
         let bell = Arc::new(Bell::default());
         bell.wake_by_ref();
         Self {
-            future: Some(Box::pin(future)),
-            owner,
+            future: Some(spawned.future),
+            owner: spawned.side,
+            matters: spawned.matters,
             bell,
             idle: 0,
         }
@@ -120,6 +120,7 @@ struct Endpoint {
     /// `None` for a hostile peer.
     application: Option<Rc<Application>>,
     monitor: Rc<RefCell<Monitor>>,
+    duties: Rc<Duties>,
     /// What this side has sent.
     ledger: Rc<Ledger>,
     held: i64,
@@ -129,95 +130,100 @@ struct Run {
     world: Rc<World>,
     tasks: Vec<Task>,
     endpoints: [Endpoint; 2],
-    meter: Meter,
     polls: u64,
-    most_held: i64,
+    /// Polls in a row that got nowhere, of any task, since the time has passed.
+    in_vain: u32,
+    numbers: Numbers,
 }
 
 impl Run {
-    fn new(world: Rc<World>, meter: Meter) -> Self {
-        let ledgers = [Side::Client, Side::Server].map(|side| {
-            let planned = 1 + world.below(if world.below(4) == 0 { 40 } else { 12 });
-            Rc::new(Ledger::new(&world, side, planned))
-        });
-        // A hostile peer in every fourth world that is not calm.
-        let hostile = (!world.is_calm() && world.below(4) == 0).then(|| {
-            if world.below(2) == 0 {
-                Side::Client
-            } else {
-                Side::Server
-            }
-        });
-        let closer = if world.below(2) == 0 {
-            Side::Client
-        } else {
-            Side::Server
+    fn new(world: Rc<World>) -> Self {
+        let side = |world: &World| match world.below(2) {
+            0 => Side::Client,
+            _ => Side::Server,
         };
+        // A hostile peer in every fourth world that is not calm.
+        let hostile = (!world.is_calm() && world.below(4) == 0).then(|| side(&world));
+        let closer = side(&world);
         let both_close = world.strikes(Fault::BothClose, 2);
-        let setting = Application::setting(&world);
-        let mut tasks = Vec::new();
-        let endpoints = connection(&world).map(|(wire, monitor)| {
-            let side = if tasks.is_empty() {
-                Side::Client
-            } else {
-                Side::Server
-            };
-            let ledger = ledgers[usize::from(side == Side::Server)].clone();
-            let application = if hostile == Some(side) {
-                tasks.push(Task::new(
-                    side,
-                    hostile::act(world.clone(), side, ledger.clone(), wire.plain()),
-                ));
-                None
-            } else {
-                let theirs = ledgers[usize::from(side == Side::Client)].clone();
-                let closes = both_close || side == closer || hostile == Some(peer_of(side));
-                let application =
-                    Application::new(&world, side, closes, &setting, &ledger, &theirs);
-                start(&mut tasks, side, &application, wire);
-                Some(application)
+        let sides = [Side::Client, Side::Server];
+        let closes =
+            sides.map(|side| both_close || side == closer || hostile == Some(peer_of(side)));
+        let setting = Setting::new(&world, closes, hostile);
+        let ledgers =
+            sides.map(|side| Rc::new(Ledger::new(&world, side, setting.plans[number(side)])));
+        let [client, server] = connection(&world);
+        let monitors = [client.1.clone(), server.1.clone()];
+        let mut ends = [client, server].into_iter();
+        let endpoints = sides.map(|side| {
+            let (wire, monitor, probe) = ends.next().expect("two ends");
+            let ours = ledgers[number(side)].clone();
+            let theirs = ledgers[number(peer_of(side))].clone();
+            let both = [monitor.clone(), monitors[number(peer_of(side))].clone()];
+            let duties = Duties::new(&world, side, probe, both, &theirs);
+            let application = match hostile == Some(side) {
+                true => {
+                    be_hostile(&world, side, &ours, wire);
+                    None
+                }
+                false => {
+                    let application =
+                        Application::new(&world, side, &setting, &duties, &ours, &theirs);
+                    application.start(wire);
+                    Some(application)
+                }
             };
             Endpoint {
                 side,
                 application,
                 monitor,
-                ledger,
+                duties,
+                ledger: ours,
                 held: 0,
             }
         });
         Self {
             world,
-            tasks,
+            tasks: Vec::new(),
             endpoints,
-            meter,
             polls: 0,
-            most_held: 0,
+            in_vain: 0,
+            numbers: Numbers::default(),
         }
     }
 
     fn run_to_the_end(&mut self) {
-        while self.tasks.iter().any(|task| self.matters(task)) {
+        self.take_spawned();
+        while self
+            .tasks
+            .iter()
+            .any(|task| task.matters && task.future.is_some())
+        {
             self.step();
+            self.take_spawned();
             let lasted = self.world.now().since_start();
             assert!(lasted <= LONGEST + self.world.disturbed(), "endless");
             assert!(self.polls < MOST_POLLS, "too many polls");
         }
+        // What is left of a server, and a hostile peer that waits for ever.
+        self.tasks.clear();
     }
 
-    /// Whether the run goes on for this task: a hostile peer may wait for ever.
-    fn matters(&self, task: &Task) -> bool {
-        let [client, server] = &self.endpoints;
-        let endpoint = if task.owner == Side::Client {
-            client
-        } else {
-            server
-        };
-        task.future.is_some() && endpoint.application.is_some()
+    fn take_spawned(&mut self) {
+        let spawned = self.world.spawned.take();
+        self.tasks.extend(spawned.into_iter().map(Task::new));
     }
 
     fn step(&mut self) {
         let woken = self.tasks.iter().filter(|task| task.is_woken()).count();
         if woken == 0 {
+            self.in_vain = 0;
+            let now = self.world.now();
+            for endpoint in &self.endpoints {
+                if endpoint.application.is_some() {
+                    endpoint.duties.check(now);
+                }
+            }
             if self.has_no_excuse() && self.world.below(3) == 0 {
                 self.look_for_lost_wakeups();
             }
@@ -280,19 +286,30 @@ impl Run {
         let waker = Waker::from(task.bell.clone());
         let mut cx = Context::from_waker(&waker);
         let mut poll = Poll::Pending;
-        let mut held = (self.meter)(&mut || poll = future.as_mut().poll(&mut cx));
+        let counted = self.world.meter.counted;
+        let mut held = counted(&mut || poll = future.as_mut().poll(&mut cx));
         if poll.is_ready() {
-            let left = (self.meter)(&mut || task.future = None).left;
-            held.left += left;
+            held.left += counted(&mut || task.future = None).left;
         }
         self.polls += 1;
+        if !self.world.is_muted() {
+            self.world.clock.advance(self.world.poll_time());
+        }
+        assert!(!self.world.has_panicked(), "a handler has panicked");
         self.world
             .note(format_args!("task {index} {}", poll.is_ready()));
 
-        let idles = poll.is_pending() && self.world.progress_made() == before && task.is_woken();
+        let is_in_vain = self.world.progress_made() == before;
+        let idles = poll.is_pending() && is_in_vain && task.is_woken();
         task.idle = if idles { task.idle + 1 } else { 0 };
         assert!(task.idle <= MOST_IDLE, "task {index} spins");
         let owner = task.owner;
+        self.in_vain = if is_in_vain { self.in_vain + 1 } else { 0 };
+        self.numbers.idle_polls = self.numbers.idle_polls.max(self.in_vain);
+        assert!(
+            self.in_vain <= MOST_IN_VAIN,
+            "tasks wake each other for nothing"
+        );
         self.check(owner, held);
     }
 
@@ -303,10 +320,10 @@ impl Run {
             Side::Client => (client, server),
             Side::Server => (server, client),
         };
-        assert!(endpoint.monitor.borrow().closes() <= 1);
         let Some(application) = &endpoint.application else {
             return;
         };
+        assert!(endpoint.monitor.borrow().closes() <= 1);
         let most = endpoint.held + held.most;
         endpoint.held += held.left;
         let compression = if application.is_compressed() {
@@ -315,13 +332,15 @@ impl Run {
             0
         };
         // What arrives before a pong is kept for whoever receives.
-        let early = peer.ledger.bytes_underway() as i64;
+        let (bytes, messages) = peer.ledger.underway();
+        let early = bytes as i64 + messages as i64 * OVERHEAD;
         assert!(most <= BOUND + compression + early, "holds {most} bytes");
-        self.most_held = self.most_held.max(most);
+        self.numbers.held = self.numbers.held.max(most);
+        endpoint.duties.end_poll();
     }
 
     /// What must hold in the end.
-    fn judge(self) -> Report {
+    fn judge(mut self) -> Report {
         let mut clean = 0;
         for endpoint in &self.endpoints {
             let Some(application) = &endpoint.application else {
@@ -331,12 +350,19 @@ impl Run {
             self.world
                 .note(format_args!("{:?} {ending:?}", endpoint.side));
             clean += usize::from(ending == Ending::Clean);
+            self.numbers.add(&endpoint.duties.numbers());
             if self.world.is_calm() {
                 assert_eq!(endpoint.monitor.borrow().closes(), 1, "Close frames");
                 assert_eq!(ending, Ending::Clean, "{:?}", endpoint.side);
+                let ledger = &endpoint.ledger;
+                let plan = ledger.plan();
                 assert!(
-                    endpoint.ledger.is_complete(),
-                    "not everything was delivered"
+                    ledger.is_complete() || !plan.is_received,
+                    "not everything was delivered: {ledger:?}"
+                );
+                assert!(
+                    ledger.is_accounted_for() || !plan.is_counted,
+                    "messages were lost: {ledger:?}"
                 );
             }
         }
@@ -347,16 +373,16 @@ impl Run {
         Report {
             delivered: delivered.sum(),
             fired: self.world.fired(),
+            walked: self.world.walked(),
+            numbers: self.numbers,
             digest: self.world.digest(),
             polls: self.polls,
             clean,
-            most_held: self.most_held,
         }
     }
 }
 
-fn start(tasks: &mut Vec<Task>, side: Side, application: &Rc<Application>, wire: Wire) {
-    let (one, two) = application.clone().start(wire);
-    tasks.push(Task::new(side, one));
-    tasks.push(Task::new(side, two));
+fn be_hostile(world: &Rc<World>, side: Side, ledger: &Rc<Ledger>, wire: Wire) {
+    let acting = hostile::act(world.clone(), side, ledger.clone(), wire.plain());
+    world.spawn_in_background(side, acting);
 }

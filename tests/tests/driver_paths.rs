@@ -1,0 +1,271 @@
+//! Paths on which the driver was found to wait for nothing, to lose messages, or to leave a ping unanswered.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::future::block_on;
+use sansock::clock::VirtualClock;
+use sansock::serve::{Accepted, BoxFuture, Origins, Peer, Serve, Server, Socket};
+use sansock::{Error, Message};
+use sansock_core::Side;
+use sansock_tests::driver::{
+    End, Fault, Scripted, Task, close_frame, config, frame, opened, opened_with, parse_frames,
+    pipe, poll_once, settle, waker_fn,
+};
+
+/// A message of the server.
+fn message(text: &str) -> Vec<u8> {
+    frame(Side::Server, 0x81, text.as_bytes())
+}
+
+fn has_pong(far: &mut End) -> bool {
+    let sent = parse_frames(&far.take_all());
+    sent.iter().any(|frame| frame.first == 0x8a)
+}
+
+#[test]
+fn a_message_that_has_arrived_is_received_in_another_delivery() {
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened(Side::Client, near, &VirtualClock::new());
+    far.put(&[message("in a chunk"), message("whole"), message("a frame")].concat());
+    let chunk = poll_once(ws.recv_chunk()).expect("it has arrived").unwrap();
+    assert_eq!(chunk.unwrap().payload, b"in a chunk");
+    let whole = poll_once(ws.recv()).expect("it has arrived").unwrap();
+    assert_eq!(whole.unwrap(), "whole".into());
+    let part = poll_once(ws.recv_frame()).expect("it has arrived").unwrap();
+    assert_eq!(&*part.unwrap().payload, b"a frame");
+}
+
+#[test]
+fn a_message_that_has_arrived_is_received_after_those_that_a_ping_has_kept() {
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened(Side::Client, near, &VirtualClock::new());
+    let mut pinging = Task::new(ws.ping());
+    pinging.poll();
+    let ping = parse_frames(&far.take_all()).remove(0);
+    let pong = frame(Side::Server, 0x8a, &ping.payload);
+    far.put(&[message("kept"), pong, message("left")].concat());
+    settle(&mut [&mut pinging]);
+    pinging.output().unwrap();
+    for text in ["kept", "left"] {
+        let received = poll_once(ws.recv()).expect("it has arrived").unwrap();
+        assert_eq!(received.unwrap(), text.into());
+    }
+}
+
+#[test]
+fn a_flush_that_fails_does_not_wait_behind_an_unread_message() {
+    let (near, mut far) = pipe(1 << 16);
+    let near = Scripted::failing(near, Fault::Zero, 1);
+    let mut ws = opened(Side::Client, near, &VirtualClock::new());
+    far.put(&message("unread"));
+    assert!(poll_once(ws.attend(pending::<()>())).is_none());
+    poll_once(ws.feed("never sent"))
+        .expect("there is room")
+        .unwrap();
+    let flushed = poll_once(ws.flush()).expect("nothing to wait for");
+    assert!(matches!(flushed, Err(Error::NotSent(_))), "{flushed:?}");
+}
+
+#[test]
+fn nothing_is_received_behind_a_message_that_was_discarded() {
+    const COUNT: u64 = 4096;
+    let clock = VirtualClock::new();
+    let (near, mut far) = pipe(8 << 20);
+    let (sender, mut receiver) = opened(Side::Client, near, &clock).split();
+    for number in 0..COUNT {
+        far.put(&message(&format!("{number:01000}")));
+    }
+    let mut closing = Task::new(sender.close(1000, ""));
+    closing.poll();
+    clock.advance(Duration::from_millis(100));
+    // Some are discarded, and the task yields.
+    closing.poll();
+    assert!(!closing.is_done());
+    let received = poll_once(receiver.recv());
+    assert!(received.is_none(), "received behind what was discarded");
+    far.put(&close_frame(Side::Server, 1000, ""));
+    far.end();
+    settle(&mut [&mut closing]);
+    let received = poll_once(receiver.recv()).expect("the end");
+    let Err(Error::Discarded { messages }) = received else {
+        panic!("{received:?}");
+    };
+    assert_eq!(messages, COUNT);
+}
+
+#[test]
+fn every_send_answers_the_ping_before_it() {
+    let clock = VirtualClock::new();
+    let (near, mut far) = pipe(1 << 20);
+    let mut ws = opened_with(Side::Client, near, &clock, config().ping_interval(None));
+    for number in 0..1000 {
+        clock.advance(Duration::from_millis(30));
+        far.put(&frame(Side::Server, 0x89, b"are you there?"));
+        let mut sending = Task::new(ws.send("a message"));
+        settle(&mut [&mut sending]);
+        sending.output().unwrap();
+        assert!(has_pong(&mut far), "no pong with message {number}");
+    }
+}
+
+/// A transport whose write side is never closed.
+struct NeverCloses(End);
+
+impl AsyncRead for NeverCloses {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for NeverCloses {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_task_that_receives_and_flushes_does_not_wake_itself_while_the_transport_closes() {
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened(Side::Server, NeverCloses(near), &VirtualClock::new());
+    far.put(&close_frame(Side::Client, 1000, ""));
+    let mut both = Task::new(poll_fn(|cx| -> Poll<()> {
+        let received = ws.poll_recv(cx);
+        let flushed = futures_sink::Sink::<Message>::poll_flush(Pin::new(&mut ws), cx);
+        assert!(received.is_pending() && flushed.is_pending());
+        Poll::Pending
+    }));
+    let polls = settle(&mut [&mut both]);
+    assert!(polls < 5, "{polls} polls");
+}
+
+// A socket that a handler has moved to another task.
+
+type Moved = Socket<End, sansock::clock::VirtualTimer>;
+
+type MovedServer = Server<End, sansock::clock::VirtualTimer>;
+
+/// Returns the task of the connection, the socket and the client's end, and what keeps it open.
+fn moved_socket() -> (Task<'static, ()>, Moved, End, MovedServer) {
+    let (near, mut far) = pipe(1 << 16);
+    let clock = VirtualClock::new();
+    let (give, place) = std::sync::mpsc::channel();
+    let handler = move |socket: Moved| {
+        give.send(socket).unwrap();
+        pending::<()>()
+    };
+    let serve = Serve::new(
+        handler,
+        move || clock.timer(),
+        drop::<BoxFuture<'static, ()>>,
+    );
+    let serve = serve.origins(Origins::Any).config(config());
+    let server = block_on(serve.bind()).unwrap();
+    let mut task = Task::new(server.acceptor().serve(Accepted::new(near, Peer::Unknown)));
+    far.put(
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    settle(&mut [&mut task]);
+    far.take_all();
+    (task, place.recv().unwrap(), far, server)
+}
+
+fn two_messages_and_a_ping() -> Vec<u8> {
+    [
+        frame(Side::Client, 0x81, b"one"),
+        frame(Side::Client, 0x81, b"two"),
+        frame(Side::Client, 0x89, b"are you there?"),
+    ]
+    .concat()
+}
+
+#[test]
+fn the_server_reads_on_once_a_moved_socket_has_received() {
+    let (mut task, mut socket, mut far, _server) = moved_socket();
+    far.put(&two_messages_and_a_ping());
+    settle(&mut [&mut task]);
+    for _ in 0..2 {
+        assert!(!has_pong(&mut far));
+        poll_once(socket.recv()).expect("a message").unwrap();
+        settle(&mut [&mut task]);
+    }
+    assert!(
+        has_pong(&mut far),
+        "the ping behind the messages was not seen"
+    );
+}
+
+#[test]
+fn the_server_reads_on_once_a_moved_socket_discards() {
+    let (mut task, mut socket, mut far, _server) = moved_socket();
+    far.put(&two_messages_and_a_ping());
+    settle(&mut [&mut task]);
+    socket.close_read(u64::MAX);
+    settle(&mut [&mut task]);
+    assert!(
+        has_pong(&mut far),
+        "the ping behind the messages was not seen"
+    );
+}
+
+#[test]
+fn the_server_goes_on_after_a_moved_socket_has_lent_a_message() {
+    let (mut task, mut socket, mut far, _server) = moved_socket();
+    far.put(&two_messages_and_a_ping());
+    poll_once(socket.recv_ref()).expect("a message").unwrap();
+    settle(&mut [&mut task]);
+    poll_once(socket.recv()).expect("a message").unwrap();
+    settle(&mut [&mut task]);
+    assert!(
+        has_pong(&mut far),
+        "the ping behind the messages was not seen"
+    );
+}
+
+// Wakers.
+
+fn counting_waker() -> (std::task::Waker, Arc<AtomicUsize>) {
+    let woken = Arc::new(AtomicUsize::new(0));
+    let count = woken.clone();
+    let waker = waker_fn(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    (waker, woken)
+}
+
+#[test]
+fn a_task_that_waited_before_the_split_is_not_woken_after_it() {
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened(Side::Client, near, &VirtualClock::new());
+    let (waker, woken) = counting_waker();
+    assert!(ws.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+    let (sender, _receiver) = ws.split();
+    let mut pinging = Task::new(sender.ping());
+    settle(&mut [&mut pinging]);
+    far.put(&message("hi"));
+    settle(&mut [&mut pinging]);
+    assert_eq!(woken.load(Ordering::SeqCst), 0);
+}
