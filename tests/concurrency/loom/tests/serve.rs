@@ -65,8 +65,20 @@ fn serve<F>(room: usize, handler: impl Fn(Ws) -> F + Send + Sync + 'static) -> S
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    serve_with(Config::new(), room, handler)
+}
+
+/// As [`serve`], with limits.
+fn serve_with<F>(
+    config: Config,
+    room: usize,
+    handler: impl Fn(Ws) -> F + Send + Sync + 'static,
+) -> Served
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let clock = VirtualClock::new();
-    let config = Config::new().write_timeout(None);
+    let config = config.write_timeout(None);
     let serve = Serve::new(handler, move || clock.timer(), |_| {})
         .origins(Origins::SameHost)
         .config(config);
@@ -270,12 +282,14 @@ fn what_is_pushed_leaves_while_the_handler_is_busy() {
 #[test]
 fn two_tasks_push_and_nothing_is_lost() {
     explore("two who push", || {
+        // A message that does not leave at once keeps the next one in the inbox.
+        let config = Config::new().max_queued_output(1);
         let Served {
             task,
             handle,
             peer,
             _server,
-        } = serve(4, receive_all);
+        } = serve_with(config, 4, receive_all);
         let connection = thread::spawn(move || block_on(task));
         let (far, second) = (peer.clone(), handle.clone());
         let pushing = thread::spawn(move || {
