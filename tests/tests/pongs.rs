@@ -22,7 +22,7 @@ fn payloads_of(pongs: &[u8]) -> Vec<u16> {
 }
 
 #[test]
-fn pings_that_come_together_are_all_answered_while_the_transport_takes_it() {
+fn of_pings_that_come_together_the_last_of_each_read_is_answered() {
     let (mut client, server) = pipe(64 << 10);
     let mut server = opened(Side::Server, server, &VirtualClock::new());
     client.put(&pings(0..1000));
@@ -31,7 +31,11 @@ fn pings_that_come_together_are_all_answered_while_the_transport_takes_it() {
     while receiving.is_woken() {
         receiving.poll();
     }
-    assert_eq!(payloads_of(&client.take_all()), Vec::from_iter(0..1000));
+    let answered = payloads_of(&client.take_all());
+    // 8 KB of pings are two reads or three.
+    assert!((2..=3).contains(&answered.len()), "{answered:?}");
+    assert!(answered.is_sorted(), "{answered:?}");
+    assert_eq!(answered.last(), Some(&999));
 }
 
 #[test]
@@ -46,9 +50,8 @@ fn of_pings_that_come_while_the_transport_is_blocked_the_latest_is_answered() {
         written.extend(client.take_all());
     }
     let answered = payloads_of(&written);
-    assert_eq!(answered.first(), Some(&0));
     assert_eq!(answered.last(), Some(&999));
-    assert!(answered.len() < 100, "{answered:?}");
+    assert!(answered.len() <= 3, "{answered:?}");
 }
 
 #[test]
