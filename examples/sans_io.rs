@@ -36,10 +36,12 @@ fn server(mut stream: TcpStream) -> Outcome {
                 server.send(message)?;
             }
             Some(event) => println!("server: {event:?}"),
-            None => match server.state() {
-                State::Closed => return Ok(()),
-                _ => exchange(&mut stream, &mut server)?,
-            },
+            None => {
+                if server.state() == State::Closed {
+                    return Ok(());
+                }
+                exchange(&mut stream, &mut server)?;
+            }
         }
     }
 }
@@ -59,10 +61,12 @@ fn client(mut stream: TcpStream) -> Outcome {
                 client.send_close(1000, "that is all")?;
             }
             Some(event) => println!("client: {event:?}"),
-            None => match client.state() {
-                State::Closed => return Ok(()),
-                _ => exchange(&mut stream, &mut client)?,
-            },
+            None => {
+                if client.state() == State::Closed {
+                    return Ok(());
+                }
+                exchange(&mut stream, &mut client)?;
+            }
         }
     }
 }

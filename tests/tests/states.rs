@@ -169,7 +169,7 @@ impl Machine {
         }
         match state {
             "close sent" | "both closed" => {
-                either!(&mut machine, it => it.send_close(1000, "")).expect("open")
+                either!(&mut machine, it => it.send_close(1000, "")).expect("open");
             }
             "failed" | "closed" => either!(&mut machine, it => it.fail(1011, "")).expect("open"),
             _ => {}

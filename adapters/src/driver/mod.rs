@@ -406,7 +406,7 @@ where
         let mut blocked = Blocked::Nothing;
         // An event that is ready stops reading.
         let is_simple = self.is_undisturbed()
-            && !self.connection.io().ready().is_some()
+            && self.connection.io().ready().is_none()
             && (!self.wakers.another_waits(Role::Receive)
                 || (!self.others_wait(Role::Receive)
                     && self.wakers.is_alone(Role::Receive, cx.waker())));
@@ -774,8 +774,7 @@ where
             }
         }
         let connection = &mut self.connection;
-        if connection.io().should_release_read_buffer(receives)
-            && !connection.io().ready().is_some()
+        if connection.io().should_release_read_buffer(receives) && connection.io().ready().is_none()
         {
             self.release_unread();
         }

@@ -46,7 +46,7 @@ impl Part {
         let kind = match opcode {
             OpCode::Text => Some(Kind::Text),
             OpCode::Binary => Some(Kind::Binary),
-            _ => None,
+            OpCode::Continuation | OpCode::Close | OpCode::Ping | OpCode::Pong => None,
         };
         Self {
             kind,

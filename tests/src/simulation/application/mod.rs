@@ -200,9 +200,10 @@ impl Role {
             1 | 2 => Handling::InAnotherTask,
             _ => Handling::InHandler,
         });
-        let senders = match usage {
-            Usage::Halves | Usage::OneSender => 1 + world.below(LANES - 1),
-            _ => 1,
+        let may_share = matches!(usage, Usage::Halves | Usage::OneSender);
+        let senders = match may_share {
+            true => 1 + world.below(LANES - 1),
+            false => 1,
         };
         Self {
             usage,

@@ -31,33 +31,35 @@ impl Application {
         };
         self.world
             .note(format_args!("{:?} {by}: {error:?}", self.side));
-        match error {
-            // It says nothing about the end, or not yet.
-            Error::Misuse(_) | Error::InMessage | Error::Backlog | Error::NotSent(_) => {}
-            Error::Discarded { messages } => {
-                self.theirs.discarded(*messages);
-                self.ended_with(by, None);
-            }
-            Error::Closed(closed) => {
-                self.ended_with(by, None);
-                self.closed_with(by, Some(closed));
-            }
-            failure => self.ended_with(by, Some(format!("{failure:?}"))),
+        let says_nothing = matches!(
+            error,
+            Error::Misuse(_) | Error::InMessage | Error::Backlog | Error::NotSent(_)
+        );
+        if let Error::Discarded { messages } = error {
+            self.theirs.discarded(*messages);
+            self.ended_with(by, None);
+        } else if let Error::Closed(closed) = error {
+            self.ended_with(by, None);
+            self.closed_with(by, Some(closed));
+        } else if !says_nothing {
+            self.ended_with(by, Some(&format!("{error:?}")));
         }
     }
 
     /// An operation has reported the end: a failure, or none.
-    pub(super) fn ended_with(&self, by: &str, failure: Option<String>) {
+    pub(super) fn ended_with(&self, by: &str, failure: Option<&str>) {
         let mut reported = self.reported.borrow_mut();
         let reported = reported.get_or_insert_with(|| Reported {
             by: by.to_owned(),
-            failure: failure.clone(),
+            failure: failure.map(str::to_owned),
             first: None,
         });
         assert_eq!(
-            reported.failure, failure,
+            reported.failure.as_deref(),
+            failure,
             "{:?}: {} and {by} report different ends",
-            self.side, reported.by
+            self.side,
+            reported.by
         );
     }
 

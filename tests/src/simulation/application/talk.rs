@@ -130,7 +130,7 @@ impl Application {
         self.duties.set_parts(Some(delivery));
         let (path, are_chunks) = match delivery {
             Delivery::Chunks => (Path::RecvChunk, true),
-            _ => (Path::RecvFrame, false),
+            Delivery::Messages | Delivery::Frames => (Path::RecvFrame, false),
         };
         let mut parts = Vec::new();
         loop {
@@ -144,7 +144,7 @@ impl Application {
             self.lend(from);
             match self.got_part(&mut parts, part) {
                 Got::Nothing => self.duties.result(),
-                got => return Ok(got),
+                got @ (Got::Message | Got::End) => return Ok(got),
             }
         }
     }
@@ -169,7 +169,7 @@ impl Application {
             };
             match got {
                 Got::Nothing => self.duties.result(),
-                got => return Ok(got),
+                got @ (Got::Message | Got::End) => return Ok(got),
             }
         }
     }
