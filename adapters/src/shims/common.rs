@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use async_io::Async;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::transport::limit_unsent;
+
 /// Defines the functions of a shim over its runtime.
 macro_rules! shim {
     ($runtime:ident, $module:ident) => {
@@ -120,6 +122,12 @@ pub(crate) use shim;
 
 /// Connects to an address, from a local one if it is given.
 pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Async<TcpStream>> {
+    let stream = connect_from(to, from).await?;
+    limit_unsent(stream.get_ref());
+    Ok(stream)
+}
+
+async fn connect_from(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Async<TcpStream>> {
     let Some(from) = from else {
         return Async::<TcpStream>::connect(to).await;
     };

@@ -151,6 +151,7 @@ impl<R: Serves> Listener<Stream<R>> for Arc<Async<TcpListener>> {
 fn open_tcp<R: Serves>(stream: Async<TcpStream>) -> io::Result<Stream<R>> {
     // Messages are whole when they are written: to wait for more only delays them.
     stream.get_ref().set_nodelay(true)?;
+    crate::transport::limit_unsent(stream.get_ref());
     R::tcp(stream)
 }
 

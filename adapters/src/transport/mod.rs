@@ -12,9 +12,13 @@ mod stream;
 #[cfg(feature = "smol")]
 mod tcp;
 pub mod tls;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+mod unsent;
 
 pub use listener::{Accepted, BoxFuture, Listener, Peer};
 pub(crate) use runtime::Runtime;
 pub use stream::Stream;
 #[cfg(feature = "smol")]
 pub(crate) use tcp::ReadinessTcp;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+pub(crate) use unsent::limit_unsent;
