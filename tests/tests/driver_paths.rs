@@ -329,3 +329,22 @@ fn a_task_that_receives_is_woken_when_another_has_read_its_message() {
     settle(&mut [&mut receiving]);
     assert!(receiving.is_done(), "the message is not received");
 }
+
+#[test]
+fn a_sender_that_waits_is_woken_though_one_that_came_later_is_gone() {
+    let (near, mut far) = pipe(1);
+    let ws = opened(Side::Client, near, &VirtualClock::new());
+    let (sender, _receiver) = ws.split();
+    let later = sender.clone();
+    let mut sending = Task::new(sender.send("a message"));
+    settle(&mut [&mut sending]);
+    let mut gone = Task::new(later.send("another"));
+    settle(&mut [&mut sending, &mut gone]);
+    assert!(!gone.is_done());
+    drop(gone);
+    for _ in 0..100 {
+        far.take_all();
+        settle(&mut [&mut sending]);
+    }
+    assert!(sending.is_done(), "the sender is not woken");
+}
