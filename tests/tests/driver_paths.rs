@@ -9,14 +9,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::StreamExt;
 use futures_lite::future::block_on;
+use futures_util::SinkExt;
 use sansock::clock::VirtualClock;
 use sansock::serve::{Accepted, BoxFuture, Origins, Peer, Serve, Server, Socket};
 use sansock::{Error, Message};
-use sansock_core::Side;
+use sansock_core::{Event, Side};
 use sansock_tests::driver::{
-    End, Fault, Scripted, Task, close_frame, config, frame, opened, opened_with, parse_frames,
-    pipe, poll_once, settle, waker_fn,
+    End, Fault, Flood, Scripted, Task, close_frame, config, frame, opened, opened_with,
+    parse_frames, pipe, poll_once, settle, waker_fn,
 };
 
 /// A message of the server.
@@ -85,11 +87,13 @@ fn nothing_is_received_behind_a_message_that_was_discarded() {
     let mut closing = Task::new(sender.close(1000, ""));
     closing.poll();
     clock.advance(Duration::from_millis(100));
-    // Some are discarded, and the task yields.
-    closing.poll();
-    assert!(!closing.is_done());
-    let received = poll_once(receiver.recv());
-    assert!(received.is_none(), "received behind what was discarded");
+    // Each time some are discarded, and the task yields.
+    for _ in 0..3 {
+        closing.poll();
+        assert!(!closing.is_done());
+        let received = poll_once(receiver.recv());
+        assert!(received.is_none(), "received behind what was discarded");
+    }
     far.put(&close_frame(Side::Server, 1000, ""));
     far.end();
     settle(&mut [&mut closing]);
@@ -113,6 +117,41 @@ fn every_send_answers_the_ping_before_it() {
         sending.output().unwrap();
         assert!(has_pong(&mut far), "no pong with message {number}");
     }
+}
+
+#[test]
+fn a_connection_that_discards_more_than_its_limit_fails_with_1008() {
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened(Side::Client, near, &VirtualClock::new());
+    ws.close_read(10);
+    far.put(&message("ten bytes."));
+    assert!(poll_once(ws.attend(pending::<()>())).is_none());
+    assert_eq!(parse_frames(&far.take_all()), [], "within the limit");
+    far.put(&message("!"));
+    assert!(poll_once(ws.attend(pending::<()>())).is_none());
+    let sent = parse_frames(&far.take_all()).remove(0);
+    assert_eq!(
+        (sent.first, &sent.payload[..2]),
+        (0x88, &1008_u16.to_be_bytes()[..])
+    );
+}
+
+#[test]
+fn control_events_that_wait_to_be_observed_are_bounded() {
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened(Side::Client, near, &VirtualClock::new());
+    // From now on, pings are events.
+    assert!(poll_once(ws.recv_event()).is_none());
+    for number in 0..100 {
+        far.put(&frame(Side::Server, 0x89, &[number]));
+    }
+    assert!(poll_once(ws.attend(pending::<()>())).is_none());
+    let mut observed = Vec::new();
+    while let Some(Some(Event::Ping(payload))) = poll_once(ws.recv_event()) {
+        observed.extend_from_slice(payload);
+    }
+    let latest: Vec<u8> = (68..100).collect();
+    assert_eq!(observed, latest, "of more than 32, the oldest are dropped");
 }
 
 /// A transport whose write side is never closed.
@@ -157,6 +196,9 @@ fn a_task_that_receives_and_flushes_does_not_wake_itself_while_the_transport_clo
         assert!(received.is_pending() && flushed.is_pending());
         Poll::Pending
     }));
+    settle(&mut [&mut both]);
+    // It is polled for another reason, with both operations in progress.
+    both.poll();
     let polls = settle(&mut [&mut both]);
     assert!(polls < 5, "{polls} polls");
 }
@@ -268,4 +310,41 @@ fn a_task_that_waited_before_the_split_is_not_woken_after_it() {
     far.put(&message("hi"));
     settle(&mut [&mut pinging]);
     assert_eq!(woken.load(Ordering::SeqCst), 0);
+}
+
+/// A reactor reports what can be read only if it has not been read before: here nothing is reported.
+#[test]
+fn a_task_that_receives_is_woken_when_another_has_read_its_message() {
+    let clock = VirtualClock::new();
+    let (near, source) = Flood::new(&clock);
+    let ws = opened(Side::Client, near, &clock);
+    let (mut sink, mut stream) = futures_util::StreamExt::split(ws);
+    let mut receiving = Task::new(stream.next());
+    settle(&mut [&mut receiving]);
+    clock.advance(Duration::from_secs(1));
+    source.precede(&message("hi"));
+    let mut sending = Task::new(sink.send(Message::text("there")));
+    settle(&mut [&mut sending]);
+    sending.output().unwrap();
+    settle(&mut [&mut receiving]);
+    assert!(receiving.is_done(), "the message is not received");
+}
+
+#[test]
+fn a_sender_that_waits_is_woken_though_one_that_came_later_is_gone() {
+    let (near, mut far) = pipe(1);
+    let ws = opened(Side::Client, near, &VirtualClock::new());
+    let (sender, _receiver) = ws.split();
+    let later = sender.clone();
+    let mut sending = Task::new(sender.send("a message"));
+    settle(&mut [&mut sending]);
+    let mut gone = Task::new(later.send("another"));
+    settle(&mut [&mut sending, &mut gone]);
+    assert!(!gone.is_done());
+    drop(gone);
+    for _ in 0..100 {
+        far.take_all();
+        settle(&mut [&mut sending]);
+    }
+    assert!(sending.is_done(), "the sender is not woken");
 }

@@ -10,7 +10,7 @@ use allocation_counter::measure;
 use bytes::{Buf, Bytes};
 use futures_lite::future::or;
 use sansock::clock::VirtualClock;
-use sansock::serve::{OverflowPolicy, Room};
+use sansock::serve::{OverflowPolicy, Push, Room};
 use sansock::{Error, Message, Prepared};
 use sansock_core::handshake::{ClientOptions, ServerOptions};
 use sansock_core::{
@@ -646,6 +646,8 @@ fn d7_a_backlog_of_pushes_holds_its_limit() {
     };
     push(50_000, OverflowPolicy::Skip);
     assert!(handle.backlog() <= 10_000, "{} bytes", handle.backlog());
+    let more = handle.push(&empty, OverflowPolicy::Skip);
+    assert_eq!(more, Push::Overflow, "empty messages take room as well");
     let grown = measure(|| push(1000, OverflowPolicy::DropOldest)).bytes_current;
     assert!(grown < 1000, "{grown} bytes");
     assert!(handle.backlog() <= 10_000, "{} bytes", handle.backlog());
