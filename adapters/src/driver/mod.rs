@@ -479,6 +479,21 @@ where
         self.drive(cx, role, goal, Blocked::Nothing)
     }
 
+    /// As [`continue_until`](Self::continue_until), again in the same poll. What the transport did not take before
+    /// is not offered again.
+    pub(crate) fn continue_again_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        role: Role,
+        goal: Goal,
+    ) -> Poll<()> {
+        let blocked = match self.is_quiet() {
+            true => Blocked::Nothing,
+            false => Blocked::Write,
+        };
+        self.drive(cx, role, goal, blocked)
+    }
+
     /// Begins a poll that needs the time before it drives the connection.
     pub(crate) const fn begin_poll(&mut self) {
         self.now = None;
@@ -509,8 +524,11 @@ where
             Role::Receive => self.detours.remove(Detours::READING_STOPPED),
             Role::Send | Role::Attend => {
                 let may_wait = self.wakers.is_shared() || progress == Progress::Waiting;
-                if may_wait && self.is_data_ready() {
-                    self.detours.add(Detours::READING_STOPPED);
+                match self.is_data_ready() {
+                    true if may_wait => self.detours.add(Detours::READING_STOPPED),
+                    true => {}
+                    // This task has taken the message, to keep it while it waits for a pong.
+                    false => self.resume_reading_of_others(role),
                 }
                 // What was read while a pong or the end was awaited does not make this a receiver.
                 self.read_lately &= matches!(goal, Goal::Written | Goal::Capacity);
@@ -619,9 +637,14 @@ where
     /// discards it before they are polled.
     #[inline]
     pub(crate) fn resume_reading(&mut self) {
+        self.resume_reading_of_others(Role::Receive);
+    }
+
+    #[inline]
+    fn resume_reading_of_others(&mut self, role: Role) {
         if self.is_reading_stopped() {
             self.detours.remove(Detours::READING_STOPPED);
-            self.wakers.wake_readers();
+            self.wakers.wake_readers(role);
         }
     }
 

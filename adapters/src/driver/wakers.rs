@@ -171,12 +171,12 @@ impl Wakers {
         }
     }
 
-    /// Wakes the roles that wait for something else than a message.
+    /// Wakes the other roles that wait for something else than a message.
     #[cold]
-    pub(super) fn wake_readers(&self) {
-        for role in [Role::Send, Role::Attend] {
-            if self.waits(role) {
-                self.wake(role);
+    pub(super) fn wake_readers(&self, role: Role) {
+        for reader in [Role::Send, Role::Attend] {
+            if reader != role && self.waits(reader) {
+                self.wake(reader);
             }
         }
     }

@@ -73,9 +73,10 @@ where
     }
 
     fn poll_pong(&mut self, cx: &mut Context<'_>, ping: PingId) -> Poll<Result<Duration>> {
+        let goal = Goal::PongOrData(ping);
+        let mut driven = self.inner.driver.continue_until(cx, Role::Send, goal);
         loop {
-            let driver = &mut self.inner.driver;
-            ready!(driver.continue_until(cx, Role::Send, Goal::PongOrData(ping)));
+            ready!(driven);
             if let Some(latency) = self.latency_of(ping) {
                 return Poll::Ready(Ok(latency));
             }
@@ -83,6 +84,7 @@ where
                 return Poll::Ready(Err(self.ended_error()));
             }
             self.keep_message()?;
+            driven = self.inner.driver.continue_again_until(cx, Role::Send, goal);
         }
     }
 

@@ -190,9 +190,11 @@ struct Frame {
 }
 
 impl View {
-    /// Whether the connection is closed, and its application knows.
+    /// Whether the connection is closed, its application knows, and how it was closed is decided: a Close frame
+    /// that waits may still leave.
     pub fn is_over(&self) -> bool {
-        self.state == State::Closed && (self.seen.terminal == 1 || !self.seen.was_open)
+        let is_known = self.seen.terminal == 1 || !self.seen.was_open;
+        self.state == State::Closed && is_known && !self.ending.is_empty()
     }
 
     /// Whether it asks to be called though it is closed and has written everything.

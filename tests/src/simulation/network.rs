@@ -453,9 +453,14 @@ impl End {
         result
     }
 
-    /// Counts a call.
+    /// Counts a call. One that a signal interrupts is made again, and counts then.
     fn counted<R>(&self, result: &Poll<io::Result<R>>, bytes: usize) {
         let work = &*self.work;
+        if let Poll::Ready(Err(error)) = result {
+            if error.kind() == io::ErrorKind::Interrupted {
+                return;
+            }
+        }
         work.calls.set(work.calls.get() + 1);
         work.bytes.set(work.bytes.get() + bytes);
         if result.is_pending() {
