@@ -397,6 +397,8 @@ impl Application {
         while self.world.poll_time().is_zero() {
             sleep(&self.world, Duration::from_secs(1)).await;
         }
+        // The ping was pending: what its task does now has a budget of its own.
+        self.world.goes_on();
         Ok(())
     }
 
