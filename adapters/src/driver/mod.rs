@@ -479,21 +479,6 @@ where
         self.drive(cx, role, goal, Blocked::Nothing)
     }
 
-    /// As [`continue_until`](Self::continue_until), again in the same poll. What the transport did not take before
-    /// is not offered again.
-    pub(crate) fn continue_again_until(
-        &mut self,
-        cx: &mut Context<'_>,
-        role: Role,
-        goal: Goal,
-    ) -> Poll<()> {
-        let blocked = match self.is_quiet() {
-            true => Blocked::Nothing,
-            false => Blocked::Write,
-        };
-        self.drive(cx, role, goal, blocked)
-    }
-
     /// Begins a poll that needs the time before it drives the connection.
     pub(crate) const fn begin_poll(&mut self) {
         self.now = None;

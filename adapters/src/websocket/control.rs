@@ -73,10 +73,9 @@ where
     }
 
     fn poll_pong(&mut self, cx: &mut Context<'_>, ping: PingId) -> Poll<Result<Duration>> {
-        let goal = Goal::PongOrData(ping);
-        let mut driven = self.inner.driver.continue_until(cx, Role::Send, goal);
         loop {
-            ready!(driven);
+            let driver = &mut self.inner.driver;
+            ready!(driver.continue_until(cx, Role::Send, Goal::PongOrData(ping)));
             if let Some(latency) = self.latency_of(ping) {
                 return Poll::Ready(Ok(latency));
             }
@@ -84,7 +83,6 @@ where
                 return Poll::Ready(Err(self.ended_error()));
             }
             self.keep_message()?;
-            driven = self.inner.driver.continue_again_until(cx, Role::Send, goal);
         }
     }
 
