@@ -59,7 +59,10 @@ opening_verbs!(ServerConnection, "request");
 /// The request, on its way to the user.
 #[derive(Debug)]
 enum Arrival {
-    Awaited,
+    Awaited {
+        /// Whether an empty line in front of it was looked for.
+        after_empty_line: bool,
+    },
     Ready(Request),
     Given,
 }
@@ -73,7 +76,9 @@ impl ServerConnection {
             connection: Connection::connecting(Side::Server, None, config),
             options,
             scanner,
-            request: Arrival::Awaited,
+            request: Arrival::Awaited {
+                after_empty_line: false,
+            },
             error: None,
         }
     }
@@ -182,13 +187,13 @@ impl ServerConnection {
         }
         match core::mem::replace(&mut self.request, Arrival::Given) {
             Arrival::Ready(request) => Some(Event::Request(request)),
-            Arrival::Awaited | Arrival::Given => None,
+            Arrival::Awaited { .. } | Arrival::Given => None,
         }
     }
 
     /// Reads the request as far as it has arrived.
     fn advance(&mut self) {
-        let awaits = matches!(self.request, Arrival::Awaited);
+        let awaits = matches!(self.request, Arrival::Awaited { .. });
         if awaits && self.connection.is_connecting() {
             match self.read_request() {
                 Ok(Some(request)) => self.request = Arrival::Ready(request),
@@ -202,6 +207,9 @@ impl ServerConnection {
     }
 
     fn read_request(&mut self) -> Result<Option<Request>, HeadError> {
+        if !self.skip_empty_line() {
+            return self.incomplete();
+        }
         let unread = self.connection.unread();
         let scanner = &mut self.scanner;
         match scanner.read(unread, Request::parse_front)? {
@@ -209,10 +217,39 @@ impl ServerConnection {
                 self.connection.consume(size);
                 Ok(Some(request))
             }
-            None if self.connection.is_eof() => Err(HeadError::Incomplete {
-                bytes: unread.len(),
+            None => self.incomplete(),
+        }
+    }
+
+    /// Skips one empty line in front of the request, as RFC 9112 section 2.2 asks of servers: some clients send
+    /// one too many behind a request before. Returns whether what stands in front is known.
+    fn skip_empty_line(&mut self) -> bool {
+        if !matches!(
+            self.request,
+            Arrival::Awaited {
+                after_empty_line: false
+            }
+        ) {
+            return true;
+        }
+        let size = match self.connection.unread() {
+            [] | [b'\r'] => return false,
+            [b'\r', b'\n', ..] => 2,
+            _ => 0,
+        };
+        self.connection.consume(size);
+        self.request = Arrival::Awaited {
+            after_empty_line: true,
+        };
+        true
+    }
+
+    fn incomplete(&self) -> Result<Option<Request>, HeadError> {
+        match self.connection.is_eof() {
+            true => Err(HeadError::Incomplete {
+                bytes: self.connection.unread().len(),
             }),
-            None => Ok(None),
+            false => Ok(None),
         }
     }
 

@@ -229,7 +229,8 @@ fn a_malformed_head_is_answered_once_and_fails() {
         (b"GET /#f HTTP/1.1\r\n\r\n", 400),
         (b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", 400),
         (b"GET /\x00 HTTP/1.1\r\n\r\n", 400),
-        (b"\r\nGET / HTTP/1.1\r\n\r\n", 400),
+        (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400),
+        (b"\nGET / HTTP/1.1\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
         (b"GET / HTTP/1.1\r\nA: b\n\r\n", 400),
@@ -333,7 +334,7 @@ fn requests_that_ask_for_something_else_are_refused() {
         ("Sec-WebSocket-Key", "X: y", 400),
         (
             "Sec-WebSocket-Key",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=",
             400,
         ),
         ("Sec-WebSocket-Version", "Sec-WebSocket-Version: 7", 426),

@@ -305,10 +305,13 @@ impl Response {
 
 /// Returns what stands behind the status, which httparse drops where it is not ASCII.
 ///
-/// RFC 9112 section 4: the space in front of it stands even where there is nothing behind.
+/// RFC 9112 section 4 asks senders for the space in front of it even if nothing follows. Some servers leave out
+/// both, which cannot be mistaken.
 fn parse_reason(line: &[u8], status: StatusCode) -> Result<Cow<'static, str>, HeadError> {
-    let Some((_, [b' ', reason @ ..])) = line.split_at_checked("HTTP/1.1 101".len()) else {
-        return Err(HeadError::StartLine);
+    let reason = match line.split_at_checked("HTTP/1.1 101".len()) {
+        Some((_, [b' ', reason @ ..])) => reason,
+        Some((_, [])) => &[],
+        _ => return Err(HeadError::StartLine),
     };
     if reason == status.reason_phrase().as_bytes() {
         return Ok(Cow::Borrowed(status.reason_phrase()));
@@ -364,7 +367,9 @@ mod tests {
         let lines = [
             "",
             "HTTP/1.1",
-            "HTTP/1.1 101",
+            "HTTP/1.1 10",
+            "HTTP/1.1 101X",
+            "HTTP/1.1 1011",
             "HTTP/1.1 1011 X",
             "HTTP/1.1 +10 X",
             "HTTP/1.1 1_1 X",
@@ -379,6 +384,15 @@ mod tests {
             assert_eq!(parse(line), Err(HeadError::StartLine), "{line:?}");
         }
         assert_eq!(parse("HTTP/2.0 200 OK"), Err(HeadError::HttpVersion));
+    }
+
+    #[test]
+    fn the_space_before_a_missing_reason_may_be_missing() {
+        for line in ["HTTP/1.1 101", "HTTP/1.1 101 "] {
+            let response = parse(line).unwrap();
+            assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+            assert_eq!(response.reason(), "");
+        }
     }
 
     #[test]

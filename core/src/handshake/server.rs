@@ -492,7 +492,7 @@ mod tests {
             ("Upgrade", &[",,"], 400),
             ("Sec-WebSocket-Key", &[], 400),
             ("Sec-WebSocket-Key", &[key, key], 400),
-            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZR=="], 400),
+            ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZR=="], 101),
             ("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25j"], 400),
             ("Sec-WebSocket-Key", &["not base64"], 400),
             ("Sec-WebSocket-Version", &[], 426),
