@@ -585,9 +585,9 @@ fn fragments_without_end_take_in_proportion_to_what_has_arrived() {
 fn a_flood_of_pings_takes_two_pongs_though_the_peer_never_reads() {
     warm();
     for case in Case::all() {
-        // A pong on its way to the transport, and the one that will follow it; a client's have a masking key.
+        // The pongs on their way to the transport, and the one that will follow; a client's have masking keys.
         let pongs = match case.side {
-            Side::Client => 2 * (2 + 4 + 125),
+            Side::Client => 160 + (2 + 4 + 125),
             Side::Server => 256,
         };
         let pings = [(case.peer().ping(&[b'p'; 125]), 2000)];

@@ -22,7 +22,17 @@ fn payloads_of(pongs: &[u8]) -> Vec<u16> {
 }
 
 #[test]
-fn of_pings_that_come_together_the_last_of_each_read_is_answered() {
+fn a_few_pings_that_come_together_are_all_answered() {
+    let (mut client, server) = pipe(64 << 10);
+    let mut server = opened(Side::Server, server, &VirtualClock::new());
+    client.put(&pings(0..10));
+    let mut receiving = Task::new(server.recv());
+    receiving.poll();
+    assert_eq!(payloads_of(&client.take_all()), Vec::from_iter(0..10));
+}
+
+#[test]
+fn of_many_pings_that_come_together_the_latest_of_each_read_are_answered() {
     let (mut client, server) = pipe(64 << 10);
     let mut server = opened(Side::Server, server, &VirtualClock::new());
     client.put(&pings(0..1000));
@@ -32,8 +42,8 @@ fn of_pings_that_come_together_the_last_of_each_read_is_answered() {
         receiving.poll();
     }
     let answered = payloads_of(&client.take_all());
-    // 8 KB of pings are two reads or three.
-    assert!((2..=3).contains(&answered.len()), "{answered:?}");
+    // 8 KB of pings are two reads or three; 128 bytes are 32 pongs.
+    assert!((2..=3 * 32).contains(&answered.len()), "{answered:?}");
     assert!(answered.is_sorted(), "{answered:?}");
     assert_eq!(answered.last(), Some(&999));
 }
@@ -51,7 +61,7 @@ fn of_pings_that_come_while_the_transport_is_blocked_the_latest_is_answered() {
     }
     let answered = payloads_of(&written);
     assert_eq!(answered.last(), Some(&999));
-    assert!(answered.len() <= 3, "{answered:?}");
+    assert!(answered.len() <= 2 * 32 + 1, "{answered:?}");
 }
 
 #[test]

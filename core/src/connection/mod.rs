@@ -211,9 +211,9 @@ impl Connection {
 
     /// Returns everything to be sent now, and whether the write side must be closed then.
     ///
-    /// It includes the replies to what was received, up to the first event that was not taken. Of
-    /// several pings before the next data, only the last is answered, unless the transport was offered
-    /// the pong of an earlier one. It is empty only if nothing is pending.
+    /// It includes the replies to what was received, up to the first event that was not taken. A few pings
+    /// that arrive together are all answered; of many, or while the transport does not take an earlier pong,
+    /// at least the last (RFC 6455 section 5.5.3). It is empty only if nothing is pending.
     #[inline]
     pub fn data_to_send(&mut self) -> DataToSend<'_> {
         self.parse_next();

@@ -4,10 +4,10 @@
 //! masking is queued by reference count, between two stretches of the buffer, so that it leaves in one
 //! vectored write with its header.
 //!
-//! Of several pings, only the last needs a pong (RFC 6455 section 5.5.3). A later pong replaces the one
-//! at the tail of the queue, unless a transport has seen that: bytes that were offered never change.
-//! Then the later one waits beside the queue until the earlier one is taken. So at most two pongs exist,
-//! and the queue is empty only if nothing is pending.
+//! Pongs are bounded, as only the last of several pings needs one (RFC 6455 section 5.5.3). While the
+//! transport takes what it is offered, a few pings that arrive together are all answered. If their pongs would
+//! take more than that, the latest replaces them. Bytes that were offered never change: until a pong that was
+//! offered is taken, the latest waits beside the queue. The queue is empty only if nothing is pending.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -24,6 +24,12 @@ const BY_REFERENCE: usize = 4096;
 
 /// Prepared frames from this length on are sent by reference where nothing else waits.
 const ALONE_BY_REFERENCE: usize = 512;
+
+/// Bytes of pongs that a server queues together: at least its longest.
+const PONGS: u8 = 128;
+
+/// As [`PONGS`], of a client, whose frames have masking keys.
+const MASKED_PONGS: u8 = 160;
 
 /// A payload by reference.
 #[derive(Debug)]
@@ -58,8 +64,8 @@ pub(super) struct Output {
     pong: Option<Box<[u8]>>,
     /// Where in the stream the pong ends that was queued last.
     pong_ends: u64,
-    /// The length of that pong's frame.
-    pong_size: u8,
+    /// The bytes of that pong, and of those right before it.
+    pongs: u8,
     /// Whether a transport may have seen what is queued up to the end of that pong.
     pong_offered: bool,
     /// Where in the stream our Close frame ends; 0 if there is none.
@@ -81,7 +87,7 @@ impl Output {
             end: StreamEnd::NotYet,
             pong: None,
             pong_ends: 0,
-            pong_size: 0,
+            pongs: 0,
             pong_offered: true,
             close_ends: 0,
             discarded: false,
@@ -182,23 +188,33 @@ impl Output {
             });
     }
 
-    /// Queues a pong in place of an earlier one that no transport has seen, or keeps it until the earlier
-    /// one was taken.
+    /// Queues a pong, in place of those before it if they are too many. While one that was offered is not
+    /// taken, it waits beside the queue.
     pub(super) fn push_pong(
         &mut self,
         header: HeaderEncoder,
         payload: &[u8],
         pool: &Arc<dyn BufferPool>,
     ) {
-        if self.taken < self.pong_ends {
-            if self.pong_offered || self.position() != self.pong_ends {
-                self.keep_pong(header, payload);
-                return;
-            }
-            self.buffer.retract(usize::from(self.pong_size));
+        let size = u8::try_from(header.frame_size()).unwrap_or(u8::MAX);
+        if self.taken >= self.pong_ends {
+            self.pongs = 0;
+        } else if self.pong_offered || self.position() != self.pong_ends {
+            self.keep_pong(header, payload);
+            return;
+        }
+        let most = if header.is_masked() {
+            MASKED_PONGS
+        } else {
+            PONGS
+        };
+        let mut pongs = self.pongs.saturating_add(size);
+        if pongs > most {
+            self.buffer.retract(usize::from(self.pongs));
+            pongs = size;
         }
         self.push_frame(header, payload, pool);
-        self.pong_queued(header.frame_size(), false);
+        self.pong_queued(pongs, false);
     }
 
     /// Keeps a pong beside the queue, in place of the one that is there.
@@ -211,10 +227,10 @@ impl Output {
         header.write_frame(payload, frame);
     }
 
-    /// Registers the pong at the tail of the queue.
-    fn pong_queued(&mut self, size: usize, offered: bool) {
+    /// Registers pongs at the tail of the queue.
+    const fn pong_queued(&mut self, pongs: u8, offered: bool) {
         self.pong_ends = self.position();
-        self.pong_size = u8::try_from(size).unwrap_or(u8::MAX);
+        self.pongs = pongs;
         self.pong_offered = offered;
     }
 
@@ -223,7 +239,7 @@ impl Output {
     pub(super) fn settle_pong(&mut self, pool: &Arc<dyn BufferPool>) {
         if let Some(frame) = self.pong.take() {
             self.push(&frame, pool);
-            self.pong_queued(frame.len(), true);
+            self.pong_queued(0, true);
         }
     }
 

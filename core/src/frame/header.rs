@@ -245,6 +245,10 @@ impl HeaderEncoder {
         }
     }
 
+    pub(crate) const fn is_masked(self) -> bool {
+        self.masking_key.is_some()
+    }
+
     /// Returns the length of the header.
     #[inline]
     pub(crate) const fn size(self) -> usize {
