@@ -1,7 +1,11 @@
 //! The three deliveries: whole messages, frames, and chunks as they arrive (RFC 6455 section 5.4).
 
 use bytes::Bytes;
-use sansock_core::{Config, Delivery, Event, Kind, Message, OpCode, Side, State};
+use sansock_core::deflate::Deflate;
+use sansock_core::{
+    Config, Delivery, Event, Failure, Kind, Message, OpCode, ProtocolError, Side, State,
+};
+use sansock_tests::deflate::{Blocks, RSV1, TWELVE_BITS, bomb, end_with};
 use sansock_tests::end::{End, SIDES, config};
 use sansock_tests::receive::received_with;
 use sansock_tests::seen::{Seen, joined};
@@ -210,13 +214,146 @@ fn delivery_changes_between_messages_only() {
         );
         end.receive(&peer.text("waits"));
         assert!(end.parse_next());
-        assert!(
-            !end.set_delivery(Delivery::Messages),
-            "a whole message waits"
-        );
-        assert_eq!(end.events().len(), 1);
+        assert!(!end.set_delivery(Delivery::Frames), "a message waits");
+        assert_eq!(end.events(), [whole_chunk(Kind::Text, b"waits")]);
         assert!(end.set_delivery(Delivery::Messages));
         assert_eq!(end.events_of(&peer.text("d")), [Seen::Text("d".into())]);
+    }
+}
+
+/// Makes an end, and bytes for it that begin with a message.
+type Beginning = (fn(Side, Config) -> End, Vec<u8>);
+
+/// Messages of all sorts, each with one that follows.
+fn beginnings(peer: PeerOf) -> Vec<Beginning> {
+    let plain = [
+        peer.text("whole, \u{10348}"),
+        peer.text(""),
+        [
+            peer.frame(TEXT, b"z\xC3"),
+            peer.frame(CONTINUATION, b""),
+            peer.ping(b"between"),
+            peer.frame(FIN | CONTINUATION, b"\xBC!"),
+        ]
+        .concat(),
+        peer.binary(&[7; 300]),
+        [
+            peer.frame(BINARY, b""),
+            peer.frame(CONTINUATION, &[0xFF; 9]),
+            peer.frame(FIN | CONTINUATION, b"end"),
+        ]
+        .concat(),
+    ];
+    let compressed = |kind, text: &[u8]| {
+        let payload = Blocks::new().fixed().literals(text).end().message();
+        let (start, rest) = payload.split_at(payload.len() / 2);
+        [
+            peer.frame(FIN | RSV1 | kind, &payload),
+            [
+                peer.frame(RSV1 | kind, start),
+                peer.ping(b"between"),
+                peer.frame(FIN | CONTINUATION, rest),
+            ]
+            .concat(),
+        ]
+    };
+    let compressed = [
+        compressed(TEXT, "z\u{fc}!".as_bytes()),
+        compressed(BINARY, &[3; 40]),
+    ]
+    .concat();
+    let plain = plain
+        .into_iter()
+        .map(|bytes| (End::with as fn(Side, Config) -> End, bytes));
+    let compressed = compressed.into_iter().map(|bytes| {
+        let make =
+            |side, config: Config| end_with(side, TWELVE_BITS, config.deflate(Deflate::new()));
+        (make as fn(Side, Config) -> End, bytes)
+    });
+    let followed = plain.chain(compressed).map(|(make, bytes)| {
+        let bytes = [bytes, peer.text("the next")].concat();
+        (make, bytes)
+    });
+    followed.collect()
+}
+
+#[test]
+fn a_message_that_began_in_parts_is_received_whole_until_a_part_was_taken() {
+    for side in SIDES {
+        for (make, bytes) in beginnings(PeerOf(side)) {
+            let expected = make(side, config()).events_of(&bytes);
+            for delivery in [Delivery::Frames, Delivery::Chunks] {
+                for cut in 0..=bytes.len() {
+                    let mut end = make(side, with(delivery));
+                    end.receive(&bytes[..cut]);
+                    end.parse_next();
+                    assert!(end.set_delivery(Delivery::Messages));
+                    let mut events = end.events();
+                    assert!(events.iter().all(|event| expected.contains(event)));
+                    events.extend(end.events_of(&bytes[cut..]));
+                    assert_eq!(events, expected, "{delivery:?}, cut at {cut}");
+
+                    let mut end = make(side, with(delivery));
+                    end.receive(&bytes[..cut]);
+                    let is_inside = matches!(
+                        end.event(),
+                        Some(Seen::Frame(_, false, _) | Seen::Chunk { last: false, .. })
+                    );
+                    end.parse_next();
+                    assert_eq!(end.set_delivery(Delivery::Messages), !is_inside);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_began_in_chunks_is_received_whole_within_the_limits() {
+    for side in SIDES {
+        let limits: [fn(Config) -> Config; 2] = [
+            |config| config.max_message_size(100),
+            |config| config.max_frame_size(100),
+        ];
+        for limit in limits {
+            for (size, passes) in [(100, true), (101, false)] {
+                for cut in [20, usize::MAX] {
+                    let message = PeerOf(side).binary(&vec![1; size]);
+                    let (start, rest) = message.split_at(cut.min(message.len()));
+                    let mut end = End::with(side, limit(with(Delivery::Chunks)));
+                    end.receive(start);
+                    assert!(end.parse_next());
+                    assert!(end.set_delivery(Delivery::Messages));
+                    let events = end.events_of(rest);
+                    let too_big = ProtocolError::TooBig {
+                        length: Some(size as u64),
+                        limit: 100,
+                    };
+                    let expected = match passes {
+                        true => Seen::Binary(vec![1; size]),
+                        false => Seen::Failed(Failure::Protocol(too_big)),
+                    };
+                    assert_eq!(events, [expected], "{size}, cut at {cut}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_was_decoded_in_chunks_is_received_whole_within_the_limit() {
+    for side in SIDES {
+        for (size, passes) in [(100_000, true), (100_001, false)] {
+            let config = with(Delivery::Chunks)
+                .deflate(Deflate::new())
+                .max_message_size(100_000);
+            let mut end = end_with(side, TWELVE_BITS, config);
+            end.receive(&PeerOf(side).frame(FIN | RSV1 | BINARY, &bomb(size)));
+            assert!(end.parse_next());
+            assert!(end.set_delivery(Delivery::Messages));
+            let is_whole = end.events() == [Seen::Binary(vec![0; size])];
+            assert_eq!(is_whole, passes, "{size}");
+            assert_eq!(end.failure().is_none(), passes, "{size}");
+        }
     }
 }
 

@@ -194,6 +194,55 @@ fn a_message_that_began_while_this_side_sent_is_received_in_one_part() {
 }
 
 #[test]
+fn a_message_that_began_in_parts_while_this_side_sent_is_received_in_any_way() {
+    let clock = VirtualClock::new();
+    let text = frame(Side::Server, 0x81, b"begun early");
+    for cut in [1, 4, text.len()] {
+        for in_frames in [false, true] {
+            let begun = || {
+                let (near, mut peer) = pipe(10);
+                let mut ws = opened(Side::Client, near, &clock);
+                peer.put(&frame(Side::Server, 0x81, b"first"));
+                if in_frames {
+                    assert!(run(ws.recv_frame()).unwrap().is_some());
+                } else {
+                    assert!(run(ws.recv_chunk()).unwrap().is_some());
+                }
+                peer.put(&text[..cut]);
+                let mut send = Task::new(ws.send("longer than the pipe"));
+                settle(&mut [&mut send]);
+                drop(send);
+                peer.put(&text[cut..]);
+                (ws, peer)
+            };
+            let (mut ws, _peer) = begun();
+            let message = run(ws.recv()).unwrap();
+            assert_eq!(message, Some(Message::text("begun early")));
+
+            let (mut ws, _peer) = begun();
+            let message = run(ws.recv_ref()).unwrap().unwrap();
+            assert_eq!(message.as_text(), Some("begun early"));
+
+            let (mut ws, _peer) = begun();
+            let frame = run(ws.recv_frame()).unwrap().unwrap();
+            assert!(frame.fin && &*frame.payload == b"begun early");
+
+            let (mut ws, _peer) = begun();
+            let mut bytes = Vec::new();
+            loop {
+                let chunk = run(ws.recv_chunk()).unwrap().unwrap();
+                assert_eq!(chunk.first, bytes.is_empty());
+                bytes.extend_from_slice(chunk.payload);
+                if chunk.last {
+                    break;
+                }
+            }
+            assert_eq!(bytes, b"begun early");
+        }
+    }
+}
+
+#[test]
 fn lent_messages_are_those_that_were_sent() {
     let clock = VirtualClock::new();
     let (mut client, mut server) = opened_pair(6, &clock);

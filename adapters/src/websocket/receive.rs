@@ -294,16 +294,18 @@ where
         }
     }
 
-    /// Drives the connection until data is ready in this delivery of parts. A message that had begun
-    /// before, while this side was sending, comes as one part.
+    /// Drives the connection until data is ready in this delivery of parts. A message that began in another
+    /// one, while this side was sending, comes as one part.
     pub(crate) fn poll_part(
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
     ) -> Poll<Result<bool>> {
         let connection = &mut self.inner.driver.connection;
-        let whole = connection.delivery() == Delivery::Messages;
-        if !whole || connection.set_delivery(delivery) || self.has_backlog() {
+        if connection.set_delivery(delivery)
+            || !connection.set_delivery(Delivery::Messages)
+            || self.has_backlog()
+        {
             return self.poll_data(cx, delivery);
         }
         let Some(message) = ready!(self.poll_recv(cx))? else {

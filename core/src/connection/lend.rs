@@ -73,22 +73,28 @@ impl Incoming {
                 Ok(message) => Event::Message(message),
                 Err(error) => Event::Failed(Failure::Protocol(error)),
             },
-            Ready::Frame { opcode, fin, place } => Event::Frame(FrameRef {
-                opcode,
-                fin,
-                payload: self.lend_bytes(place, link),
-            }),
+            Ready::Frame { opcode, fin, place } => {
+                self.part_taken = !fin;
+                Event::Frame(FrameRef {
+                    opcode,
+                    fin,
+                    payload: self.lend_bytes(place, link),
+                })
+            }
             Ready::Chunk {
                 kind,
                 first,
                 last,
                 place,
-            } => Event::Chunk(Chunk {
-                kind,
-                first,
-                last,
-                payload: self.lend_slice(place, link),
-            }),
+            } => {
+                self.part_taken = !last;
+                Event::Chunk(Chunk {
+                    kind,
+                    first,
+                    last,
+                    payload: self.lend_slice(place, link),
+                })
+            }
             Ready::Ping { size } => Event::Ping(self.lend(size)),
             Ready::Pong { size, matched } => Event::Pong {
                 payload: self.lend(size),

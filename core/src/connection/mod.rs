@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod decode;
+mod gather;
 mod io;
 mod keepalive;
 mod lend;
@@ -405,9 +406,11 @@ impl Connection {
 
     /// Changes in which portions received data is given out, from the next message on.
     ///
-    /// Returns `false`, and changes nothing, inside a message.
+    /// Returns `false`, and changes nothing, inside a message. As long as no part of that message was given
+    /// out, it can still be received whole: a change to [`Delivery::Messages`] puts together what has arrived
+    /// of it. If that exceeds the limit of messages, the connection fails.
     pub fn set_delivery(&mut self, delivery: Delivery) -> bool {
-        self.incoming.set_delivery(delivery)
+        self.incoming.set_delivery(delivery, &mut self.link)
     }
 
     // Ask.

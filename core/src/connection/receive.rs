@@ -50,7 +50,7 @@ const DIRECT_READ_MIN: u64 = 32 << 10;
 pub(super) struct IncomingMessage {
     pub(super) kind: Kind,
     /// Bytes of its frames so far, those of the frame that is being read included.
-    size: u64,
+    pub(super) size: u64,
     pub(super) tail: Utf8Tail,
     empty_fragments: u32,
     /// Whether no part of it was given out.
@@ -74,7 +74,9 @@ pub(super) struct Incoming {
     pub(super) buffer: Buffer,
     pub(super) delivery: Delivery,
     frame: Option<IncomingFrame>,
-    open: Option<IncomingMessage>,
+    pub(super) open: Option<IncomingMessage>,
+    /// Whether a part of the open message was given out.
+    pub(super) part_taken: bool,
     pub(super) reassembly: Option<Box<Reassembly>>,
     pub(super) ready: Option<Ready>,
     /// What the last event lent.
@@ -92,6 +94,7 @@ impl Incoming {
             delivery,
             frame: None,
             open: None,
+            part_taken: false,
             reassembly: None,
             ready: None,
             lent: None,
@@ -102,19 +105,6 @@ impl Incoming {
 
     pub(super) const fn delivery(&self) -> Delivery {
         self.delivery
-    }
-
-    /// Changes the delivery. Returns whether that was possible: not inside a message.
-    pub(super) fn set_delivery(&mut self, delivery: Delivery) -> bool {
-        let possible = self.delivery == delivery || self.between_messages();
-        if possible {
-            self.delivery = delivery;
-        }
-        possible
-    }
-
-    fn between_messages(&self) -> bool {
-        self.open.is_none() && !self.is_data_ready()
     }
 
     /// Whether the event that is ready is a message, or a part of one.

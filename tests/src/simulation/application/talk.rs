@@ -45,23 +45,6 @@ impl Application {
             4 => self.receive_event(from).await,
             _ => self.receive_whole(from).await,
         };
-        self.or_in_parts(from, got).await
-    }
-
-    /// A message that another operation has begun to parse is received in its delivery.
-    async fn or_in_parts(
-        &self,
-        from: &mut impl Receives,
-        mut got: Result<Got, Error>,
-    ) -> Result<Got, Error> {
-        for delivery in [Delivery::Chunks, Delivery::Frames] {
-            if matches!(got, Err(Error::InMessage)) {
-                got = self.receive_parts(from, delivery).await;
-            }
-        }
-        if matches!(got, Err(Error::InMessage)) {
-            got = self.receive_whole(from).await;
-        }
         self.got(&got);
         got
     }
@@ -194,7 +177,8 @@ impl Application {
         self.world.walk(Path::RecvInTime);
         let receiving = self.duties.beside_others(self.receive_whole(from));
         let got = or(receiving, too_long).await;
-        self.or_in_parts(from, got).await
+        self.got(&got);
+        got
     }
 
     fn got_message(&self, message: Option<&Message>) -> Got {
