@@ -1,15 +1,51 @@
 //! The same short conversation over real loopback sockets, on smol and on async-std.
 
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use futures_lite::future::or;
+
+/// Sends to a peer that does not read, until that takes long. Returns whether the system has taken little.
+/// Without a limit, it takes megabytes.
+macro_rules! sends_little {
+    ($ws:ident) => {{
+        const SIZE: usize = 16 << 10;
+        let mut sent = 0;
+        while sent < 128 << 10 {
+            let sending = async { $ws.send(vec![0; SIZE]).await.is_ok() };
+            let blocked = async {
+                async_io::Timer::after(Duration::from_millis(300)).await;
+                false
+            };
+            if !or(sending, blocked).await {
+                break;
+            }
+            sent += SIZE;
+        }
+        sent < 128 << 10
+    }};
+}
+
+/// Lets the system keep little for a socket that does not read.
+fn keep_little(socket: &impl AsFd) {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+}
+
 /// The conversation over the shim `$shim`, with the `TcpListener` and `block_on` of its runtime.
 macro_rules! over_loopback {
     ($runtime:ident, $shim:ident, $listener:ty, $block_on:path) => {
         mod $runtime {
             use std::sync::Arc;
 
+            use async_io::Async;
             use futures_lite::future::try_zip;
+            use sansock::serve::{Origins, Socket};
             use sansock::$shim::{accept, connect, upgrade};
             use sansock::{Closed, Error, Message, Result};
             use sansock_core::handshake::{ServerOptions, StatusCode};
+
+            use super::*;
 
             async fn listen() -> (String, $listener) {
                 let listener = <$listener>::bind(("127.0.0.1", 0)).await.unwrap();
@@ -125,6 +161,60 @@ macro_rules! over_loopback {
                     };
                     let (end, ()): (Result<_>, _) = try_zip(client, server).await.unwrap();
                     assert!(matches!(end, Err(Error::Lost(_))));
+                });
+            }
+
+            #[test]
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            fn the_system_keeps_little_of_what_a_client_sends() {
+                $block_on(async {
+                    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+                    keep_little(&listener);
+                    let url = format!("ws://{}/", listener.local_addr().unwrap());
+                    let client = async { connect(&url).await };
+                    let server = async {
+                        let (stream, _) = Async::new(listener)?.accept().await?;
+                        sansock::smol::accept(async_net::TcpStream::from(stream)).await
+                    };
+                    let (mut ws, peer) = try_zip(client, server).await.unwrap();
+                    assert!(sends_little!(ws));
+                    drop(peer);
+                });
+            }
+
+            #[test]
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            fn the_system_keeps_little_of_what_a_server_sends() {
+                $block_on(async {
+                    let (report, reported) = async_channel::bounded(1);
+                    let handler = move |mut socket: Socket<_, _>| {
+                        let report = report.clone();
+                        async move { report.send(sends_little!(socket)).await.unwrap() }
+                    };
+                    let server = sansock::$shim::serve("127.0.0.1:0", handler);
+                    let server = server.origins(Origins::Any).bind().await.unwrap();
+                    let address = server.local_addresses().next().unwrap();
+                    let client = async {
+                        let socket = socket2::Socket::new(
+                            socket2::Domain::IPV4,
+                            socket2::Type::STREAM,
+                            None,
+                        )?;
+                        keep_little(&socket);
+                        socket.connect(&address.into())?;
+                        let stream = Async::new(std::net::TcpStream::from(socket))?;
+                        let peer = sansock::smol::connect("ws://loopback/")
+                            .over(async_net::TcpStream::from(stream))
+                            .await?;
+                        let is_little = reported.recv().await;
+                        drop(peer);
+                        Ok::<_, Error>(is_little.unwrap())
+                    };
+                    let running = async {
+                        server.run().await;
+                        unreachable!("nobody shuts it down")
+                    };
+                    assert!(or(client, running).await.unwrap());
                 });
             }
 
