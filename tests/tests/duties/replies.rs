@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sansock_tests::driver::{Frame, config, frame, parse_frames, peer_of, pipe};
+use sansock_core::Side;
+use sansock_tests::driver::{End, Frame, config, frame, parse_frames, peer_of, pipe};
 
 use super::operations::{Class, Operation, Use};
 use super::rig::{Owner, Report, Rig, Shared, lock, sleep};
@@ -19,114 +20,141 @@ pub(crate) fn check(operation: &Operation) -> Cell {
     ) {
         return Ok(Kept::DoesNotApply("a Close frame is the last frame"));
     }
-    let side = operation.owner.side();
-    let peer = peer_of(side);
-    let (near, mut far) = pipe(1 << 20);
-    let mut rig = Rig::new();
-    let pings = |name: &str| {
-        let pings =
-            (0..PINGS).map(|number| frame(peer, 0x89, format!("{name} {number}").as_bytes()));
-        pings.flatten().collect::<Vec<u8>>()
-    };
-    let message = frame(peer, 0x82, b"a message");
-    let with = Use {
-        clock: rig.clock.clone(),
-        payload: if operation.class == Class::Queue {
-            vec![5; 64 << 10].into()
-        } else {
-            Bytes::from_static(b"message")
-        },
-        pause: Duration::from_millis(100),
-    };
-    let reports: Shared<Vec<Report>> = Shared::default();
-    let (row, there) = (*operation, reports.clone());
-    rig.start(
-        operation.owner,
-        near,
-        config().ping_interval(None),
-        move |mut subject| async move {
-            loop {
-                let report = (row.run)(&mut subject, &with).await;
-                let is_over = report.is_err();
-                lock(&there).push(report);
-                if is_over {
-                    break;
-                }
-                sleep(&with.clock, with.pause).await;
-            }
-        },
-    );
-    rig.run_until(Duration::from_millis(10));
-    far.take_all();
-    let before = rig.meter.work();
-
-    let mut frames = Vec::new();
-    let pongs_to = |name: &str| -> Vec<String> {
-        (0..PINGS)
-            .map(|number| format!("{name} {number}"))
-            .collect()
-    };
+    let mut far = Far::meet(operation);
     let mut expected = pongs_to("first");
-    let is_reader = operation.class == Class::Receive;
-    if is_reader {
-        // Pings, a message, pings and a message in one read.
-        let bytes = [pings("first"), message.clone(), pings("second"), message].concat();
-        far.put(&bytes);
-        rig.settle();
-        frames.extend(parse_frames(&far.take_all()));
-        if operation.method == "recv_event" {
-            ensure!(!pongs(&frames).is_empty(), "no pong");
-        } else {
-            ensure!(lock(&reports).len() == 1, "{} events", lock(&reports).len());
-            // A server drives on behind the message that was delivered.
-            let found = pongs(&frames);
-            let found = if operation.owner == Owner::Socket {
-                &found[..found.len().min(PINGS)]
-            } else {
-                &found[..]
-            };
-            ensure!(found == expected, "before the message: {found:?}");
-        }
+    let mut frames = Vec::new();
+    if operation.class == Class::Receive {
+        frames = far.ping_around_messages(operation)?;
         expected.extend(pongs_to("second"));
     } else {
-        far.put(&pings("first"));
+        far.ping("first");
     }
-    // Each event of every kind takes a call, and a pause.
-    let calls = if operation.method == "recv_event" {
-        60
-    } else {
-        5
-    };
-    let mut unparsed = Vec::new();
-    for call in 0..calls {
-        rig.run_until(Duration::from_millis(20 + 100 * call));
-        unparsed.extend(far.take_all());
-        let sent = parse_frames(&unparsed);
-        if !sent.is_empty() {
-            unparsed.clear();
-        }
-        for ping in sent.iter().filter(|frame| frame.first == 0x89) {
-            far.put(&frame(peer, 0x8a, &ping.payload));
-        }
-        frames.extend(sent);
-    }
-    if operation.method == "recv_event" {
-        // Each ping is an event that is observed.
-        ensure!(pongs(&frames) == expected, "{:?}", pongs(&frames));
-        return Ok(Kept::Yes);
-    }
+    // Where each event takes a call and a pause, there are many calls.
+    let observes = operation.method == "recv_event";
+    frames.extend(far.answer_pings(if observes { 60 } else { 5 }));
     ensure!(pongs(&frames) == expected, "{:?}", pongs(&frames));
-    let writes = (rig.meter.work() - before).writes;
-    let own = lock(&reports).len();
-    // Fragments take a write each.
-    let own = if operation.method == "write" {
-        2 * own
-    } else {
-        own
+    let own = lock(&far.reports).len();
+    let most = match operation.method {
+        "recv_event" => usize::MAX,
+        // Fragments take a write each.
+        "write" => 2 * own + 2,
+        _ if operation.class == Class::Receive => 2,
+        _ => own + 2,
     };
-    let most = if is_reader { 2 } else { own + 2 };
+    let writes = far.rig.meter.work().writes - far.writes_before;
     ensure!(writes <= most, "{writes} writes, {own} of them of its own");
     Ok(Kept::Yes)
+}
+
+/// The peer of a task that does the operation again and again.
+struct Far {
+    rig: Rig,
+    end: End,
+    side: Side,
+    reports: Shared<Vec<Report>>,
+    writes_before: usize,
+}
+
+impl Far {
+    fn meet(operation: &Operation) -> Self {
+        let (near, mut end) = pipe(1 << 20);
+        let mut rig = Rig::new();
+        let payload = match operation.class {
+            Class::Queue => vec![5; 64 << 10].into(),
+            _ => Bytes::from_static(b"message"),
+        };
+        let with = Use {
+            clock: rig.clock.clone(),
+            payload,
+            pause: Duration::from_millis(100),
+        };
+        let reports: Shared<Vec<Report>> = Shared::default();
+        let (row, there) = (*operation, reports.clone());
+        rig.start(
+            operation.owner,
+            near,
+            config().ping_interval(None),
+            move |mut subject| async move {
+                loop {
+                    let report = (row.run)(&mut subject, &with).await;
+                    let is_over = report.is_err();
+                    lock(&there).push(report);
+                    if is_over {
+                        break;
+                    }
+                    sleep(&with.clock, with.pause).await;
+                }
+            },
+        );
+        rig.run_until(Duration::from_millis(10));
+        end.take_all();
+        Self {
+            writes_before: rig.meter.work().writes,
+            side: peer_of(operation.owner.side()),
+            rig,
+            end,
+            reports,
+        }
+    }
+
+    fn pings(&self, name: &str) -> Vec<u8> {
+        let pings = numbered(name).map(|payload| frame(self.side, 0x89, payload.as_bytes()));
+        pings.flatten().collect()
+    }
+
+    fn ping(&mut self, name: &str) {
+        let pings = self.pings(name);
+        self.end.put(&pings);
+    }
+
+    /// Sends pings, a message, pings and a message, in one read. Returns what comes at once.
+    fn ping_around_messages(&mut self, operation: &Operation) -> Result<Vec<Frame>, String> {
+        let message = frame(self.side, 0x82, b"a message");
+        let (first, second) = (self.pings("first"), self.pings("second"));
+        self.end
+            .put(&[first, message.clone(), second, message].concat());
+        self.rig.settle();
+        let frames = parse_frames(&self.end.take_all());
+        let mut found = pongs(&frames);
+        if operation.method == "recv_event" {
+            ensure!(!found.is_empty(), "no pong");
+            return Ok(frames);
+        }
+        let reports = lock(&self.reports).len();
+        ensure!(reports == 1, "{reports} events");
+        if operation.owner == Owner::Socket {
+            // A server drives on behind the message that was delivered.
+            found.truncate(PINGS);
+        }
+        ensure!(found == pongs_to("first"), "before the message: {found:?}");
+        Ok(frames)
+    }
+
+    /// Lets so many calls be done. Returns what is sent, and answers the pings.
+    fn answer_pings(&mut self, calls: u64) -> Vec<Frame> {
+        let (mut frames, mut unparsed) = (Vec::new(), Vec::new());
+        for call in 0..calls {
+            self.rig.run_until(Duration::from_millis(20 + 100 * call));
+            unparsed.extend(self.end.take_all());
+            let sent = parse_frames(&unparsed);
+            if !sent.is_empty() {
+                unparsed.clear();
+            }
+            for ping in sent.iter().filter(|frame| frame.first == 0x89) {
+                self.end.put(&frame(self.side, 0x8a, &ping.payload));
+            }
+            frames.extend(sent);
+        }
+        frames
+    }
+}
+
+fn numbered(name: &str) -> impl Iterator<Item = String> {
+    (0..PINGS).map(move |number| format!("{name} {number}"))
+}
+
+fn pongs_to(name: &str) -> Vec<String> {
+    numbered(name).collect()
 }
 
 fn pongs(frames: &[Frame]) -> Vec<String> {
