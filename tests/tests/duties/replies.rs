@@ -59,9 +59,10 @@ impl Far {
     fn meet(operation: &Operation) -> Self {
         let (near, mut end) = pipe(1 << 20);
         let mut rig = Rig::new();
-        let payload = match operation.class {
-            Class::Queue => vec![5; 64 << 10].into(),
-            _ => Bytes::from_static(b"message"),
+        let payload = if operation.class == Class::Queue {
+            vec![5; 64 << 10].into()
+        } else {
+            Bytes::from_static(b"message")
         };
         let with = Use {
             clock: rig.clock.clone(),
