@@ -23,27 +23,52 @@ struct FirstPart {
 
 impl Incoming {
     /// Changes the delivery. Returns whether that was possible: not inside a message, other than to whole
-    /// messages while no part of this one was given out.
+    /// messages while no part of this one was taken.
     pub(super) fn set_delivery(&mut self, delivery: Delivery, link: &mut Link) -> bool {
-        if self.delivery == delivery {
-            return true;
-        }
-        if self.open.is_some() || self.is_data_ready() {
-            if self.part_taken || delivery != Delivery::Messages {
+        let is_inside = self.open.is_some() || self.is_data_ready();
+        if is_inside && self.delivery != delivery {
+            let Some(first) = self.first_part().filter(|_| delivery == Delivery::Messages) else {
                 return false;
-            }
-            self.gather(link);
+            };
+            self.gather(first, link);
         }
         self.delivery = delivery;
         true
     }
 
+    /// Returns what has arrived of a message in parts, if no part of it was taken.
+    fn first_part(&self) -> Option<FirstPart> {
+        match self.ready {
+            Some(Ready::Frame { opcode, fin, place }) => Some(FirstPart {
+                // A continuation has none.
+                kind: opcode.kind()?,
+                is_last: fin,
+                place,
+            }),
+            Some(Ready::Chunk {
+                kind,
+                first,
+                last,
+                place,
+            }) => first.then_some(FirstPart {
+                kind,
+                is_last: last,
+                place,
+            }),
+            // A frame that is not complete.
+            _ => self
+                .open
+                .filter(|open| !open.is_part_taken && self.delivery != Delivery::Messages)
+                .map(|open| FirstPart {
+                    kind: open.kind,
+                    is_last: false,
+                    place: Place::Reassembly,
+                }),
+        }
+    }
+
     /// Turns what has arrived of a message in parts into the message, or the start of it.
-    #[cold]
-    fn gather(&mut self, link: &mut Link) {
-        let Some(first) = self.first_part() else {
-            return;
-        };
+    fn gather(&mut self, first: FirstPart, link: &mut Link) {
         if self.is_data_ready() {
             let (kind, place) = (first.kind, first.place);
             self.ready = first.is_last.then_some(Ready::Message { kind, place });
@@ -51,29 +76,6 @@ impl Incoming {
         if let Err(error) = self.put_together(first, link.settings()) {
             self.ready = None;
             link.fail(Failure::Protocol(error));
-        }
-    }
-
-    fn first_part(&self) -> Option<FirstPart> {
-        match self.ready {
-            Some(Ready::Frame { opcode, fin, place }) => Some(FirstPart {
-                kind: opcode.kind()?,
-                is_last: fin,
-                place,
-            }),
-            Some(Ready::Chunk {
-                kind, last, place, ..
-            }) => Some(FirstPart {
-                kind,
-                is_last: last,
-                place,
-            }),
-            // A frame that is not complete.
-            _ => Some(FirstPart {
-                kind: self.open?.kind,
-                is_last: false,
-                place: Place::Reassembly,
-            }),
         }
     }
 

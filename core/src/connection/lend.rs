@@ -74,7 +74,7 @@ impl Incoming {
                 Err(error) => Event::Failed(Failure::Protocol(error)),
             },
             Ready::Frame { opcode, fin, place } => {
-                self.part_taken = !fin;
+                self.part_taken();
                 Event::Frame(FrameRef {
                     opcode,
                     fin,
@@ -87,7 +87,7 @@ impl Incoming {
                 last,
                 place,
             } => {
-                self.part_taken = !last;
+                self.part_taken();
                 Event::Chunk(Chunk {
                     kind,
                     first,
@@ -103,6 +103,13 @@ impl Incoming {
             Ready::Close => Event::Close(link.received_close()?.clone()),
             Ready::Failed => Event::Failed(link.failure()?.clone()),
         })
+    }
+
+    /// A part was taken of the message that is open, if one is.
+    const fn part_taken(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.is_part_taken = true;
+        }
     }
 
     #[inline]
@@ -187,6 +194,8 @@ impl Incoming {
         }
     }
 
+    /// Not inlined, which makes what is read at once faster.
+    #[inline(never)]
     fn lend_assembly(&mut self, pool: &Arc<dyn BufferPool>) -> Option<&mut Block> {
         self.lent = Some(Place::Reassembly);
         let reassembly = self.reassembly.as_deref_mut()?;

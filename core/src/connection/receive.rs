@@ -53,8 +53,10 @@ pub(super) struct IncomingMessage {
     pub(super) size: u64,
     pub(super) tail: Utf8Tail,
     empty_fragments: u32,
-    /// Whether no part of it was given out.
+    /// Whether nothing of it was parsed.
     pub(super) untouched: bool,
+    /// Whether a part of it was taken by the application.
+    pub(super) is_part_taken: bool,
     /// The extensions that have encoded it.
     pub(super) coding_mask: CodingMask,
     /// Bytes that it was decoded to so far.
@@ -75,8 +77,6 @@ pub(super) struct Incoming {
     pub(super) delivery: Delivery,
     frame: Option<IncomingFrame>,
     pub(super) open: Option<IncomingMessage>,
-    /// Whether a part of the open message was given out.
-    pub(super) part_taken: bool,
     pub(super) reassembly: Option<Box<Reassembly>>,
     pub(super) ready: Option<Ready>,
     /// What the last event lent.
@@ -94,7 +94,6 @@ impl Incoming {
             delivery,
             frame: None,
             open: None,
-            part_taken: false,
             reassembly: None,
             ready: None,
             lent: None,
@@ -390,6 +389,7 @@ impl Incoming {
             tail: Utf8Tail::default(),
             empty_fragments: 0,
             untouched: true,
+            is_part_taken: false,
             coding_mask: CodingMask::default(),
             decoded: 0,
         });
