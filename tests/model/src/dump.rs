@@ -36,6 +36,7 @@ pub fn normal(shown: &str, now: Duration) -> String {
     let root = Value::parse(&mut rest);
     let origin = Origin {
         now: i128::try_from(now.as_nanos()).expect("time does not end"),
+        received: root.number(&["link", "counters", "bytes_received"]),
         taken: root.number(&["link", "output", "taken"]),
         last: root.number(&["link", "pings", "last"]),
     };
@@ -47,6 +48,7 @@ pub fn normal(shown: &str, now: Duration) -> String {
 /// What the rest is told relatively to.
 struct Origin {
     now: i128,
+    received: i128,
     taken: i128,
     last: i128,
 }
@@ -78,10 +80,29 @@ impl Origin {
             (_, "answered") => Some(self.last - number()?),
             // Whether output was taken since the deadline was armed.
             (_, "progress") => Some((self.taken - number()?).min(1)),
-            (_, "pong_ends") => Some((number()? - self.taken).max(0)),
-            (_, "ends" | "keepalive_ends") => {
-                let (_, inner) = field.fields.first()?;
-                Some((inner.name.parse::<i128>().ok()? - self.taken).max(0))
+            ("SentPing", "ends") | (_, "close_ends" | "pong_ends") => {
+                Some((number()? - self.taken).max(0))
+            }
+            // The first deadline, in nanoseconds.
+            ("Deadlines", "first") => match number()? {
+                never if never == i128::from(u64::MAX) => None,
+                first => Some(first - self.now),
+            },
+            // What has arrived already has no effect.
+            (_, "arrives" | "delivered_at") => {
+                let (_, nanos) = field.fields.first()?;
+                Some((nanos.name.parse::<i128>().ok()? - self.now).max(0))
+            }
+            ("Keepalive", "counted") => Some(self.taken - number()?),
+            // Whether something came since.
+            ("AwaitedPong", "received") => Some((self.received - number()?).min(1)),
+            ("AwaitedPong", "full_at") => {
+                let (_, full_at) = field.fields.first()?;
+                Some((self.taken - full_at.name.parse::<i128>().ok()?).min(1))
+            }
+            ("AwaitedPong", "position") => {
+                let (_, end) = field.name.split_once("..")?;
+                Some((end.parse::<i128>().ok()? - self.taken).max(0))
             }
             _ => None,
         }
@@ -185,8 +206,9 @@ mod tests {
     fn times_places_and_pings_are_told_relatively() {
         let shown = |now: u64, at: &str, ends: u32, id: u32| {
             let shown = format!(
-                "Connection {{ link: Link {{ output: Output {{ taken: {}, reason: \"a, \\\" }}\" }}, \
-                 pings: Pings {{ waiting: Some([Waiting {{ id: PingId({id}), ends: Some({ends}) }}]), last: {} }}, \
+                "Connection {{ link: Link {{ counters: Counters {{ bytes_received: 7 }}, \
+                 output: Output {{ taken: {}, reason: \"a, \\\" }}\" }}, \
+                 pings: Pings {{ waiting: Some([SentPing {{ id: PingId({id}), ends: {ends} }}]), last: {} }}, \
                  close: At({at}), now: Instant {{ nanos: {now} }} }}, negotiated: None }}",
                 ends - 4,
                 id + 1,
