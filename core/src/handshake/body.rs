@@ -149,7 +149,7 @@ impl Framing {
     /// RFC 9112 section 6.3: what tells where the body ends.
     fn of(response: &Response) -> Result<Self, BodyError> {
         let headers = response.headers();
-        if matches!(response.status().number(), 100..=199 | 204 | 304) {
+        if !response.status().allows_body() {
             return Ok(Self::Done);
         }
         if headers.contains("Transfer-Encoding") {

@@ -111,7 +111,13 @@ impl ServerOptions {
     ) -> (Response, Result<Negotiated, HandshakeError>) {
         match self.negotiate(request, answer) {
             Ok(acceptance) => (acceptance.response(), Ok(acceptance.negotiated)),
-            Err(error) => (refuse(&error), Err(error)),
+            Err(error) => {
+                let mut response = refuse(&error);
+                if request.is_head() {
+                    response.omit_body();
+                }
+                (response, Err(error))
+            }
         }
     }
 
