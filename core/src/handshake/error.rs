@@ -1,13 +1,14 @@
 //! Why an opening handshake failed, and what a server answers to it.
 //!
-//! Errors never repeat the value of a header that may hold a secret.
+//! Errors never repeat the value of a header that may hold a secret. What they show of the peer is escaped.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, string::String};
 use core::{error::Error, fmt};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::escape::escaped;
 use crate::frame::CloseFrame;
 use crate::handshake::{BodyError, GrammarError, HeadError, HttpVersion, Response, StatusCode};
 
@@ -153,30 +154,39 @@ impl fmt::Display for HandshakeError {
             Self::RequestBody => f.write_str("request has a body"),
             Self::WebSocketVersion => f.write_str("Sec-WebSocket-Version is not 13"),
             Self::OriginNotAllowed(None) => f.write_str("requests without Origin are not allowed"),
-            Self::OriginNotAllowed(Some(origin)) => write!(f, "Origin {origin} is not allowed"),
-            Self::Rejected { status, text } => write!(f, "rejected with {status}: {text}"),
+            Self::OriginNotAllowed(Some(origin)) => {
+                write!(f, "Origin {} is not allowed", escaped(&**origin))
+            }
+            Self::Rejected { status, text } => {
+                write!(f, "rejected with {status}: {}", escaped(&**text))
+            }
             Self::SubprotocolNotOffered(name) => {
                 write!(
                     f,
-                    "selected subprotocol {name:?}, which the client does not offer"
+                    "selected subprotocol \"{}\", which the client does not offer",
+                    escaped(&**name)
                 )
             }
             Self::NotHttp { start } => write!(
                 f,
                 "server does not speak HTTP; it began with \"{}\"",
-                start.escape_ascii()
+                escaped(start)
             ),
             Self::Refused(response) => write_refused(f, response),
             Self::Body(_) => f.write_str("did not receive a valid HTTP body"),
             Self::Accept { expected, received } => write!(
                 f,
-                "Sec-WebSocket-Accept is {received:?}, expected {expected:?}"
+                "Sec-WebSocket-Accept is \"{}\", expected \"{expected}\"",
+                escaped(&**received)
             ),
-            Self::Extension { name, problem } => write!(f, "extension {name}: {problem}"),
+            Self::Extension { name, problem } => {
+                write!(f, "extension {}: {problem}", escaped(&**name))
+            }
             Self::UnexpectedSubprotocol(name) => {
                 write!(
                     f,
-                    "server selected subprotocol {name:?}, which was not offered"
+                    "server selected subprotocol \"{}\", which was not offered",
+                    escaped(&**name)
                 )
             }
         }
@@ -219,18 +229,22 @@ fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result
         response.status().is_redirect(),
         response.headers().get_str("Location"),
     ) {
-        write!(f, ", a redirect to {}", without_user_info(location))?;
+        write!(
+            f,
+            ", a redirect to {}",
+            escaped(&without_user_info(location))
+        )?;
     }
     let body = response.body();
     if body.is_empty() {
         return Ok(());
     }
-    let start = body.get(..SHOWN).unwrap_or(body).escape_ascii();
-    write!(f, "; first bytes of body: \"{start}\"")
+    let start = body.get(..SHOWN).unwrap_or(body);
+    write!(f, "; first bytes of body: \"{}\"", escaped(start))
 }
 
 /// Returns a URL up to its user information, and what follows that.
-fn without_user_info(url: &str) -> impl fmt::Display {
+fn without_user_info(url: &str) -> String {
     let start = url.find("//").map_or(0, |at| at.saturating_add(2));
     let (scheme, rest) = url.split_at_checked(start).unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -268,6 +282,45 @@ mod tests {
         );
         let long = "x".repeat(1000).leak();
         assert!(refused(StatusCode::NOT_FOUND, "", long).len() < 200);
+    }
+
+    #[test]
+    fn what_the_peer_chose_is_escaped() {
+        const HOSTILE: &str = "a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
+        const SHOWN: &str = r"a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
+        let mut redirect = Response::new(StatusCode::new(302).unwrap());
+        let location = HOSTILE.replace(|c: char| c.is_ascii_control(), "");
+        let headers = redirect.headers_mut();
+        headers.append("Location", &location).unwrap();
+        let mut refusal = Response::new(StatusCode::NOT_FOUND);
+        refusal.set_body(HOSTILE);
+        let hostile = ByteString::from(HOSTILE);
+        let errors = [
+            HandshakeError::Aborted(CloseFrame::new(1000, HOSTILE)),
+            HandshakeError::OriginNotAllowed(Some(hostile.clone())),
+            HandshakeError::rejected(StatusCode::FORBIDDEN, HOSTILE),
+            HandshakeError::SubprotocolNotOffered(hostile.clone()),
+            HandshakeError::UnexpectedSubprotocol(hostile.clone()),
+            HandshakeError::NotHttp {
+                start: Bytes::from_static(HOSTILE.as_bytes()),
+            },
+            HandshakeError::Refused(Box::new(refusal)),
+            HandshakeError::Accept {
+                expected: ByteString::from("x"),
+                received: hostile.clone(),
+            },
+            HandshakeError::Extension {
+                name: hostile,
+                problem: "x",
+            },
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.contains(SHOWN), "{text}");
+            assert!(text.is_ascii(), "{text}");
+        }
+        let text = HandshakeError::Refused(Box::new(redirect)).to_string();
+        assert!(text.ends_with(r"a[2J\u{9b}\u{202e}\u{2028}"), "{text}");
     }
 
     #[test]

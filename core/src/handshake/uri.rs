@@ -10,6 +10,7 @@ use core::{
     str::{self, FromStr},
 };
 
+use crate::escape::escaped;
 use crate::handshake::{Credentials, InvalidCredentials, ascii::is_host_name_byte};
 
 /// The printable characters of the URL standard's path percent-encode set, without those that end a path or
@@ -211,7 +212,10 @@ impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoScheme => f.write_str("URL must begin with ws:// or wss://"),
-            Self::Scheme(scheme) => write!(f, "URL scheme must be ws or wss; got {scheme:?}"),
+            Self::Scheme(scheme) => {
+                let scheme = escaped(scheme);
+                write!(f, "URL scheme must be ws or wss; got \"{scheme}\"")
+            }
             Self::Fragment => f.write_str("URL has a fragment (#), which WebSocket does not allow"),
             Self::Character { offset } => {
                 write!(f, "URL has a space or control character at offset {offset}")
