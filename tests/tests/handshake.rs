@@ -361,6 +361,14 @@ fn requests_that_ask_for_something_else_are_refused() {
 type Respond = fn(&mut ServerConnection, &Request) -> Response;
 
 #[test]
+fn a_refused_origin_is_reported_with_the_host_that_it_was_compared_with() {
+    let request = request("X:", "Origin: https://evil.example/\u{202e}");
+    let text = serve(&request, accept).text();
+    let expected = "Origin https://evil.example/\\u{202e} is not allowed: the Host of the request is example.com.";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn the_answer_to_a_head_request_has_no_body_and_its_length() {
     let refusals: [(Vec<u8>, Respond); 3] = [
         (request("GET", "HEAD /chat HTTP/1.1"), accept),

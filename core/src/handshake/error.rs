@@ -54,7 +54,13 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Version` is not 13.
     WebSocketVersion,
     /// The page that wants to connect may not, or did not tell its origin.
-    OriginNotAllowed(Option<ByteString>),
+    OriginNotAllowed {
+        /// The `Origin` of the request; `None` if it has none.
+        origin: Option<ByteString>,
+        /// The `Host` of the request, with which [`Origins::SameHost`](super::Origins::SameHost) compares; `None`
+        /// with a list.
+        host: Option<ByteString>,
+    },
 
     // Servers, about their application.
     /// The application refused the request.
@@ -118,7 +124,7 @@ impl HandshakeError {
             }
             Self::NoUpgrade { .. } | Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OriginNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
             Self::Rejected { status, .. } => *status,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::SubprotocolNotOffered(_) | Self::Aborted(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -153,9 +159,8 @@ impl fmt::Display for HandshakeError {
             Self::Method => f.write_str("request method is not GET"),
             Self::RequestBody => f.write_str("request has a body"),
             Self::WebSocketVersion => f.write_str("Sec-WebSocket-Version is not 13"),
-            Self::OriginNotAllowed(None) => f.write_str("requests without Origin are not allowed"),
-            Self::OriginNotAllowed(Some(origin)) => {
-                write!(f, "Origin {} is not allowed", escaped(&**origin))
+            Self::OriginNotAllowed { origin, host } => {
+                write_origin_not_allowed(f, origin.as_deref(), host.as_deref())
             }
             Self::Rejected { status, text } => {
                 write!(f, "rejected with {status}: {}", escaped(&**text))
@@ -209,7 +214,7 @@ impl Error for HandshakeError {
             | Self::Method
             | Self::RequestBody
             | Self::WebSocketVersion
-            | Self::OriginNotAllowed(_)
+            | Self::OriginNotAllowed { .. }
             | Self::Rejected { .. }
             | Self::SubprotocolNotOffered(_)
             | Self::NotHttp { .. }
@@ -218,6 +223,21 @@ impl Error for HandshakeError {
             | Self::Extension { .. }
             | Self::UnexpectedSubprotocol(_) => None,
         }
+    }
+}
+
+fn write_origin_not_allowed(
+    f: &mut fmt::Formatter<'_>,
+    origin: Option<&str>,
+    host: Option<&str>,
+) -> fmt::Result {
+    let Some(origin) = origin else {
+        return f.write_str("requests without Origin are not allowed");
+    };
+    write!(f, "Origin {} is not allowed", escaped(origin))?;
+    match host {
+        Some(host) => write!(f, ": the Host of the request is {}", escaped(host)),
+        None => f.write_str(": it is not in the server's list"),
     }
 }
 
@@ -285,6 +305,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_origin_names_what_it_was_compared_with() {
+        let text = |origin: Option<&'static str>, host: Option<&'static str>| {
+            let (origin, host) = (origin.map(Into::into), host.map(Into::into));
+            HandshakeError::OriginNotAllowed { origin, host }.to_string()
+        };
+        assert_eq!(
+            text(Some("https://a"), Some("b:1")),
+            "Origin https://a is not allowed: the Host of the request is b:1"
+        );
+        assert_eq!(
+            text(Some("https://a"), None),
+            "Origin https://a is not allowed: it is not in the server's list"
+        );
+        assert_eq!(text(None, None), "requests without Origin are not allowed");
+    }
+
+    #[test]
     fn what_the_peer_chose_is_escaped() {
         const HOSTILE: &str = "a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
         const SHOWN: &str = r"a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
@@ -297,7 +334,14 @@ mod tests {
         let hostile = ByteString::from(HOSTILE);
         let errors = [
             HandshakeError::Aborted(CloseFrame::new(1000, HOSTILE)),
-            HandshakeError::OriginNotAllowed(Some(hostile.clone())),
+            HandshakeError::OriginNotAllowed {
+                origin: Some(hostile.clone()),
+                host: None,
+            },
+            HandshakeError::OriginNotAllowed {
+                origin: Some("https://a".into()),
+                host: Some(hostile.clone()),
+            },
             HandshakeError::rejected(StatusCode::FORBIDDEN, HOSTILE),
             HandshakeError::SubprotocolNotOffered(hostile.clone()),
             HandshakeError::UnexpectedSubprotocol(hostile.clone()),
@@ -331,7 +375,10 @@ mod tests {
             HandshakeError::ConnectionLost,
             HandshakeError::Aborted(CloseFrame::new(1011, "")),
             HandshakeError::Method,
-            HandshakeError::OriginNotAllowed(None),
+            HandshakeError::OriginNotAllowed {
+                origin: None,
+                host: None,
+            },
             HandshakeError::rejected(StatusCode::FORBIDDEN, "no"),
             HandshakeError::Head(HeadError::LooksLikeTls),
             HandshakeError::Body(BodyError::Chunk),

@@ -429,7 +429,7 @@ mod tests {
         let (response, _) = ServerOptions::new().accept(&elsewhere);
         assert_eq!(response.status(), Status::FORBIDDEN);
         let options = ServerOptions::new()
-            .origins(Origins::list(["https://example.org"]))
+            .origins(Origins::list(["https://example.org"]).unwrap())
             .subprotocols(["chat"]);
         assert!(options.accept(&elsewhere).1.is_ok());
         let shown = format!("{options:?}");

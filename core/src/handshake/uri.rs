@@ -374,12 +374,12 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-fn is_name(host: &[u8]) -> bool {
+pub(super) fn is_name(host: &[u8]) -> bool {
     !host.is_empty() && host.iter().copied().all(is_host_name_byte)
 }
 
 #[cfg(feature = "idna")]
-fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
+pub(super) fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
     match host.is_ascii() {
         true => Ok(Cow::Borrowed(host)),
         false => idna::domain_to_ascii(host)
@@ -389,7 +389,7 @@ fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
 }
 
 #[cfg(not(feature = "idna"))]
-const fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
+pub(super) const fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
     match host.is_ascii() {
         true => Ok(Cow::Borrowed(host)),
         false => Err(UriError::IdnaDisabled),
