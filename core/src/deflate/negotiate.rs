@@ -8,6 +8,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
 use super::Deflate;
+use crate::escape::escaped;
 
 /// The name of the extension, in `Sec-WebSocket-Extensions`.
 pub(super) const EXTENSION_NAME: &str = "permessage-deflate";
@@ -101,9 +102,13 @@ pub(super) enum ParameterError {
 impl fmt::Display for ParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownParameter(name) => write!(f, "unknown parameter {name:?}"),
+            Self::UnknownParameter(name) => {
+                write!(f, "unknown parameter \"{}\"", escaped(&**name))
+            }
             Self::DuplicateParameter(name) => write!(f, "duplicate parameter {name}"),
-            Self::InvalidValue(name, Some(value)) => write!(f, "invalid value {value:?} of {name}"),
+            Self::InvalidValue(name, Some(value)) => {
+                write!(f, "invalid value \"{}\" of {name}", escaped(&**value))
+            }
             Self::InvalidValue(name, None) => write!(f, "missing value of {name}"),
             Self::NotGranted(name) => write!(f, "{name} was asked for and not granted"),
             Self::NotOffered(name) => write!(f, "{name} was answered and not offered"),
@@ -707,10 +712,22 @@ mod tests {
 
     #[test]
     fn errors_name_the_parameter() {
-        let error = Deflate::new().check_answer([(SERVER_MAX_WINDOW_BITS, Some("7"))]);
-        assert_eq!(
-            format!("{}", error.unwrap_err()),
-            "invalid value \"7\" of server_max_window_bits"
-        );
+        for (error, shown) in [
+            (
+                UnknownParameter("x\u{202e}".into()),
+                r#"unknown parameter "x\u{202e}""#,
+            ),
+            (DuplicateParameter("x"), "duplicate parameter x"),
+            (
+                InvalidValue("x", Some("7\x1b".into())),
+                r#"invalid value "7\u{1b}" of x"#,
+            ),
+            (InvalidValue("x", None), "missing value of x"),
+            (NotGranted("x"), "x was asked for and not granted"),
+            (NotOffered("x"), "x was answered and not offered"),
+            (Required("x"), "x is required and not offered"),
+        ] {
+            assert_eq!(format!("{error}"), shown);
+        }
     }
 }

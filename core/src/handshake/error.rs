@@ -94,8 +94,8 @@ pub enum HandshakeError {
     Extension {
         /// The extension.
         name: ByteString,
-        /// What is wrong with the answer.
-        problem: &'static str,
+        /// What is wrong with the answer, and with which parameter.
+        problem: ByteString,
     },
     /// The server selected a subprotocol that we did not offer.
     UnexpectedSubprotocol(ByteString),
@@ -355,7 +355,7 @@ mod tests {
             },
             HandshakeError::Extension {
                 name: hostile,
-                problem: "x",
+                problem: "x".into(),
             },
         ];
         for error in errors {
