@@ -67,7 +67,11 @@ fn refused_by(deflate: Deflate, offer: &str, answer: &str) -> Option<HandshakeEr
     let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
     let request = client.connect();
     let offered = request.headers().get_str("Sec-WebSocket-Extensions");
-    assert_eq!(offered, Some(&*format!("permessage-deflate; {offer}")));
+    let offer = match offer {
+        "" => String::from("permessage-deflate"),
+        offer => format!("permessage-deflate; {offer}"),
+    };
+    assert_eq!(offered, Some(&*offer));
     let key = request.headers().get("Sec-WebSocket-Key").unwrap().to_vec();
     let accept = accept_value(&key);
     client.send_request(request).unwrap();
@@ -292,6 +296,12 @@ fn a_client_accepts_what_it_asked_for_or_stricter() {
             format!("{client}=10"),
             vec![String::new(), format!("{client}=10"), format!("{client}=8")],
             vec![format!("{client}=11"), client.into()],
+        ),
+        (
+            Deflate::new().omit_client_max_window_bits(),
+            String::new(),
+            vec![String::new(), format!("{server}=10")],
+            vec![format!("{client}=10"), client.into()],
         ),
         (
             Deflate::new().server_no_context_takeover(),

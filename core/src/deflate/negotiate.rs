@@ -445,6 +445,12 @@ mod tests {
     fn offers_are_written_in_the_order_of_the_rfc() {
         let offers = |client: Deflate| client.offers().map(|list| text(&list)).collect::<Vec<_>>();
         assert_eq!(offers(Deflate::new()), ["client_max_window_bits"]);
+        let plain = Deflate::new().omit_client_max_window_bits();
+        assert_eq!(offers(plain.clone()), [""]);
+        let first = Deflate::new().or(&plain);
+        assert_eq!(offers(first), ["client_max_window_bits", ""]);
+        let again = plain.client_max_window_bits(15);
+        assert_eq!(offers(again), ["client_max_window_bits=15"]);
         let client = Deflate::new()
             .client_max_window_bits(9)
             .server_max_window_bits(10)
@@ -472,8 +478,14 @@ mod tests {
         let large = Deflate::new()
             .server_max_window_bits(15)
             .client_max_window_bits(15);
+        let omitting = Deflate::new().omit_client_max_window_bits();
         for (server, offer, expected) in [
             (&default, "", "server_max_window_bits=12"),
+            (
+                &omitting,
+                "client_max_window_bits",
+                "server_max_window_bits=12; client_max_window_bits=12",
+            ),
             (
                 &default,
                 "client_max_window_bits",
@@ -659,11 +671,12 @@ mod tests {
 
     #[test]
     fn a_client_that_offers_no_bound_accepts_none() {
-        let mut client = Deflate::new();
-        client.terms.client_max_window_bits = None;
+        let client = Deflate::new().omit_client_max_window_bits();
         let answer = pairs("client_max_window_bits=10");
         let expected = Err(NotOffered(CLIENT_MAX_WINDOW_BITS));
         assert_eq!(client.check_answer(answer), expected);
+        let agreed = client.check_answer(pairs("")).unwrap();
+        assert_eq!(agreed.ours(), context(15, true));
     }
 
     #[test]
