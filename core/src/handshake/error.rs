@@ -53,6 +53,14 @@ pub enum HandshakeError {
     RequestBody,
     /// `Sec-WebSocket-Version` is not 13.
     WebSocketVersion,
+    /// The client offers no subprotocol that the server supports, and the server
+    /// [requires](super::ServerOptions::require_subprotocol) one.
+    NoSubprotocol {
+        /// How many the client offers. Some clients send credentials there, which no error shows.
+        offered: usize,
+        /// What the server supports, separated by commas; empty if the application selects.
+        supported: ByteString,
+    },
     /// The page that wants to connect may not, or did not tell its origin.
     OriginNotAllowed {
         /// The `Origin` of the request; `None` if it has none.
@@ -134,6 +142,7 @@ impl HandshakeError {
             | Self::RepeatedHeader(_)
             | Self::InvalidHeader { .. }
             | Self::RequestBody
+            | Self::NoSubprotocol { .. }
             | Self::NotHttp { .. }
             | Self::Refused(_)
             | Self::Body(_)
@@ -159,6 +168,9 @@ impl fmt::Display for HandshakeError {
             Self::Method => f.write_str("request method is not GET"),
             Self::RequestBody => f.write_str("request has a body"),
             Self::WebSocketVersion => f.write_str("Sec-WebSocket-Version is not 13"),
+            Self::NoSubprotocol { offered, supported } => {
+                write_no_subprotocol(f, *offered, supported)
+            }
             Self::OriginNotAllowed { origin, host } => {
                 write_origin_not_allowed(f, origin.as_deref(), host.as_deref())
             }
@@ -214,6 +226,7 @@ impl Error for HandshakeError {
             | Self::Method
             | Self::RequestBody
             | Self::WebSocketVersion
+            | Self::NoSubprotocol { .. }
             | Self::OriginNotAllowed { .. }
             | Self::Rejected { .. }
             | Self::SubprotocolNotOffered(_)
@@ -223,6 +236,24 @@ impl Error for HandshakeError {
             | Self::Extension { .. }
             | Self::UnexpectedSubprotocol(_) => None,
         }
+    }
+}
+
+fn write_no_subprotocol(
+    f: &mut fmt::Formatter<'_>,
+    offered: usize,
+    supported: &str,
+) -> fmt::Result {
+    match offered {
+        0 => f.write_str("the client offers no subprotocol")?,
+        _ => write!(
+            f,
+            "no subprotocol of the {offered} that the client offers is supported"
+        )?,
+    }
+    match supported {
+        "" => Ok(()),
+        _ => write!(f, "; supported: {supported}"),
     }
 }
 
