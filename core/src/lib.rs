@@ -40,6 +40,8 @@
 //! # }
 //! ```
 //!
+//! What some implementations accept and this one refuses, with the reasons, is listed in [`refusals`].
+//!
 //! Features: `std` (default) detects vector instructions at run time and offers `IoSlice`s;
 //! `getrandom` (default) takes seeds for masking keys from the operating system; `http`
 //! converts to and from the types of the `http` crate; `idna` admits international domain names;
@@ -80,6 +82,8 @@ mod message_buf;
 mod opening;
 mod prepared;
 mod protocol;
+#[doc = include_str!("../docs/refusals.md")]
+pub mod refusals {}
 mod server;
 mod state;
 mod time;

@@ -357,9 +357,6 @@ fn requests_that_ask_for_something_else_are_refused() {
     }
 }
 
-/// How a server answers a request.
-type Respond = fn(&mut ServerConnection, &Request) -> Response;
-
 #[test]
 fn a_refused_origin_is_reported_with_the_host_that_it_was_compared_with() {
     let request = request("X:", "Origin: https://evil.example/\u{202e}");
@@ -367,6 +364,9 @@ fn a_refused_origin_is_reported_with_the_host_that_it_was_compared_with() {
     let expected = "Origin https://evil.example/\\u{202e} is not allowed: the Host of the request is example.com.";
     assert!(text.contains(expected), "{text}");
 }
+
+/// How a server answers a request.
+type Respond = fn(&mut ServerConnection, &Request) -> Response;
 
 #[test]
 fn the_answer_to_a_head_request_has_no_body_and_its_length() {

@@ -560,6 +560,8 @@ mod tests {
             let error = HandshakeError::UnexpectedSubprotocol(selected.into());
             assert_eq!(check(options, NAME, &[selected]), Err(error));
         }
+        let empty = check(&offers, NAME, &[""]);
+        assert!(matches!(empty, Err(HandshakeError::InvalidHeader { .. })));
         let several = Err(HandshakeError::RepeatedHeader(NAME));
         assert_eq!(check(&offers, NAME, &["chat, superchat"]), several);
         assert_eq!(check(&offers, NAME, &["chat", "chat"]), several);

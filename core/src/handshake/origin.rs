@@ -398,6 +398,8 @@ mod tests {
             ("example.com", Some("https://evilexample.com"), false),
             ("example.com", Some("https://sub.example.com"), false),
             ("example.com", Some("null"), false),
+            ("localhost", Some("tauri://localhost"), false),
+            ("localhost", Some("file://"), false),
             ("null", Some("null"), false),
             ("example.com", Some(""), false),
             ("example.com", Some("example.com"), false),
