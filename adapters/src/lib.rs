@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Limits and deadlines have safe defaults, set in [`Config`]: start from [`config()`]. The protocol
-//! itself, without any I/O, is [`core`].
+//! itself, without any I/O, is [`core`]. What some implementations accept and this one refuses is listed in
+//! [`core::refusals`].
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|

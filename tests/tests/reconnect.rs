@@ -15,6 +15,7 @@ use sansock::core::handshake::{HandshakeError, HeadError, Response, StatusCode, 
 use sansock::core::{Deadline, Entropy, EntropyError, FixedSeed, Instant, ProtocolError};
 use sansock::proxy::{Proxy, ProxyError};
 use sansock::reconnect::{Backoff, Connector, Reconnect, Retry};
+use sansock::serve::Origins;
 use sansock::{Error, NoTimer, Result, Timer};
 use sansock_tests::driver::{Task, recreated, run, settle};
 
@@ -344,6 +345,7 @@ fn errors_of_the_network_and_of_a_server_at_fault_are_transient() {
         (socks(7), false),
         (Error::Protocol(ProtocolError::InvalidUtf8), false),
         (Error::Uri(UriError::Host), false),
+        (Origins::list(["*"]).unwrap_err().into(), false),
         (Error::NoTls, false),
         (Error::InMessage, false),
     ];

@@ -813,3 +813,15 @@ fn a_client_that_resets_after_our_refusal_is_no_event_over_sockets() {
     futures_lite::future::block_on(or(running, late()));
     assert_eq!(*events.lock().unwrap(), [""; 0]);
 }
+
+#[test]
+fn a_list_of_origins_that_cannot_match_is_an_error_before_the_server_starts() {
+    let error = Error::from(Origins::list(["example.com"]).unwrap_err());
+    assert_eq!(
+        error.to_string(),
+        "origin \"example.com\" must begin with a scheme, such as https://"
+    );
+    assert!(std::error::Error::source(&error).is_none());
+    let error = std::io::Error::from(error);
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}

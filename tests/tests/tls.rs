@@ -162,8 +162,59 @@ fn neither_key_nor_certificate_is_shown() {
     );
 }
 
-/// Returns the name in a ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+/// A configuration of rustls for a server.
+fn rustls_server(certificate: &Certificate) -> rustls::ServerConfig {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap()
+}
+
+/// A configuration of rustls for a client that trusts an authority.
+fn rustls_client(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Protocols for ALPN, as a configuration has them.
+fn alpn(protocols: &[&str]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|name| (*name).into()).collect()
+}
+
+/// Connects with rustls itself, and returns the protocol that the server selects.
+fn negotiated(config: rustls::ClientConfig, address: std::net::SocketAddr) -> Option<Vec<u8>> {
+    let name = "localhost".try_into().unwrap();
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    tls.complete_io(&mut stream).unwrap();
+    tls.alpn_protocol().map(Into::into)
+}
+
+/// Returns the name in a ClientHello (RFC 6066 section 3): of a list of one host name.
 fn server_name(hello: &[u8]) -> Option<String> {
+    let list = extension(hello, 0)?;
+    Some(String::from_utf8(list[5..].to_vec()).unwrap())
+}
+
+/// Returns an extension of a ClientHello (RFC 8446 section 4.1.2).
+fn extension(hello: &[u8], wanted: usize) -> Option<&[u8]> {
     let skip = |bytes: &mut &[u8], count: usize| *bytes = &bytes[count..];
     let number = |bytes: &mut &[u8], size: usize| {
         let (front, rest) = bytes.split_at(size);
@@ -184,9 +235,8 @@ fn server_name(hello: &[u8]) -> Option<String> {
     while !extensions.is_empty() {
         let (kind, length) = (number(&mut extensions, 2), number(&mut extensions, 2));
         let (extension, others) = extensions.split_at(length);
-        if kind == 0 {
-            // A list of one host name.
-            return Some(String::from_utf8(extension[5..].to_vec()).unwrap());
+        if kind == wanted {
+            return Some(extension);
         }
         extensions = others;
     }
@@ -591,14 +641,7 @@ macro_rules! over_loopback {
             fn a_ready_configuration_is_used_as_it_is() {
                 let authority = Authority::new("known");
                 let certificate = authority.issue("localhost");
-                let mut roots = rustls::RootCertStore::empty();
-                roots.add(authority.0.der().clone()).unwrap();
-                let provider = Arc::new(rustls::crypto::ring::default_provider());
-                let config = rustls::ClientConfig::builder_with_provider(provider)
-                    .with_protocol_versions(&[&rustls::version::TLS12])
-                    .unwrap()
-                    .with_root_certificates(roots)
-                    .with_no_client_auth();
+                let config = rustls_client(&authority, &[&rustls::version::TLS12]);
                 let tls = ClientTls::from(Arc::new(config));
                 let server = certificate.server(Backend::Rustls);
                 let (client, server) = both(&server, |connect| connect.tls(tls));
@@ -630,6 +673,82 @@ macro_rules! over_loopback {
                 }
             }
 
+            /// Returns the ClientHello with which a client connects to this host.
+            fn hello(tls: ClientTls, host: &str) -> Vec<u8> {
+                block_on(async {
+                    let (url, listener) = listen().await;
+                    let url = url.replace("localhost", host);
+                    let client = connect(&url).tls(tls).into_future();
+                    let server = async {
+                        let (mut stream, _) = listener.accept().await.unwrap();
+                        let mut header = [0; 5];
+                        stream.read_exact(&mut header).await.unwrap();
+                        let length = u16::from_be_bytes([header[3], header[4]]);
+                        let mut hello = vec![0; length.into()];
+                        stream.read_exact(&mut hello).await.unwrap();
+                        hello
+                    };
+                    zip(client, server).await.1
+                })
+            }
+
+            #[test]
+            fn a_configuration_for_http_2_is_used_for_http_1() {
+                const HTTP_1: &[u8] = b"\x00\x09\x08http/1.1";
+
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                for (protocols, offered) in [
+                    (&["h2", "http/1.1"][..], Some(HTTP_1)),
+                    (&["h2"], Some(HTTP_1)),
+                    (&["other"], Some(b"\x00\x06\x05other")),
+                    (&[], None),
+                ] {
+                    let mut config = rustls_client(&authority, rustls::DEFAULT_VERSIONS);
+                    config.alpn_protocols = alpn(protocols);
+                    let tls = ClientTls::from(Arc::new(config));
+                    let hello = hello(tls, "localhost");
+                    assert_eq!(extension(&hello, 16), offered, "{protocols:?}");
+                }
+                for protocols in [&["h2", "http/1.1"][..], &["h2"]] {
+                    let mut config = rustls_server(&certificate);
+                    config.alpn_protocols = alpn(protocols);
+                    let server = ServerTls::from(Arc::new(config));
+                    let mut config = rustls_client(&authority, rustls::DEFAULT_VERSIONS);
+                    config.alpn_protocols = alpn(&["h2", "http/1.1"]);
+                    let selected = block_on(async {
+                        let (_, listener) = listen().await;
+                        let address = listener.local_addr().unwrap();
+                        let client = std::thread::spawn(move || negotiated(config, address));
+                        assert!(serve(&listener, &server).await.is_err());
+                        client.join().unwrap()
+                    });
+                    assert_eq!(selected.as_deref(), Some(&b"http/1.1"[..]));
+                }
+            }
+
+            #[test]
+            fn a_peer_that_accepts_no_protocol_is_reported_with_alpn() {
+                let authority = Authority::new("known");
+                let mut config = rustls_server(&authority.issue("localhost"));
+                config.alpn_protocols = alpn(&["other"]);
+                let server = ServerTls::from(Arc::new(config));
+                for (backend, _) in backends() {
+                    let tls = ClientTls::with_backend(backend);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let (client, accepted) = both(&server, |connect| connect.tls(tls));
+                    assert_eq!(
+                        client.unwrap_err().to_string(),
+                        "TLS with localhost failed: it accepts none of the protocols that were \
+                         offered (ALPN)"
+                    );
+                    assert_eq!(
+                        accepted.unwrap_err().to_string(),
+                        "TLS with the client failed: it offers no protocol that is accepted (ALPN)"
+                    );
+                }
+            }
+
             /// Server Name Indication (RFC 6066 section 3) is for names: an address is not sent.
             #[test]
             fn the_server_is_told_the_name_that_is_connected_to() {
@@ -638,21 +757,7 @@ macro_rules! over_loopback {
                     {
                         let tls = ClientTls::with_backend(client);
                         let tls = tls.danger_accept_invalid_certificates();
-                        let hello = block_on(async {
-                            let (url, listener) = listen().await;
-                            let url = url.replace("localhost", host);
-                            let client = connect(&url).tls(tls).into_future();
-                            let server = async {
-                                let (mut stream, _) = listener.accept().await.unwrap();
-                                let mut header = [0; 5];
-                                stream.read_exact(&mut header).await.unwrap();
-                                let length = u16::from_be_bytes([header[3], header[4]]);
-                                let mut hello = vec![0; length.into()];
-                                stream.read_exact(&mut hello).await.unwrap();
-                                hello
-                            };
-                            zip(client, server).await.1
-                        });
+                        let hello = hello(tls, host);
                         let named = super::server_name(&hello);
                         assert_eq!(named.as_deref(), expected, "{client:?}");
                     }

@@ -14,7 +14,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, InvalidHeader, Response, UriError};
+use sansock_core::handshake::{HandshakeError, InvalidHeader, InvalidOrigin, Response, UriError};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
@@ -51,6 +51,8 @@ pub enum Error {
     Backlog,
     /// The URI is not one of a WebSocket.
     Uri(UriError),
+    /// A server's list of origins has one that no browser sends.
+    Origin(InvalidOrigin),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
     /// The server could not be reached, or not in time.
@@ -146,6 +148,7 @@ impl Error {
             | Self::Backlog
             | Self::Discarded { .. }
             | Self::Uri(_)
+            | Self::Origin(_)
             | Self::Connection(_)
             | Self::NoTls => false,
         }
@@ -217,6 +220,7 @@ impl fmt::Display for Error {
             }
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
             Self::Uri(error) => write!(f, "{error}"),
+            Self::Origin(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -260,6 +264,7 @@ impl StdError for Error {
             | Self::Misuse(_)
             | Self::InMessage
             | Self::Backlog
+            | Self::Origin(_)
             | Self::NoTls => None,
         }
     }
@@ -280,6 +285,12 @@ impl From<HandshakeError> for Error {
 impl From<UriError> for Error {
     fn from(error: UriError) -> Self {
         Self::Uri(error)
+    }
+}
+
+impl From<InvalidOrigin> for Error {
+    fn from(error: InvalidOrigin) -> Self {
+        Self::Origin(error)
     }
 }
 
@@ -327,9 +338,11 @@ impl From<Error> for io::Error {
             Error::Lost(_) => io::ErrorKind::UnexpectedEof,
             Error::Closed(_) => io::ErrorKind::BrokenPipe,
             Error::Protocol(_) | Error::Handshake(_) => io::ErrorKind::InvalidData,
-            Error::Misuse(_) | Error::InMessage | Error::Backlog | Error::Uri(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            Error::Misuse(_)
+            | Error::InMessage
+            | Error::Backlog
+            | Error::Uri(_)
+            | Error::Origin(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) | Error::NotSent(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
             Error::Failed(_)

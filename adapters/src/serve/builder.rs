@@ -201,6 +201,12 @@ where
         self
     }
 
+    /// Refuses clients with 400 if no subprotocol is selected; see [`ServerOptions::require_subprotocol`].
+    pub fn require_subprotocol(mut self) -> Self {
+        self.options = self.options.require_subprotocol();
+        self
+    }
+
     /// Selects among the subprotocols that a client offers; see [`ServerOptions::select_subprotocol`].
     pub fn select_subprotocol<F>(mut self, select: F) -> Self
     where

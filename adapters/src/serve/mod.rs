@@ -24,7 +24,7 @@ mod server;
 mod slot;
 mod socket;
 
-pub use sansock_core::handshake::{OriginList, Origins};
+pub use sansock_core::handshake::{InvalidOrigin, OriginList, OriginProblem, Origins};
 
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};

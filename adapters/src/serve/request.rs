@@ -109,7 +109,8 @@ impl<S, T> IncomingRequest<S, T> {
 
     /// Answers with something else than a WebSocket: a page, a redirect, an error.
     ///
-    /// Only one request is answered on a connection; the response says so.
+    /// Only one request is answered on a connection; the response says so. A `HEAD` request gets the same headers
+    /// and no body.
     #[must_use]
     pub fn respond(self, mut response: Response) -> HandshakeDecision<S, T> {
         let headers = response.headers_mut();

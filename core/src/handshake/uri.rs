@@ -10,7 +10,15 @@ use core::{
     str::{self, FromStr},
 };
 
+use crate::escape::escaped;
 use crate::handshake::{Credentials, InvalidCredentials, ascii::is_host_name_byte};
+
+/// The printable characters of the URL standard's path percent-encode set, without those that end a path or
+/// that a URL may not contain.
+const PATH_ENCODED: &[char] = &['"', '<', '>', '^', '`', '{', '}'];
+
+/// The same of its special-query percent-encode set: `ws` and `wss` are special schemes.
+const QUERY_ENCODED: &[char] = &['"', '<', '>', '\''];
 
 /// A `ws://` or `wss://` URI.
 ///
@@ -27,8 +35,10 @@ pub struct Uri {
 impl Uri {
     /// Parses a URI.
     ///
-    /// Characters outside ASCII are percent-encoded in path and query. In the host they need the
-    /// feature `idna`.
+    /// Path and query are percent-encoded as browsers do it: characters outside ASCII, `"`, `<` and `>` in both,
+    /// `` ` ``, `^`, `{` and `}` in the path, and `'` in the query (the path and special-query percent-encode sets
+    /// of the [URL standard](https://url.spec.whatwg.org/#percent-encoded-bytes)). A `%` is kept, so what is encoded
+    /// already does not change. Characters outside ASCII in the host need the feature `idna`.
     ///
     /// # Errors
     ///
@@ -202,7 +212,10 @@ impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoScheme => f.write_str("URL must begin with ws:// or wss://"),
-            Self::Scheme(scheme) => write!(f, "URL scheme must be ws or wss; got {scheme:?}"),
+            Self::Scheme(scheme) => {
+                let scheme = escaped(scheme);
+                write!(f, "URL scheme must be ws or wss; got \"{scheme}\"")
+            }
             Self::Fragment => f.write_str("URL has a fragment (#), which WebSocket does not allow"),
             Self::Character { offset } => {
                 write!(f, "URL has a space or control character at offset {offset}")
@@ -361,12 +374,12 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-fn is_name(host: &[u8]) -> bool {
+pub(super) fn is_name(host: &[u8]) -> bool {
     !host.is_empty() && host.iter().copied().all(is_host_name_byte)
 }
 
 #[cfg(feature = "idna")]
-fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
+pub(super) fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
     match host.is_ascii() {
         true => Ok(Cow::Borrowed(host)),
         false => idna::domain_to_ascii(host)
@@ -376,33 +389,35 @@ fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
 }
 
 #[cfg(not(feature = "idna"))]
-const fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
+pub(super) const fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
     match host.is_ascii() {
         true => Ok(Cow::Borrowed(host)),
         false => Err(UriError::IdnaDisabled),
     }
 }
 
-fn resource_name(path: &str) -> String {
-    let path = path.strip_suffix('?').unwrap_or(path);
-    let mut name = String::with_capacity(path.len().saturating_add(1));
+fn resource_name(path_and_query: &str) -> String {
+    let text = path_and_query.strip_suffix('?').unwrap_or(path_and_query);
+    let (path, query) = split_before(text, &['?']);
+    let mut name = String::with_capacity(text.len().saturating_add(1));
     if !path.starts_with('/') {
         name.push('/');
     }
-    for character in path.chars() {
-        percent_encode(character, &mut name);
-    }
+    percent_encode(path, PATH_ENCODED, &mut name);
+    percent_encode(query, QUERY_ENCODED, &mut name);
     name
 }
 
-/// RFC 3987 section 3.1: what is not ASCII is encoded as UTF-8.
-fn percent_encode(character: char, out: &mut String) {
-    if character.is_ascii() {
-        out.push(character);
-        return;
-    }
-    for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-        let _ = write!(out, "%{byte:02X}");
+/// Encodes these characters, and those that are not ASCII as UTF-8 (RFC 3987 section 3.1).
+fn percent_encode(text: &str, encoded: &[char], out: &mut String) {
+    for character in text.chars() {
+        if character.is_ascii() && !encoded.contains(&character) {
+            out.push(character);
+            continue;
+        }
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(out, "%{byte:02X}");
+        }
     }
 }
 
@@ -492,6 +507,23 @@ mod tests {
     fn what_is_not_ascii_is_encoded_and_percent_kept() {
         let uri = parse("ws://h/ü%20?€=😀");
         assert_eq!(uri.resource_name(), "/%C3%BC%20?%E2%82%AC=%F0%9F%98%80");
+    }
+
+    /// Every printable character of ASCII, as browsers send it.
+    #[test]
+    fn path_and_query_are_encoded_as_the_url_standard_does() {
+        let graphic = (0x21..=0x7e_u8).map(char::from).filter(|c| *c != '#');
+        let printable: String = graphic.collect();
+        let path = printable.replace('?', "");
+        let uri = parse(&format!("ws://h/{path}?{printable}"));
+        let expected = "/!%22$%&'()*+,-./0123456789:;%3C=%3E@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]%5E_%60\
+                        abcdefghijklmnopqrstuvwxyz%7B|%7D~\
+                        ?!%22$%&%27()*+,-./0123456789:;%3C=%3E?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`\
+                        abcdefghijklmnopqrstuvwxyz{|}~";
+        assert_eq!(uri.resource_name(), expected);
+        assert_eq!(parse(&uri.to_string()), uri);
+        let redirected = parse("ws://h/<").resolve("{}?'").unwrap();
+        assert_eq!(redirected.resource_name(), "/%7B%7D?%27");
     }
 
     #[test]
