@@ -168,6 +168,8 @@ macro_rules! over_loopback {
             fn user_and_password_of_the_url_are_sent_unless_others_are_given() {
                 let request = asked(|address| connect(&format!("ws://u:p@{address}/")));
                 assert_eq!(header(&request, "Authorization"), Some("Basic dTpw"));
+                let request = asked(|address| connect(&format!("http://u@{address}/")));
+                assert_eq!(header(&request, "Authorization"), Some("Basic dTo="));
                 let request =
                     asked(|address| connect(&format!("ws://u:p@{address}/")).basic_auth("a", "b"));
                 let sent: Vec<_> = request.headers().get_all("Authorization").collect();

@@ -158,6 +158,10 @@ fn connect_sends_basic_credentials() {
     let expected = b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\
         Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n";
     assert_eq!(request, expected);
+    let without_password = handshake("http://Aladdin@proxy", to("ws://a/"));
+    let request = String::from_utf8(without_password.data_to_send().to_vec()).unwrap();
+    let header = "\r\nProxy-Authorization: Basic QWxhZGRpbjo=\r\n";
+    assert!(request.contains(header), "{request}");
     let proxy: Proxy = HTTP.parse().unwrap();
     let credentials = Credentials::new("Aladdin", "open sesame").unwrap();
     let proxy = proxy.with_credentials(credentials);
@@ -464,7 +468,7 @@ fn nothing_shows_the_credentials() {
         "http://alice:sec/secret@proxy",
         "http://alice:secret%@proxy",
         "http://ali ce:secret@proxy",
-        "http://alicesecret@proxy",
+        "http://alicesecret%@proxy",
     ] {
         let error = Proxy::parse(url).unwrap_err();
         let uri = "ws://a/".parse().unwrap();

@@ -12,7 +12,7 @@ use core::{
 
 use crate::handshake::{Credentials, InvalidCredentials, ascii::is_host_name_byte};
 
-/// A `ws://` or `wss://` URI.
+/// The URI of a WebSocket: `ws://` or `wss://`, or `http://` or `https://` instead of them.
 ///
 /// Neither `Display` nor `Debug` shows the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,16 @@ pub struct Uri {
 impl Uri {
     /// Parses a URI.
     ///
+    /// `http://` means `ws://`, and `https://` means `wss://`, as in the WebSocket standard of the
+    /// WHATWG. A user name without a password has an empty password (RFC 7617 section 2); empty user
+    /// information is none.
+    ///
     /// Characters outside ASCII are percent-encoded in path and query. In the host they need the
     /// feature `idna`.
     ///
     /// # Errors
     ///
-    /// The text is no `ws://` or `wss://` URI, has a fragment (RFC 6455 section 3), or has a
+    /// The text has another scheme or no valid host, has a fragment (RFC 6455 section 3), or has a
     /// character that would break the request.
     pub fn parse(text: &str) -> Result<Self, UriError> {
         check_characters(text)?;
@@ -46,7 +50,10 @@ impl Uri {
         let (host, port) = split_port(host)?;
         Ok(Self {
             is_secure,
-            credentials: user_info.map(parse_user_info).transpose()?,
+            credentials: user_info
+                .filter(|user_info| !user_info.is_empty())
+                .map(parse_user_info)
+                .transpose()?,
             host: parse_host(host)?,
             port: port.unwrap_or(default_port(is_secure)),
             resource_name: resource_name(path),
@@ -100,8 +107,8 @@ impl Uri {
     /// Returns where a redirect leads: the value of a `Location` header, seen from this URI (RFC 3986
     /// section 5.2, RFC 9110 section 10.2.2).
     ///
-    /// `http` and `https` stand for `ws` and `wss`, and a fragment is dropped. The credentials stay within
-    /// the same origin, and are never taken from the redirect.
+    /// A fragment is dropped. The credentials stay within the same origin, and are never taken from the
+    /// redirect.
     ///
     /// # Errors
     ///
@@ -109,9 +116,7 @@ impl Uri {
     pub fn resolve(&self, location: &str) -> Result<Self, UriError> {
         let (location, _fragment) = split_before(location, &['#']);
         let mut target = match split_scheme(location) {
-            Some((scheme, rest)) if rest.starts_with("//") => {
-                Self::parse(&alloc::format!("{}:{rest}", webized(scheme)))?
-            }
+            Some((_, rest)) if rest.starts_with("//") => Self::parse(location)?,
             Some((scheme, _)) => return Err(UriError::Scheme(scheme.into())),
             None => self.resolve_relative(location)?,
         };
@@ -175,7 +180,7 @@ impl fmt::Display for Uri {
 pub enum UriError {
     /// There is no `://`.
     NoScheme,
-    /// The scheme is neither `ws` nor `wss`.
+    /// The scheme is none of `ws`, `wss`, `http` and `https`.
     Scheme(String),
     /// There is a fragment (`#`).
     Fragment,
@@ -190,8 +195,6 @@ pub enum UriError {
     IdnaDisabled,
     /// The port is not a number up to 65535.
     Port,
-    /// There is a user without a password.
-    MissingPassword,
     /// The user information is not percent-encoded UTF-8.
     PercentEncoding,
     /// The user information cannot be sent.
@@ -202,7 +205,10 @@ impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoScheme => f.write_str("URL must begin with ws:// or wss://"),
-            Self::Scheme(scheme) => write!(f, "URL scheme must be ws or wss; got {scheme:?}"),
+            Self::Scheme(scheme) => write!(
+                f,
+                "URL scheme must be ws or wss (or http or https); got {scheme:?}"
+            ),
             Self::Fragment => f.write_str("URL has a fragment (#), which WebSocket does not allow"),
             Self::Character { offset } => {
                 write!(f, "URL has a space or control character at offset {offset}")
@@ -213,9 +219,6 @@ impl fmt::Display for UriError {
                  enable the feature idna or write the host in its xn-- form",
             ),
             Self::Port => f.write_str("port must be a number from 0 to 65535"),
-            Self::MissingPassword => {
-                f.write_str("URL has a user but no password; write user:@host if it is empty")
-            }
             Self::PercentEncoding => f.write_str("user information is not percent-encoded UTF-8"),
             Self::Credentials(_) => f.write_str("user information cannot be sent"),
         }
@@ -268,10 +271,14 @@ fn check_characters(text: &str) -> Result<(), UriError> {
 
 fn parse_scheme(scheme: &str) -> Result<bool, UriError> {
     match scheme {
-        _ if scheme.eq_ignore_ascii_case("ws") => Ok(false),
-        _ if scheme.eq_ignore_ascii_case("wss") => Ok(true),
+        _ if is_one_of(scheme, ["ws", "http"]) => Ok(false),
+        _ if is_one_of(scheme, ["wss", "https"]) => Ok(true),
         _ => Err(UriError::Scheme(scheme.into())),
     }
+}
+
+fn is_one_of(scheme: &str, names: [&str; 2]) -> bool {
+    names.iter().any(|name| scheme.eq_ignore_ascii_case(name))
 }
 
 /// Splits off the scheme that a reference starts with, and what follows its colon (RFC 3986 sections 3.1 and 4.2).
@@ -281,15 +288,6 @@ fn split_scheme(reference: &str) -> Option<(&str, &str)> {
     let is_scheme =
         scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(may_stand);
     is_scheme.then_some((scheme, rest))
-}
-
-/// The scheme of a WebSocket that is told by the scheme of a web page.
-fn webized(scheme: &str) -> &str {
-    match scheme {
-        _ if scheme.eq_ignore_ascii_case("http") => "ws",
-        _ if scheme.eq_ignore_ascii_case("https") => "wss",
-        _ => scheme,
-    }
 }
 
 /// RFC 3986 sections 5.2.3 and 5.2.4: the path, seen from another, without `.` and `..`.
@@ -314,7 +312,7 @@ fn merge_paths(base: &str, path: &str) -> String {
 }
 
 fn parse_user_info(user_info: &str) -> Result<Credentials, UriError> {
-    let (user, password) = user_info.split_once(':').ok_or(UriError::MissingPassword)?;
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
     Credentials::new(percent_decode(user)?, percent_decode(password)?)
         .map_err(UriError::Credentials)
 }
@@ -476,6 +474,9 @@ mod tests {
                 "127.0.0.1:8080",
             ),
             ("ws://a_b.c-d~", false, "a_b.c-d~", 80, "/", "a_b.c-d~"),
+            ("http://h/a", false, "h", 80, "/a", "h"),
+            ("Https://h:80/a", true, "h", 80, "/a", "h:80"),
+            ("ws://@h", false, "h", 80, "/", "h"),
         ];
         for (text, is_secure, host, port, resource_name, authority) in cases {
             let uri = parse(text);
@@ -499,6 +500,9 @@ mod tests {
         let cases = [
             ("ws://a:b@h", "a", "b"),
             ("ws://a:@h", "a", ""),
+            ("ws://a@h", "a", ""),
+            ("ws://a%3f@h", "a?", ""),
+            ("ws://a@b@h", "a@b", ""),
             ("ws://:b@h", "", "b"),
             ("ws://a%40b:%3a%2F%25@h", "a@b", ":/%"),
             ("ws://%C3%BC:é@h", "ü", "é"),
@@ -522,8 +526,8 @@ mod tests {
         for (error, text) in [
             (UriError::NoScheme, "URL must begin with ws:// or wss://"),
             (
-                UriError::Scheme("http".into()),
-                "URL scheme must be ws or wss; got \"http\"",
+                UriError::Scheme("ftp".into()),
+                "URL scheme must be ws or wss (or http or https); got \"ftp\"",
             ),
             (
                 UriError::Fragment,
@@ -535,10 +539,6 @@ mod tests {
             ),
             (UriError::Host, "URL has no valid host"),
             (UriError::Port, "port must be a number from 0 to 65535"),
-            (
-                UriError::MissingPassword,
-                "URL has a user but no password; write user:@host if it is empty",
-            ),
             (
                 UriError::PercentEncoding,
                 "user information is not percent-encoded UTF-8",
@@ -558,7 +558,9 @@ mod tests {
             ("h/a", UriError::NoScheme),
             ("ws:/h", UriError::NoScheme),
             ("htp://h", UriError::Scheme("htp".into())),
-            ("https://h", UriError::Scheme("https".into())),
+            ("httpss://h", UriError::Scheme("httpss".into())),
+            ("http:h", UriError::NoScheme),
+            ("https://h/#", UriError::Fragment),
             ("://h", UriError::Scheme(String::new())),
             ("ws://h/#frag", UriError::Fragment),
             ("ws://h/#", UriError::Fragment),
@@ -585,8 +587,11 @@ mod tests {
             ("ws://h:-1", UriError::Port),
             ("ws://h:80x", UriError::Port),
             ("ws://h:99999999999999999999", UriError::Port),
-            ("ws://a@h", UriError::MissingPassword),
-            ("ws://@h", UriError::MissingPassword),
+            ("ws://a%@h", UriError::PercentEncoding),
+            (
+                "ws://a%3A@h",
+                UriError::Credentials(InvalidCredentials::ColonInUser),
+            ),
             ("ws://a:%@h", UriError::PercentEncoding),
             ("ws://a:%4@h", UriError::PercentEncoding),
             ("ws://a:%zz@h", UriError::PercentEncoding),
@@ -608,6 +613,14 @@ mod tests {
         let cause = error.source().unwrap().to_string();
         assert_eq!(cause, InvalidCredentials::ControlCharacter.to_string());
         assert!(Uri::parse("ws://").unwrap_err().source().is_none());
+    }
+
+    /// The WebSocket standard of the WHATWG, constructor, steps 4 and 5.
+    #[test]
+    fn schemes_of_http_mean_those_of_websockets() {
+        assert_eq!(parse("http://u:p@h:1/a?b"), parse("ws://u:p@h:1/a?b"));
+        assert_eq!(parse("HTTPS://h"), parse("wss://h"));
+        assert_eq!(parse("https://h/a").to_string(), "wss://h/a");
     }
 
     #[test]
