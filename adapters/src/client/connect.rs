@@ -56,6 +56,7 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 /// - [`Error::Connect`] where the server cannot be reached, or not in time.
 /// - [`Error::Tls`] where its certificate is not accepted or TLS fails otherwise; [`Error::NoTls`] for
 ///   `wss://` where no feature brings TLS.
+/// - [`Error::Proxy`] where a proxy refuses, or where its URL is not understood.
 /// - [`Error::Handshake`] if it does not answer as a WebSocket server should, with its
 ///   [response](Error::response) if it sent one. An invalid answer is reported at once; if the body of a
 ///   response does not end, the response is reported at the deadline, with what has arrived.
@@ -78,6 +79,8 @@ pub struct Connect<R: Runtime> {
     pub(super) redirects: u32,
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     pub(super) tls: Option<ClientTls>,
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(super) proxy_tls: Option<ClientTls>,
 }
 
 /// How a server is reached.
@@ -103,6 +106,8 @@ impl<R: Runtime> Connect<R> {
             redirects: 0,
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
             tls: None,
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            proxy_tls: None,
         }
         .config(config())
     }
@@ -181,6 +186,14 @@ impl<R: Runtime> Connect<R> {
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets how TLS is done to a proxy with an `https://` URL: roots, certificates. What
+    /// [`tls`](Self::tls) sets is for the server only. Default: the roots of the system.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub fn proxy_tls(mut self, tls: ClientTls) -> Self {
+        self.proxy_tls = Some(tls);
         self
     }
 

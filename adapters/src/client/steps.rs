@@ -54,11 +54,14 @@ impl<R: Runtime> Connect<R> {
         };
         let mut result = Err(no_address(uri).into());
         for destination in self.destinations(uri, &proxy, deadline).await? {
-            let mut stream = self.dial(proxy.host(), proxy.port(), deadline).await?;
+            let stream = self.dial(proxy.host(), proxy.port(), deadline).await?;
+            let mut stream = self.secure_proxy(&proxy, stream, deadline).await?;
             let target = target(proxy.host(), proxy.port());
             let tunnel = proxy.tunnel(&mut stream, destination);
             let tunnel = deadline.within(ConnectPhase::Proxy, &target, tunnel).await;
-            result = tunnel.map(|()| stream);
+            result = tunnel
+                .map(|()| stream)
+                .map_err(|error| late(error, proxy.host()));
             if !result.as_ref().is_err_and(is_reply) {
                 break;
             }
@@ -66,13 +69,18 @@ impl<R: Runtime> Connect<R> {
         result
     }
 
-    /// Returns the proxy to go through.
+    /// Returns the proxy to go through; refuses one that this build cannot reach.
     fn route(&self, uri: &Uri) -> Result<Option<Proxy>> {
-        Ok(match &self.route {
+        let proxy = match &self.route {
             Route::Environment if !is_local(uri.host()) => Proxy::from_environment(uri)?,
             Route::Environment | Route::Direct => None,
             Route::Through(proxy) => Some(proxy.clone()),
-        })
+        };
+        let has_tls = cfg!(any(feature = "rustls", feature = "native-tls"));
+        match proxy.as_ref().is_some_and(Proxy::uses_tls) && !has_tls {
+            true => Err(ProxyError::NoTls.into()),
+            false => Ok(proxy),
+        }
     }
 
     /// Returns what the proxy may be asked for, one after the other: the name of the host, or its addresses.
@@ -82,15 +90,21 @@ impl<R: Runtime> Connect<R> {
         proxy: &Proxy,
         deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Vec<Destination>> {
-        if proxy.resolves_names() {
-            return Ok(vec![Destination::from(uri)]);
+        let mut destinations = vec![Destination::from(uri)];
+        if !proxy.resolves_names() {
+            let target = target(uri.host(), uri.port());
+            let resolving = self.resolve(uri.host(), uri.port());
+            let addresses = deadline
+                .within(ConnectPhase::Resolve, &target, resolving)
+                .await?;
+            destinations = addresses.into_iter().map(Destination::from).collect();
         }
-        let target = target(uri.host(), uri.port());
-        let resolving = self.resolve(uri.host(), uri.port());
-        let addresses = deadline
-            .within(ConnectPhase::Resolve, &target, resolving)
-            .await?;
-        Ok(addresses.into_iter().map(Destination::from).collect())
+        let had_any = !destinations.is_empty();
+        destinations.retain(|destination| proxy.can_ask_for(destination));
+        match had_any && destinations.is_empty() {
+            true => Err(ProxyError::Ipv6.into()),
+            false => Ok(destinations),
+        }
     }
 
     /// Makes a TCP connection.
@@ -168,6 +182,36 @@ impl<R: Runtime> Connect<R> {
         })
     }
 
+    /// Negotiates TLS with the proxy if its URL asks for it. What is meant for the server is not used.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    async fn secure_proxy(
+        &self,
+        proxy: &Proxy,
+        stream: Stream<R>,
+        deadline: &mut ConnectDeadline<R::Timer>,
+    ) -> Result<Stream<R>> {
+        if !proxy.uses_tls() {
+            return Ok(stream);
+        }
+        let target = target(proxy.host(), proxy.port());
+        let tls = self.proxy_tls.clone().unwrap_or_else(ClientTls::shared);
+        let securing = tls.connect(proxy.host(), stream);
+        let stream = deadline
+            .within(ConnectPhase::Tls, &target, securing)
+            .await?;
+        Ok(Stream::to_proxy(stream))
+    }
+
+    #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+    async fn secure_proxy(
+        &self,
+        _proxy: &Proxy,
+        stream: Stream<R>,
+        _deadline: &mut ConnectDeadline<R::Timer>,
+    ) -> Result<Stream<R>> {
+        Ok(stream)
+    }
+
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     async fn secure(&self, uri: &Uri, stream: Stream<R>) -> Result<Stream<R>> {
         if !uri.is_secure() {
@@ -199,7 +243,10 @@ fn is_local(host: &str) -> bool {
 
 /// Whether a proxy failed to connect, so that another address may do.
 fn is_reply(error: &Error) -> bool {
-    matches!(error, Error::Proxy(error) if matches!(**error, ProxyError::Reply(_)))
+    let Error::Proxy(error) = error else {
+        return false;
+    };
+    matches!(**error, ProxyError::Reply(_) | ProxyError::Reply4(_))
 }
 
 /// Tells a failure of TLS that came after its handshake.

@@ -14,9 +14,10 @@ use futures_lite::FutureExt;
 use sansock_core::Instant;
 
 use super::deadline::ConnectDeadline;
+use super::proxy::{Proxy, Socks4Reply};
 use super::{Connect, dial};
 use crate::driver::Timer;
-use crate::error::{ConnectError, ConnectPhase, Error};
+use crate::error::{ConnectError, ConnectPhase, Error, ProxyError};
 use crate::testing::clock::{VirtualClock, VirtualTimer};
 use crate::transport::runtime::{Runtime, Tcp};
 
@@ -447,6 +448,78 @@ fn a_server_that_is_silent_about_tls_is_told() {
             .to_string()
             .ends_with("(phase: TLS handshake with 1.1.1.1:443)")
     );
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+#[test]
+fn a_proxy_that_is_silent_about_tls_times_out_in_that_phase() {
+    let fake = Fake::with_fates(&[("1.1.1.1:443", Fate::Connects(Duration::ZERO))]);
+    let connect = Connect::new(fake.clone(), "ws://example.com/")
+        .proxy(proxy("https://1.1.1.1"))
+        .proxy_tls(crate::transport::tls::ClientTls::new().danger_accept_invalid_certificates());
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Tls));
+    let text = error.to_string();
+    let phase = "(phase: TLS handshake with 1.1.1.1:443)";
+    assert!(text.ends_with(phase), "{text}");
+}
+
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+#[test]
+fn without_tls_an_https_proxy_is_refused_and_nothing_is_connected() {
+    let fake = Fake::default();
+    let connect = Connect::new(fake.clone(), "ws://example.com/").proxy(proxy("https://1.1.1.1"));
+    let error = fake.run(async { connect.await.unwrap_err() });
+    let text = error.to_string();
+    assert!(text.contains("https:// needs TLS to the proxy"), "{text}");
+    assert!(
+        text.contains("cargo add sansock --features rustls"),
+        "{text}"
+    );
+    assert!(fake.logged().is_empty());
+}
+
+fn proxy(url: &str) -> Proxy {
+    url.parse().unwrap()
+}
+
+fn proxy_error(error: &Error) -> &ProxyError {
+    let Error::Proxy(error) = error else {
+        panic!("{error:?}");
+    };
+    error
+}
+
+#[test]
+fn socks4_is_asked_for_the_addresses_of_ipv4_one_after_the_other() {
+    let fake = Fake::with_fates(&[("9.9.9.9:1080", Fate::Connects(Duration::ZERO))]);
+    let addresses = ["[::1]:80", "1.1.1.1:80", "[::ffff:2.2.2.2]:80"];
+    fake.lock().addresses = Some(Ok(addresses.map(address).to_vec()));
+    fake.lock().answer = &[0, 91];
+    let connect = Connect::new(fake.clone(), "ws://example.com/").proxy(proxy("socks4://9.9.9.9"));
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert_eq!(
+        *proxy_error(&error),
+        ProxyError::Reply4(Socks4Reply::REJECTED)
+    );
+    assert_eq!(fake.logged(), ["0 try 9.9.9.9:1080"; 2]);
+}
+
+#[test]
+fn socks4_is_not_asked_for_ipv6() {
+    for (url, scheme) in [
+        ("ws://example.com/", "socks4"),
+        ("ws://[2001:db8::1]/", "socks4"),
+        ("ws://[2001:db8::1]/", "socks4a"),
+    ] {
+        let fake = Fake::default();
+        fake.lock().addresses = Some(Ok(vec![address("[2001:db8::1]:80")]));
+        let proxy = proxy(&format!("{scheme}://9.9.9.9"));
+        let connect = Connect::new(fake.clone(), url).proxy(proxy);
+        let error = fake.run(async { connect.await.unwrap_err() });
+        assert_eq!(*proxy_error(&error), ProxyError::Ipv6, "{url} {scheme}");
+        assert!(fake.logged().is_empty());
+    }
 }
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]

@@ -22,7 +22,7 @@ use sansock_core::{
 use transient::{is_transient_handshake, is_transient_io};
 
 pub use connect::{ConnectError, ConnectPhase};
-pub use proxy::{ProxyError, SocksReply};
+pub use proxy::{ProxyError, Socks4Reply, SocksReply};
 pub use tls::{TlsError, TlsErrorKind};
 
 /// Why an operation on a WebSocket failed.

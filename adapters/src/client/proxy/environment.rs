@@ -42,7 +42,7 @@ impl Proxy {
     /// None for a host in `NO_PROXY`. Otherwise the first that is set decides: `WSS_PROXY`,
     /// `SOCKS_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` for `wss://`; `WS_PROXY`, `SOCKS_PROXY`, `HTTPS_PROXY`,
     /// `HTTP_PROXY`, `ALL_PROXY` for `ws://`. Each is looked for in lower case, then in upper case. One
-    /// that is empty is not set. A `SOCKS_PROXY` that says `http://` means `socks5h://`.
+    /// that is empty is not set. A `SOCKS_PROXY` with `http://`, or without a scheme, means `socks5h://`.
     ///
     /// `NO_PROXY` is a list, separated by commas or spaces, of `*`, names (`example.com`, `.example.com`
     /// and `*.example.com` all mean this host and those below it), addresses, and networks
@@ -98,12 +98,16 @@ fn find(name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String
     (!value.is_empty()).then(|| (name, value.into()))
 }
 
-/// A proxy for SOCKS that is written as one for HTTP speaks SOCKS all the same.
+/// A proxy for SOCKS that is written as one for HTTP, or without a scheme, speaks SOCKS all the same.
 fn with_scheme(name: &str, value: &str) -> String {
-    let rest = value.strip_prefix("http://");
-    match rest.filter(|_| name.eq_ignore_ascii_case("socks_proxy")) {
-        Some(rest) => format!("socks5h://{rest}"),
-        None => value.into(),
+    let rest = match value.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        Some(_) => return value.into(),
+        None => value,
+    };
+    match name.eq_ignore_ascii_case("socks_proxy") {
+        true => format!("socks5h://{rest}"),
+        false => value.into(),
     }
 }
 

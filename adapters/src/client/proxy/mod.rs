@@ -1,8 +1,9 @@
 //! Proxies: which one to go through, and how to ask it for a tunnel.
 //!
-//! A [`Proxy`] comes from a URL or from the environment. Connect to its host and port, then let
-//! [`Proxy::tunnel`] do the handshake: HTTP CONNECT (RFC 9110 section 9.3.6) or SOCKS5 (RFC 1928, RFC
-//! 1929). From there on the stream leads to the destination, TLS included.
+//! A [`Proxy`] comes from a URL or from the environment. Connect to its host and port, with TLS if it
+//! [uses TLS](Proxy::uses_tls), then let [`Proxy::tunnel`] do the handshake: HTTP CONNECT (RFC 9110
+//! section 9.3.6), SOCKS5 (RFC 1928, RFC 1929), SOCKS4 or SOCKS4a. From there on the stream leads to the
+//! destination, TLS included.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,6 +26,7 @@ mod destination;
 mod environment;
 mod handshake;
 mod socks;
+mod socks4;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -37,7 +39,7 @@ use futures_lite::future::poll_once;
 use sansock_core::handshake::{Credentials, Uri};
 
 use crate::error::{Error, Result};
-pub use crate::error::{ProxyError, SocksReply};
+pub use crate::error::{ProxyError, Socks4Reply, SocksReply};
 
 pub use destination::Destination;
 pub use handshake::Handshake;
@@ -55,6 +57,12 @@ pub struct Proxy {
 enum Scheme {
     /// HTTP CONNECT.
     Http,
+    /// HTTP CONNECT over TLS.
+    Https,
+    /// SOCKS4, with addresses that the caller has looked up.
+    Socks4,
+    /// SOCKS4a, with names that the proxy looks up.
+    Socks4a,
     /// SOCKS5, with addresses that the caller has looked up.
     Socks5,
     /// SOCKS5, with names that the proxy looks up.
@@ -67,14 +75,20 @@ impl Proxy {
     /// | scheme | handshake | the name of the destination is looked up by | default port |
     /// |---|---|---|---|
     /// | `http`, or none | HTTP CONNECT, Basic authentication | the proxy | 80 |
+    /// | `https` | the same, over TLS to the proxy | the proxy | 443 |
+    /// | `socks4` | SOCKS4, user id | the caller, to an IPv4 address | 1080 |
+    /// | `socks4a` | SOCKS4a, user id | the proxy | 1080 |
     /// | `socks5` | SOCKS5, user and password | the caller | 1080 |
-    /// | `socks5h` | SOCKS5, user and password | the proxy | 1080 |
+    /// | `socks5h`, `socks` | SOCKS5, user and password | the proxy | 1080 |
+    ///
+    /// SOCKS4 has no passwords: one in the URL is not sent. Neither SOCKS4 nor SOCKS4a leads to an IPv6
+    /// address.
     ///
     /// # Errors
-    /// [`ProxyError`] where the URL is malformed, goes on after the port, or has another scheme.
+    /// [`ProxyError`] if the URL is malformed, has a path, or has another scheme.
     pub fn parse(url: &str) -> Result<Self, ProxyError> {
         let (scheme, rest) = match url.split_once("://") {
-            Some((scheme, rest)) => (scheme.parse()?, rest),
+            Some((scheme, rest)) => (Scheme::parse(scheme)?, rest),
             None => (Scheme::Http, url),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -116,11 +130,23 @@ impl Proxy {
         self.port
     }
 
-    /// Whether the proxy looks up the name of the destination: all but `socks5`, for which the caller
-    /// makes the [`Destination`] from an address.
+    /// Whether the proxy looks up the name of the destination: all but `socks4` and `socks5`, for which
+    /// the caller makes the [`Destination`] from an address.
     #[must_use]
     pub const fn resolves_names(&self) -> bool {
-        !matches!(self.scheme, Scheme::Socks5)
+        !matches!(self.scheme, Scheme::Socks4 | Scheme::Socks5)
+    }
+
+    /// Whether the connection to the proxy itself uses TLS, which the caller negotiates before
+    /// [`tunnel`](Self::tunnel): the scheme is `https`.
+    #[must_use]
+    pub const fn uses_tls(&self) -> bool {
+        matches!(self.scheme, Scheme::Https)
+    }
+
+    /// Whether the proxy can be asked for this destination: SOCKS4 has no IPv6 addresses.
+    pub(super) fn can_ask_for(&self, destination: &Destination) -> bool {
+        !matches!(self.scheme, Scheme::Socks4 | Scheme::Socks4a) || !destination.is_ipv6()
     }
 
     /// Asks the proxy, over a stream that is connected to it, for a tunnel: once this returns, the
@@ -234,6 +260,9 @@ impl Scheme {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks4 => "socks4",
+            Self::Socks4a => "socks4a",
             Self::Socks5 => "socks5",
             Self::Socks5h => "socks5h",
         }
@@ -243,21 +272,31 @@ impl Scheme {
     const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
-            Self::Socks5 | Self::Socks5h => 1080,
+            Self::Https => 443,
+            Self::Socks4 | Self::Socks4a | Self::Socks5 | Self::Socks5h => 1080,
+        }
+    }
+
+    fn parse(scheme: &str) -> Result<Self, ProxyError> {
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            "socks4" => Ok(Self::Socks4),
+            "socks4a" => Ok(Self::Socks4a),
+            "socks5" => Ok(Self::Socks5),
+            // Desktops write the proxy of a user without a version.
+            "socks5h" | "socks" => Ok(Self::Socks5h),
+            _ => Err(ProxyError::Scheme(shown(scheme))),
         }
     }
 }
 
-impl FromStr for Scheme {
-    type Err = ProxyError;
-
-    fn from_str(scheme: &str) -> Result<Self, ProxyError> {
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => Ok(Self::Http),
-            "socks5" => Ok(Self::Socks5),
-            "socks5h" => Ok(Self::Socks5h),
-            "https" => Err(ProxyError::Tls),
-            _ => Err(ProxyError::Scheme),
-        }
+/// Returns an unknown scheme for an error message. It is empty if the text cannot be a scheme (RFC 3986
+/// section 3.1), for it may be credentials then.
+fn shown(scheme: &str) -> String {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    match scheme.bytes().all(is_part) {
+        true => scheme.into(),
+        false => String::new(),
     }
 }
