@@ -5,6 +5,7 @@ use std::error::Error as _;
 
 use sansock::core::handshake::{Uri, UriError};
 use sansock::proxy::{Proxy, ProxyError};
+use sansock_tests::table::rows;
 
 fn parse(url: &str) -> Result<String, ProxyError> {
     Proxy::parse(url).map(|proxy| proxy.to_string())
@@ -214,6 +215,24 @@ fn a_variable_that_is_no_url_is_named() {
     assert!(from("wss://a/", &[("http_proxy", "nonsense://")]).is_ok());
     let exempt = [("all_proxy", "nonsense://"), ("no_proxy", "a")];
     assert_eq!(from("wss://a/", &exempt), Ok(None));
+}
+
+/// The table that `tests/proxies/no_proxy` compares with curl.
+#[test]
+fn no_proxy_is_understood_as_curl_documents_it() {
+    let rows = rows("proxies/no_proxy.csv");
+    for row in &rows {
+        let (list, url, line) = (row.get("no_proxy"), row.get("url"), row.line);
+        // International names need a feature, with which the tests in `proxy/environment.rs` run.
+        if list.is_ascii() && url.is_ascii() {
+            let exempt = row.get("exempt") == "yes";
+            assert_eq!(exempts(list, url), exempt, "line {line}: {list:?} {url}");
+        }
+    }
+    for exempt in ["yes", "no"] {
+        let count = rows.iter().filter(|row| row.get("exempt") == exempt);
+        assert!(count.count() > 25, "both answers are in the table");
+    }
 }
 
 #[test]
