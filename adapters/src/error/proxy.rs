@@ -92,13 +92,19 @@ impl ProxyError {
         Self::Variable { name, cause }
     }
 
-    /// Returns the status with which an HTTP proxy refused.
+    /// Returns the response with which an HTTP proxy refused, without its body.
     #[must_use]
-    pub fn status(&self) -> Option<StatusCode> {
+    pub fn response(&self) -> Option<&Response> {
         let Self::Refused { response, .. } = self else {
             return None;
         };
-        Some(response.status())
+        Some(response)
+    }
+
+    /// Returns the status with which an HTTP proxy refused.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.response().map(Response::status)
     }
 
     /// Whether the proxy asks for credentials, or for other ones.
