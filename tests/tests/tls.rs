@@ -12,7 +12,7 @@ use sansock::core::handshake::{Request, Response, ServerOptions, StatusCode};
 use sansock::proxy::Proxy;
 use sansock::tls::rustls_0_23 as rustls;
 use sansock::tls::{Backend, ClientTls, ServerTls, TlsError, TlsErrorKind};
-use sansock::{ConnectError, Error, Message};
+use sansock::{ConnectError, CrossOrigin, Error, Message};
 
 /// Every pair of back ends, of the client and of the server.
 fn backends() -> Vec<(Backend, Backend)> {
@@ -586,25 +586,33 @@ macro_rules! over_loopback {
                     let tls = ClientTls::with_backend(backend);
                     let tls = tls.roots_pem(authority.pem()).unwrap();
                     let tls = tls.identity_pem(&*own.chain, &*own.key);
-                    block_on(async {
-                        let (url, listener) = listen().await;
-                        let there = url.replace("localhost", "127.0.0.1");
-                        let mut response = Response::new(StatusCode::new(302).unwrap());
-                        response.headers_mut().append("Location", there).unwrap();
-                        response.set_body("");
-                        let serving = async {
-                            let (stream, _) = listener.accept().await.unwrap();
-                            let stream = server.accept(stream).await.unwrap();
-                            let options = Arc::new(ServerOptions::new());
-                            let first = upgrade(stream, options, sansock::config()).await;
-                            first.unwrap().respond(response).await.unwrap();
-                            serve(&listener, &server).await
-                        };
-                        let client = connect(&url).tls(tls).redirects(1).into_future();
-                        let (client, second) = zip(client, serving).await;
-                        assert!(client.unwrap_err().is_tls());
-                        assert!(tls_error(&second.unwrap_err()).is_certificate());
-                    });
+                    let elsewhere = |cross_origin: CrossOrigin| {
+                        block_on(async {
+                            let (url, listener) = listen().await;
+                            let there = url.replace("localhost", "127.0.0.1");
+                            let mut response = Response::new(StatusCode::new(302).unwrap());
+                            response.headers_mut().append("Location", there).unwrap();
+                            response.set_body("");
+                            let serving = async {
+                                let (stream, _) = listener.accept().await.unwrap();
+                                let stream = server.accept(stream).await.unwrap();
+                                let options = Arc::new(ServerOptions::new());
+                                let first = upgrade(stream, options, sansock::config()).await;
+                                first.unwrap().respond(response).await.unwrap();
+                                serve(&listener, &server).await
+                            };
+                            let connect = connect(&url).tls(tls.clone()).redirects(1);
+                            let client = connect.cross_origin(cross_origin).into_future();
+                            let (client, second) = zip(client, serving).await;
+                            (client.map(drop), second.map(drop))
+                        })
+                    };
+                    let (client, second) = elsewhere(CrossOrigin::new());
+                    assert!(client.unwrap_err().is_tls());
+                    assert!(tls_error(&second.unwrap_err()).is_certificate());
+                    let (client, second) = elsewhere(CrossOrigin::new().credentials(true));
+                    client.unwrap();
+                    second.unwrap();
                 }
             }
 

@@ -17,7 +17,7 @@ use sansock_core::{Config, Deadline};
 use super::deadline::ConnectDeadline;
 use super::proxy::Proxy;
 use super::reconnect::{Connector, Reconnect};
-use super::redirect::RedirectPolicy;
+use super::redirect::{CrossOrigin, RedirectPolicy};
 use crate::driver::config;
 use crate::error::{Error, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -77,6 +77,7 @@ pub struct Connect<R: Runtime> {
     pub(super) local_address: Option<IpAddr>,
     pub(super) nodelay: bool,
     pub(super) redirects: u32,
+    pub(super) cross_origin: CrossOrigin,
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     pub(super) tls: Option<ClientTls>,
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -104,6 +105,7 @@ impl<R: Runtime> Connect<R> {
             local_address: None,
             nodelay: true,
             redirects: 0,
+            cross_origin: CrossOrigin::new(),
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
             tls: None,
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -216,14 +218,23 @@ impl<R: Runtime> Connect<R> {
         self
     }
 
-    /// Follows so many redirects of the server. Default: none.
+    /// Follows up to this number of redirects of the server. Default: none.
     ///
     /// None leads from `wss://` to `ws://`. One to another scheme, host or port is followed without what
     /// is meant for the first: the headers `Authorization`, `Cookie`, `Proxy-Authorization` and `Host`,
-    /// user and password, and a client's certificate.
+    /// user and password, a client's certificate, and subprotocols. All other headers are sent, among
+    /// them ones like `X-Api-Key`: see [`cross_origin`](Self::cross_origin).
     pub fn redirects(mut self, allowed: u32) -> Self {
         self.redirects = allowed;
         self
+    }
+
+    /// Sets what a redirect to another origin still carries. Default: [`CrossOrigin::new`], neither
+    /// credentials nor subprotocols.
+    pub fn cross_origin(mut self, cross_origin: CrossOrigin) -> Self {
+        let checked = cross_origin.check();
+        self.cross_origin = cross_origin;
+        self.check(checked)
     }
 
     /// Makes a stream of connections: the next where one ends, with growing delays where it fails.
@@ -256,7 +267,7 @@ impl<R: Runtime> Connect<R> {
                 return Err(error);
             };
             if !next.is_same_origin(&uri) {
-                self.forget_secrets();
+                self.leave(&uri)?;
             }
             uri = next;
         }
@@ -283,16 +294,14 @@ impl<R: Runtime> Connect<R> {
         Ok(opening.await?.0)
     }
 
-    /// Keeps what another server must not see.
-    fn forget_secrets(&mut self) {
-        let headers = self.options.headers_mut();
-        for name in ["Authorization", "Cookie", "Proxy-Authorization", "Host"] {
-            headers.remove(name);
-        }
+    /// Removes what must not be sent to other origins than that of the URL.
+    fn leave(&mut self, from: &Uri) -> Result<()> {
+        self.cross_origin.apply(&mut self.options, from)?;
         #[cfg(any(feature = "rustls", feature = "native-tls"))]
-        if let Some(tls) = self.tls.take() {
-            self.tls = Some(tls.without_identity());
+        if !self.cross_origin.has_credentials() {
+            self.tls = self.tls.take().map(ClientTls::without_identity);
         }
+        Ok(())
     }
 
     /// Keeps the first mistake.
