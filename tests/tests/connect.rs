@@ -452,6 +452,29 @@ macro_rules! over_loopback {
                 });
             }
 
+            #[cfg(target_os = "linux")]
+            #[test]
+            fn an_address_may_have_a_zone_which_is_not_sent() {
+                block_on(async {
+                    let Ok(listener) = TcpListener::bind(("::1", 0)).await else {
+                        return; // A machine without IPv6.
+                    };
+                    let port = listener.local_addr().unwrap().port();
+                    // The interface of loopback has the number 1.
+                    let url = format!("ws://[::1%251]:{port}/");
+                    let server = async {
+                        let upgrade = request(&listener).await;
+                        let request = upgrade.request().clone();
+                        upgrade.accept().await.unwrap();
+                        request
+                    };
+                    let (ws, request) = zip(connect(&url).into_future(), server).await;
+                    ws.unwrap();
+                    let host = format!("[::1]:{port}");
+                    assert_eq!(header(&request, "Host"), Some(&*host));
+                });
+            }
+
             #[test]
             fn a_unix_socket_will_do() {
                 block_on(async {

@@ -42,6 +42,7 @@ fn urls_have_a_scheme_a_host_and_perhaps_a_port() {
         ("socks5://127.0.0.1", "socks5://127.0.0.1:1080"),
         ("socks5h://[::1]:9050", "socks5h://[::1]:9050"),
         ("socks5h://[::1]", "socks5h://[::1]:1080"),
+        ("http://[fe80::1%25eth0]", "http://[fe80::1%25eth0]:80"),
         ("socks5://proxy:80", "socks5://proxy:80"),
         ("socks5://proxy:443", "socks5://proxy:443"),
         ("socks5://proxy:", "socks5://proxy:1080"),

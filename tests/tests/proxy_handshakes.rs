@@ -142,6 +142,7 @@ fn connect_names_the_destination_and_nothing_else() {
         ("wss://user:password@example.com:8443/", "example.com:8443"),
         ("ws://127.0.0.1/", "127.0.0.1:80"),
         ("ws://[::1]:9001/", "[::1]:9001"),
+        ("ws://[fe80::1%25eth0]:9001/", "[fe80::1]:9001"),
     ] {
         let request = handshake(HTTP, to(url)).data_to_send().to_vec();
         let lines = format!("CONNECT {expected} HTTP/1.1\r\nHost: {expected}\r\n\r\n");

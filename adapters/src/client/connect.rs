@@ -30,6 +30,9 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 
 /// A connection to be opened: options, then `.await`.
 ///
+/// An IPv6 address in the URL may have a zone, as in `ws://[fe80::1%25eth0]/`, if the system can resolve
+/// it. The zone selects the interface of this machine; it is not sent.
+///
 /// A clone opens another connection to the same server, with the same options.
 ///
 /// ```no_run
@@ -200,7 +203,8 @@ impl<R: Runtime> Connect<R> {
     }
 
     /// Connects through this proxy, or with `None` through none. Default: as the environment asks for
-    /// ([`Proxy::from_environment`]), and through none to a host of this machine.
+    /// ([`Proxy::from_environment`]), and through none to a host of this machine, or to an IPv6 address
+    /// with a zone.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.route = proxy.into().map_or(Route::Direct, Route::Through);
         self

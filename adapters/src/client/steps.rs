@@ -14,7 +14,7 @@ use sansock_core::handshake::Uri;
 use super::connect::{Connect, Opened, Route};
 use super::deadline::ConnectDeadline;
 use super::dial;
-use super::proxy::{Destination, Proxy};
+use super::proxy::{Destination, Proxy, with_zone};
 use crate::driver::trace;
 use crate::error::{ConnectError, ConnectPhase, Error, ProxyError, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -50,7 +50,8 @@ impl<R: Runtime> Connect<R> {
         deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Stream<R>> {
         let Some(proxy) = self.route(uri)? else {
-            return self.dial(uri.host(), uri.port(), deadline).await;
+            let host = with_zone(uri);
+            return self.dial(&host, uri.port(), deadline).await;
         };
         let mut result = Err(no_address(uri).into());
         for destination in self.destinations(uri, &proxy, deadline).await? {
@@ -72,7 +73,7 @@ impl<R: Runtime> Connect<R> {
     /// Returns the proxy to go through; refuses one that this build cannot reach.
     fn route(&self, uri: &Uri) -> Result<Option<Proxy>> {
         let proxy = match &self.route {
-            Route::Environment if !is_local(uri.host()) => Proxy::from_environment(uri)?,
+            Route::Environment if !is_local(uri) => Proxy::from_environment(uri)?,
             Route::Environment | Route::Direct => None,
             Route::Through(proxy) => Some(proxy.clone()),
         };
@@ -195,7 +196,7 @@ impl<R: Runtime> Connect<R> {
         }
         let target = target(proxy.host(), proxy.port());
         let tls = self.proxy_tls.clone().unwrap_or_else(ClientTls::shared);
-        let securing = tls.connect(proxy.host(), stream);
+        let securing = tls.connect(proxy.name(), stream);
         let stream = deadline
             .within(ConnectPhase::Tls, &target, securing)
             .await?;
@@ -235,10 +236,12 @@ fn no_address(uri: &Uri) -> ConnectError {
     }
 }
 
-/// Whether a host is this machine, which no proxy leads to.
-fn is_local(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+/// Whether a host is this machine, or is on a link of it, where no proxy leads to.
+fn is_local(uri: &Uri) -> bool {
+    let address = uri.host().parse::<IpAddr>();
+    uri.host() == "localhost"
+        || uri.zone().is_some()
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a proxy failed to connect, so that another address may do.

@@ -43,6 +43,8 @@ struct Shared {
     /// The addresses of every host; without them the resolver hangs.
     addresses: Option<Result<Vec<SocketAddr>, io::ErrorKind>>,
     fates: HashMap<SocketAddr, Fate>,
+    /// The hosts whose addresses were asked for.
+    asked: Vec<String>,
     /// What all servers answer.
     answer: &'static [u8],
     /// What happened, with the milliseconds that had passed.
@@ -126,7 +128,8 @@ impl Runtime for Fake {
         self.clock.timer()
     }
 
-    async fn resolve(&self, _host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
+    async fn resolve(&self, host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.lock().asked.push(host.into());
         let addresses = self.lock().addresses.clone();
         match addresses {
             Some(addresses) => addresses.map_err(io::Error::from),
@@ -477,6 +480,36 @@ fn without_tls_an_https_proxy_is_refused_and_nothing_is_connected() {
         "{text}"
     );
     assert!(fake.logged().is_empty());
+}
+
+#[test]
+fn a_zone_is_for_the_resolver_and_the_connection_only() {
+    let reached = address("[fe80::1%7]:80");
+    let fake = Fake::with_fates(&[("[fe80::1%7]:80", Fate::Connects(Duration::ZERO))]);
+    fake.lock().addresses = Some(Ok(vec![reached]));
+    let error = fail(&fake, "ws://[fe80::1%25eth0]/");
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Handshake));
+    assert!(error.to_string().ends_with("with [fe80::1]:80)"), "{error}");
+    assert_eq!(fake.logged(), ["0 try [fe80::1%7]:80"]);
+    assert_eq!(fake.lock().asked, ["fe80::1%eth0"]);
+
+    let fake = Fake::default();
+    fake.lock().addresses = Some(Err(io::ErrorKind::NotFound));
+    let error = fail(&fake, "ws://[fe80::1%25eth9]/");
+    let expected = "could not resolve the host fe80::1%eth9";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_zone_of_a_proxy_is_kept_and_that_of_a_destination_is_not_sent() {
+    let fake = Fake::default();
+    fake.lock().addresses = Some(Err(io::ErrorKind::NotFound));
+    let proxy = proxy("socks5h://[fe80::1%25eth0]");
+    assert_eq!(proxy.to_string(), "socks5h://[fe80::1%25eth0]:1080");
+    let connect = Connect::new(fake.clone(), "ws://[fe80::2%25eth1]/").proxy(proxy);
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert!(error.is_connect());
+    assert_eq!(fake.lock().asked, ["fe80::1%eth0"]);
 }
 
 fn proxy(url: &str) -> Proxy {

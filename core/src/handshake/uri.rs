@@ -20,6 +20,7 @@ pub struct Uri {
     is_secure: bool,
     credentials: Option<Credentials>,
     host: String,
+    zone: Option<String>,
     port: u16,
     resource_name: String,
 }
@@ -30,6 +31,8 @@ impl Uri {
     /// `http://` means `ws://`, and `https://` means `wss://`, as in the WebSocket standard of the
     /// WHATWG. A user name without a password has an empty password (RFC 7617 section 2); empty user
     /// information is none.
+    ///
+    /// An IPv6 address may have a zone, as `[fe80::1%25eth0]` (RFC 6874) or `[fe80::1%eth0]`.
     ///
     /// Characters outside ASCII are percent-encoded in path and query. In the host they need the
     /// feature `idna`.
@@ -48,13 +51,15 @@ impl Uri {
             None => (None, authority),
         };
         let (host, port) = split_port(host)?;
+        let (host, zone) = split_zone(host)?;
         Ok(Self {
             is_secure,
             credentials: user_info
                 .filter(|user_info| !user_info.is_empty())
                 .map(parse_user_info)
                 .transpose()?,
-            host: parse_host(host)?,
+            host: parse_host(&host)?,
+            zone: zone.map(String::from),
             port: port.unwrap_or(default_port(is_secure)),
             resource_name: resource_name(path),
         })
@@ -66,10 +71,17 @@ impl Uri {
         self.is_secure
     }
 
-    /// Returns the host in lower case, an IPv6 address without brackets.
+    /// Returns the host in lower case, an IPv6 address without brackets and without its zone.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the zone of an IPv6 address: the interface of this machine that leads to it, by its name
+    /// or number. It means nothing to other machines, and is not sent (RFC 6874 section 4).
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     /// Returns the port: the scheme's default of 80 or 443 unless another is given.
@@ -84,13 +96,18 @@ impl Uri {
         &self.resource_name
     }
 
-    /// Returns the value of the `Host` header: brackets around an IPv6 address, and the port only
-    /// where it is not the default.
+    /// Returns the value of the `Host` header: brackets around an IPv6 address, no zone, and the port
+    /// only where it is not the default.
     #[must_use]
     pub fn authority(&self) -> String {
-        let mut authority = match self.host.contains(':') {
-            true => alloc::format!("[{}]", self.host),
-            false => self.host.clone(),
+        self.authority_with(None)
+    }
+
+    fn authority_with(&self, zone: Option<&str>) -> String {
+        let mut authority = match (self.host.contains(':'), zone) {
+            (true, Some(zone)) => alloc::format!("[{}%25{zone}]", self.host),
+            (true, None) => alloc::format!("[{}]", self.host),
+            (false, _) => self.host.clone(),
         };
         if self.port != default_port(self.is_secure) {
             let _ = write!(authority, ":{}", self.port);
@@ -99,9 +116,11 @@ impl Uri {
     }
 
     /// Whether scheme, host and port are the same, so that what is meant for one may be sent to the other.
+    /// The same address in another zone is another host.
     #[must_use]
     pub fn is_same_origin(&self, other: &Self) -> bool {
-        (self.is_secure, &*self.host, self.port) == (other.is_secure, &*other.host, other.port)
+        (self.is_secure, &self.host, &self.zone, self.port)
+            == (other.is_secure, &other.host, &other.zone, other.port)
     }
 
     /// Returns where a redirect leads: the value of a `Location` header, seen from this URI (RFC 3986
@@ -139,7 +158,7 @@ impl Uri {
         };
         Self::parse(&alloc::format!(
             "{scheme}://{}{path}{query}",
-            self.authority()
+            self.authority_with(self.zone())
         ))
     }
 
@@ -170,7 +189,8 @@ impl TryFrom<&str> for Uri {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_secure { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.resource_name)
+        let authority = self.authority_with(self.zone());
+        write!(f, "{scheme}://{authority}{}", self.resource_name)
     }
 }
 
@@ -331,6 +351,24 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
         Ok(0) => Ok((host, None)),
         Ok(port) => Ok((host, Some(port))),
         Err(_) => Err(UriError::Port),
+    }
+}
+
+/// Splits off the zone of an IPv6 address (RFC 6874 section 2). A percent sign that is not encoded is
+/// accepted as well, as users copy it from other programs (section 3).
+fn split_zone(host: &str) -> Result<(Cow<'_, str>, Option<&str>), UriError> {
+    let Some((address, zone)) = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .and_then(|host| host.split_once('%'))
+    else {
+        return Ok((Cow::Borrowed(host), None));
+    };
+    let zone = zone.strip_prefix("25").unwrap_or(zone);
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    match !zone.is_empty() && zone.bytes().all(is_unreserved) {
+        true => Ok((Cow::Owned(alloc::format!("[{address}]")), Some(zone))),
+        false => Err(UriError::Host),
     }
 }
 
@@ -579,7 +617,15 @@ mod tests {
             ("ws://::1", UriError::Host),
             ("ws://[::1", UriError::Host),
             ("ws://[1.2.3.4]", UriError::Host),
-            ("ws://[fe80::1%25eth0]", UriError::Host),
+            ("ws://[fe80::1%25]", UriError::Host),
+            ("ws://[fe80::1%]", UriError::Host),
+            ("ws://[fe80::1%25eth0%25]", UriError::Host),
+            ("ws://[fe80::1%25a]b]", UriError::Host),
+            ("ws://[fe80::1%25a[b]", UriError::Host),
+            ("ws://[fe80::1%25ä]", UriError::Host),
+            ("ws://[127.0.0.1%25eth0]", UriError::Host),
+            ("ws://[name%25eth0]", UriError::Host),
+            ("ws://fe80%25eth0", UriError::Host),
             ("ws://[::1]x", UriError::Port),
             ("ws://h:65536", UriError::Port),
             ("ws://h:+80", UriError::Port),
@@ -613,6 +659,60 @@ mod tests {
         let cause = error.source().unwrap().to_string();
         assert_eq!(cause, InvalidCredentials::ControlCharacter.to_string());
         assert!(Uri::parse("ws://").unwrap_err().source().is_none());
+    }
+
+    #[test]
+    fn the_zone_of_an_address_is_kept_and_not_sent() {
+        for (text, zone, authority, shown) in [
+            (
+                "ws://[fe80::1%25eth0]",
+                "eth0",
+                "[fe80::1]",
+                "ws://[fe80::1%25eth0]/",
+            ),
+            (
+                "wss://[FE80::1%25En_0.1-a~]:81/b?c",
+                "En_0.1-a~",
+                "[fe80::1]:81",
+                "wss://[fe80::1%25En_0.1-a~]:81/b?c",
+            ),
+            (
+                "ws://a:b@[fe80::1%eth0]:80",
+                "eth0",
+                "[fe80::1]",
+                "ws://[fe80::1%25eth0]/",
+            ),
+            ("ws://[::1%2525]", "25", "[::1]", "ws://[::1%2525]/"),
+        ] {
+            let uri = parse(text);
+            assert_eq!(uri.zone(), Some(zone), "{text}");
+            assert_eq!(uri.authority(), authority, "{text}");
+            assert_eq!(uri.to_string(), shown, "{text}");
+            assert_eq!(
+                uri.host(),
+                authority.trim_end_matches(":81").trim_matches(['[', ']'])
+            );
+            let again = parse(shown);
+            assert!(again.is_same_origin(&uri), "{text}");
+        }
+        assert_eq!(parse("ws://[fe80::1]").zone(), None);
+        assert_eq!(parse("ws://h/[a%25b]").zone(), None);
+    }
+
+    #[test]
+    fn a_redirect_stays_in_the_zone_unless_it_names_another_host() {
+        let base = parse("ws://u:p@[fe80::1%25eth0]:1/a/b");
+        for (location, target) in [
+            ("c", "ws://[fe80::1%25eth0]:1/a/c"),
+            ("//[fe80::1]:1/c", "ws://[fe80::1]:1/c"),
+            ("ws://[fe80::1%25eth1]:1/c", "ws://[fe80::1%25eth1]:1/c"),
+        ] {
+            let resolved = base.resolve(location).unwrap();
+            assert_eq!(resolved.to_string(), target);
+            let stays = location == "c";
+            assert_eq!(resolved.is_same_origin(&base), stays, "{location}");
+            assert_eq!(resolved.credentials().is_some(), stays, "{location}");
+        }
     }
 
     /// The WebSocket standard of the WHATWG, constructor, steps 4 and 5.
@@ -719,8 +819,24 @@ mod tests {
             assert!(is_authority(value.as_bytes()), "{value}");
         }
         for value in [
-            "", ":", ":80", "a b", "a@b", "a/b", "a:b", "a:80:80", "a:65536", "a:+80", "a:80 ",
-            "[::1", "[::1]:b", "::1", "a%20", "a\\", "a#",
+            "",
+            ":",
+            ":80",
+            "a b",
+            "a@b",
+            "a/b",
+            "a:b",
+            "a:80:80",
+            "a:65536",
+            "a:+80",
+            "a:80 ",
+            "[fe80::1%25eth0]",
+            "[::1",
+            "[::1]:b",
+            "::1",
+            "a%20",
+            "a\\",
+            "a#",
         ] {
             assert!(!is_authority(value.as_bytes()), "{value}");
         }

@@ -28,6 +28,7 @@ mod handshake;
 mod socks;
 mod socks4;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -99,7 +100,7 @@ impl Proxy {
         let secure = Uri::parse(&format!("wss://{authority}"))?;
         Ok(Self {
             scheme,
-            host: uri.host().into(),
+            host: with_zone(&uri).into_owned(),
             // A port that depends on the scheme was not given.
             port: match uri.port() == secure.port() {
                 true => uri.port(),
@@ -118,10 +119,17 @@ impl Proxy {
         }
     }
 
-    /// Returns the host to connect to, an IPv6 address without brackets.
+    /// Returns the host to connect to, an IPv6 address without brackets. Its zone, if it has one, follows
+    /// a percent sign.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the host for TLS to verify, which knows no zones.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(super) fn name(&self) -> &str {
+        self.host.split('%').next().unwrap_or_default()
     }
 
     /// Returns the port to connect to.
@@ -176,6 +184,14 @@ impl Proxy {
                 return Err(ProxyError::Ended.into());
             }
         }
+    }
+}
+
+/// Returns the host with its zone, as the resolver of the system takes it.
+pub(super) fn with_zone(uri: &Uri) -> Cow<'_, str> {
+    match uri.zone() {
+        Some(zone) => Cow::Owned(format!("{}%{zone}", uri.host())),
+        None => Cow::Borrowed(uri.host()),
     }
 }
 
@@ -250,7 +266,7 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, port) = (self.scheme.as_str(), self.port);
         match self.host.contains(':') {
-            true => write!(f, "{scheme}://[{}]:{port}", self.host),
+            true => write!(f, "{scheme}://[{}]:{port}", self.host.replace('%', "%25")),
             false => write!(f, "{scheme}://{}:{port}", self.host),
         }
     }
