@@ -33,7 +33,8 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 /// An IPv6 address in the URL may have a zone, as in `ws://[fe80::1%25eth0]/`, if the system can resolve
 /// it. The zone selects the interface of this machine; it is not sent.
 ///
-/// A clone opens another connection to the same server, with the same options.
+/// A clone opens another connection to the same server, with the same options. For a server at a Unix
+/// socket (`ws+unix:` in other clients) see [`over`](Self::over).
 ///
 /// ```no_run
 /// # #[cfg(feature = "smol")]
@@ -279,6 +280,21 @@ impl<R: Runtime> Connect<R> {
 
     /// Opens the connection over a socket that is connected already, for example a Unix socket. The host
     /// of the URL is what TLS verifies and what the server is told. No redirect is followed.
+    ///
+    /// Other clients have URLs for Unix sockets, such as `ws+unix:/run/chat.sock:/rooms/1`. Here the path
+    /// of the socket is not part of the URL:
+    ///
+    /// ```no_run
+    /// # #[cfg(all(unix, feature = "smol"))]
+    /// # async fn run() -> sansock::Result<()> {
+    /// use async_net::unix::UnixStream;
+    /// use sansock::smol::connect;
+    ///
+    /// let stream = UnixStream::connect("/run/chat.sock").await?;
+    /// let ws = connect("ws://localhost/rooms/1").over(stream).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for the [connection](Self#errors).
