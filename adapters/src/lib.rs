@@ -60,7 +60,7 @@ mod websocket;
 
 pub use sansock_core as core;
 
-pub use crate::client::{Connect, proxy, reconnect};
+pub use crate::client::{Connect, CrossOrigin, proxy, reconnect};
 pub use crate::driver::{NoTimer, ThreadBuffers, Timer, config};
 pub use crate::error::{ConnectError, ConnectPhase, Error, Result};
 #[cfg(feature = "async-std")]

@@ -18,3 +18,4 @@ mod steps;
 mod tests;
 
 pub use connect::Connect;
+pub use redirect::CrossOrigin;

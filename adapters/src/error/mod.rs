@@ -12,6 +12,7 @@ mod transient;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 
 use sansock_core::handshake::{HandshakeError, InvalidHeader, InvalidOrigin, Response, UriError};
@@ -19,10 +20,10 @@ use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
 
-use transient::{is_transient_handshake, is_transient_io};
+use transient::{is_transient_handshake, is_transient_io, retry_after};
 
 pub use connect::{ConnectError, ConnectPhase};
-pub use proxy::{ProxyError, SocksReply};
+pub use proxy::{ProxyError, Socks4Reply, SocksReply};
 pub use tls::{TlsError, TlsErrorKind};
 
 /// Why an operation on a WebSocket failed.
@@ -130,7 +131,8 @@ impl Error {
     /// Whether connecting once more may succeed, nothing else having changed.
     ///
     /// That is so where the transport failed or a deadline passed, and where the server, or the proxy,
-    /// answered with 500, 502, 503 or 504. It is not so where data is invalid, as certificates may be.
+    /// answered with 408, 425, 429, 500, 502, 503 or 504. It is not so where data is invalid, as
+    /// certificates may be.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -152,6 +154,32 @@ impl Error {
             | Self::Connection(_)
             | Self::NoTls => false,
         }
+    }
+
+    /// Returns how long the server, or the proxy, asks the client to wait before it connects once more:
+    /// the header `Retry-After` of its response (RFC 9110 section 10.2.3).
+    ///
+    /// A date is compared with the header `Date` of the response, so that the clock of this machine does
+    /// not matter; without that header it means nothing. One that has passed is a time of zero.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sansock::Error;
+    /// use sansock::core::handshake::{HandshakeError, Response, StatusCode};
+    ///
+    /// let mut response = Response::new(StatusCode::SERVICE_UNAVAILABLE);
+    /// response.headers_mut().append("Retry-After", "5")?;
+    /// let error = Error::from(HandshakeError::Refused(Box::new(response)));
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Proxy(error) = self else {
+            return self.response().and_then(retry_after);
+        };
+        error.response().and_then(retry_after)
     }
 
     /// Returns the response with which the server refused the opening handshake.

@@ -64,7 +64,7 @@ macro_rules! shim {
         pub type Connect = crate::Connect<$runtime>;
 
         /// Connects to the server at a `ws://` or `wss://` URL, once the result is awaited; before that,
-        /// it can be given options.
+        /// it can be given options. `http://` and `https://` mean the same.
         ///
         /// # Errors
         /// See [`Connect`].

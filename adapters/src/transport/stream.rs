@@ -29,6 +29,9 @@ enum Layer<R: Runtime> {
     Rustls(Box<futures_rustls::TlsStream<Stream<R>>>),
     #[cfg(feature = "native-tls")]
     NativeTls(Box<super::tls::native::TlsStream<Stream<R>>>),
+    /// TLS that ends at a proxy.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    Proxy(Box<Stream<R>>),
 }
 
 impl<R: Runtime> Stream<R> {
@@ -51,6 +54,12 @@ impl<R: Runtime> Stream<R> {
         })
     }
 
+    /// Returns a stream that leads through a proxy, to which TLS was negotiated.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(crate) fn to_proxy(stream: TlsStream<Self>) -> Self {
+        Self(Layer::Proxy(Box::new(Self::from_tls(stream))))
+    }
+
     /// Returns the TCP connection at the bottom.
     pub(crate) fn tcp(&self) -> Option<&R::Tcp> {
         match &self.0 {
@@ -61,10 +70,12 @@ impl<R: Runtime> Stream<R> {
             Layer::Rustls(stream) => stream.get_ref().0.tcp(),
             #[cfg(feature = "native-tls")]
             Layer::NativeTls(stream) => stream.get_ref().tcp(),
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            Layer::Proxy(stream) => stream.tcp(),
         }
     }
 
-    /// Whether what passes is encrypted.
+    /// Whether what passes is encrypted all the way to the peer. TLS to a proxy does not count.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         match &self.0 {
@@ -75,6 +86,8 @@ impl<R: Runtime> Stream<R> {
             Layer::Rustls(_) => true,
             #[cfg(feature = "native-tls")]
             Layer::NativeTls(_) => true,
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            Layer::Proxy(_) => false,
         }
     }
 
@@ -131,6 +144,8 @@ macro_rules! forward {
             Layer::Rustls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             #[cfg(feature = "native-tls")]
             Layer::NativeTls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            Layer::Proxy(stream) => Pin::new(&mut **stream).$method($($argument),*),
         }
     };
 }
