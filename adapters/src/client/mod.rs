@@ -17,4 +17,4 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use connect::Connect;
+pub use connect::{Connect, Opens};
