@@ -22,15 +22,15 @@ pub type BoxFuture<M, T> = <M as Mode>::BoxFuture<T>;
 /// Whether the futures of a runtime can move between threads: [`Threads`] or [`Local`].
 pub trait Mode: sealed::Sealed + Debug + Sized + 'static {
     /// A future on the heap.
-    type BoxFuture<T: 'static>: Future<Output = T> + Unpin + 'static;
+    type BoxFuture<T>: Future<Output = T> + Unpin;
 
     /// A shared function.
     #[doc(hidden)]
-    type Function<A: 'static, O: 'static>: Clone + 'static;
+    type Function<A, O>: Clone;
 
     /// A function that is called once.
     #[doc(hidden)]
-    type FunctionOnce<A: 'static, O: 'static>: 'static;
+    type FunctionOnce<A, O>;
 
     #[doc(hidden)]
     fn call<A: 'static, O: 'static>(function: &Self::Function<A, O>, argument: A) -> O;
@@ -48,9 +48,9 @@ pub enum Threads {}
 pub enum Local {}
 
 impl Mode for Threads {
-    type BoxFuture<T: 'static> = Pin<Box<dyn Future<Output = T> + Send>>;
-    type Function<A: 'static, O: 'static> = Arc<dyn Fn(A) -> O + Send + Sync>;
-    type FunctionOnce<A: 'static, O: 'static> = Box<dyn FnOnce(A) -> O + Send>;
+    type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+    type Function<A, O> = Arc<dyn Fn(A) -> O + Send + Sync>;
+    type FunctionOnce<A, O> = Box<dyn FnOnce(A) -> O + Send>;
 
     fn call<A: 'static, O: 'static>(function: &Self::Function<A, O>, argument: A) -> O {
         function(argument)
@@ -62,9 +62,9 @@ impl Mode for Threads {
 }
 
 impl Mode for Local {
-    type BoxFuture<T: 'static> = Pin<Box<dyn Future<Output = T>>>;
-    type Function<A: 'static, O: 'static> = Rc<dyn Fn(A) -> O>;
-    type FunctionOnce<A: 'static, O: 'static> = Box<dyn FnOnce(A) -> O>;
+    type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+    type Function<A, O> = Rc<dyn Fn(A) -> O>;
+    type FunctionOnce<A, O> = Box<dyn FnOnce(A) -> O>;
 
     fn call<A: 'static, O: 'static>(function: &Self::Function<A, O>, argument: A) -> O {
         function(argument)
