@@ -7,6 +7,7 @@
 //! a refused client has not ended its stream, the place can be taken at any time. A request that is refused
 //! is counted and reported as it was decided, whatever becomes of the transport after that.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -33,7 +34,8 @@ use crate::transport::{Accepted, BoxFuture, Mode, Peer};
 use crate::websocket::{Pending, WebSocket};
 
 /// What all connections of a server share.
-pub(super) struct Shared<S: 'static, T: 'static, M: Mode> {
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) registry: Arc<Registry>,
     pub(super) config: Config,
     pub(super) options: Arc<ServerOptions>,
@@ -452,5 +454,11 @@ pub(super) async fn sleep(mut timer: impl Timer, time: Option<Duration>) {
     while deadline.is_none_or(|deadline| timer.now() < deadline) {
         poll_fn(|cx| timer.poll(cx)).await;
         timer.set(deadline);
+    }
+}
+
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Shared<S, T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }

@@ -49,11 +49,20 @@ impl<M: Mode> fmt::Debug for Executor<M> {
 }
 
 /// A listener that is bound.
-pub(crate) struct Bound<S: 'static, M: Mode> {
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub struct Bound<S: 'static, M: Mode> {
     pub(crate) accept: M::Function<(), BoxFuture<M, io::Result<Accepted<S, M>>>>,
     pub(crate) address: Option<SocketAddr>,
     /// What is done with everything that is accepted.
     pub(crate) wraps: Vec<M::Function<Accepted<S, M>, Accepted<S, M>>>,
+}
+
+impl<S: 'static, M: Mode> fmt::Debug for Bound<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: 'static, M: Mode> Bound<S, M> {

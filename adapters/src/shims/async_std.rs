@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use async_std::net::{TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use async_std::os::unix::net::UnixStream;
@@ -113,8 +113,7 @@ impl Runtime for AsyncStd {
 
     #[cfg(unix)]
     fn listen_unix(&self, at: &Path) -> io::Result<AsyncListener> {
-        let listener = super::listener::UnixListener::bind(at)?;
-        Ok(AsyncListener::Unix(listener.into()))
+        AsyncListener::bind_unix(at)
     }
 
     #[cfg(unix)]
@@ -122,8 +121,7 @@ impl Runtime for AsyncStd {
         &self,
         listener: std::os::unix::net::UnixListener,
     ) -> io::Result<AsyncListener> {
-        let listener = super::listener::UnixListener::of(listener)?;
-        Ok(AsyncListener::Unix(listener.into()))
+        Ok(AsyncListener::of_unix(Async::new(listener)?.into()))
     }
 }
 
@@ -174,6 +172,19 @@ impl From<UnixStream> for Stream {
 impl From<async_std::net::TcpListener> for Listen {
     fn from(listener: async_std::net::TcpListener) -> Self {
         Self::on(SharedListener(listener.into()))
+    }
+}
+
+impl From<Arc<Async<TcpListener>>> for Listen {
+    fn from(listener: Arc<Async<TcpListener>>) -> Self {
+        Self::bound(AsyncStd, AsyncListener::Tcp(listener))
+    }
+}
+
+#[cfg(unix)]
+impl From<Arc<Async<std::os::unix::net::UnixListener>>> for Listen {
+    fn from(listener: Arc<Async<std::os::unix::net::UnixListener>>) -> Self {
+        Self::bound(AsyncStd, AsyncListener::of_unix(listener))
     }
 }
 

@@ -9,7 +9,7 @@ use async_io::Async;
 use crate::transport::Peer;
 
 #[cfg(unix)]
-pub use unix::UnixListener;
+pub(super) use unix::UnixListener;
 
 /// A listening socket.
 #[derive(Debug, Clone)]
@@ -35,6 +35,16 @@ impl AsyncListener {
 
     pub(super) fn of(listener: TcpListener) -> io::Result<Self> {
         Ok(Self::Tcp(Async::new(listener)?.into()))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn bind_unix(path: &std::path::Path) -> io::Result<Self> {
+        Ok(Self::Unix(UnixListener::bind(path)?.into()))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn of_unix(listener: Arc<Async<std::os::unix::net::UnixListener>>) -> Self {
+        Self::Unix(UnixListener::of(listener).into())
     }
 
     pub(super) async fn accept(self) -> io::Result<Connected> {
@@ -73,13 +83,18 @@ mod unix {
     use std::io;
     use std::os::unix::net::{UnixListener as StdListener, UnixStream};
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
     use async_io::Async;
 
     /// A Unix socket, with the path to be removed when it is dropped.
     #[derive(Debug)]
+    #[allow(
+        unreachable_pub,
+        reason = "the listeners of the runtimes are public types"
+    )]
     pub struct UnixListener {
-        inner: Async<StdListener>,
+        inner: Arc<Async<StdListener>>,
         bound: Option<PathBuf>,
     }
 
@@ -93,14 +108,15 @@ mod unix {
                 }
                 bound => bound?,
             };
-            let bound = Some(path.to_owned());
-            Ok(Self { inner, bound })
+            Ok(Self {
+                inner: inner.into(),
+                bound: Some(path.to_owned()),
+            })
         }
 
         /// Takes one that is bound already, whose path stays.
-        pub(in super::super) fn of(listener: StdListener) -> io::Result<Self> {
-            let inner = Async::new(listener)?;
-            Ok(Self { inner, bound: None })
+        pub(in super::super) const fn of(inner: Arc<Async<StdListener>>) -> Self {
+            Self { inner, bound: None }
         }
 
         pub(in super::super) async fn accept(&self) -> io::Result<Async<UnixStream>> {

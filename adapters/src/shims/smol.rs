@@ -124,8 +124,7 @@ impl Runtime for Smol {
 
     #[cfg(unix)]
     fn listen_unix(&self, at: &Path) -> io::Result<AsyncListener> {
-        let listener = super::listener::UnixListener::bind(at)?;
-        Ok(AsyncListener::Unix(listener.into()))
+        AsyncListener::bind_unix(at)
     }
 
     #[cfg(unix)]
@@ -133,8 +132,7 @@ impl Runtime for Smol {
         &self,
         listener: std::os::unix::net::UnixListener,
     ) -> io::Result<AsyncListener> {
-        let listener = super::listener::UnixListener::of(listener)?;
-        Ok(AsyncListener::Unix(listener.into()))
+        Ok(AsyncListener::of_unix(Async::new(listener)?.into()))
     }
 }
 
@@ -179,6 +177,20 @@ impl From<async_net::TcpListener> for Listen {
 impl From<Arc<Async<TcpListener>>> for Listen {
     fn from(listener: Arc<Async<TcpListener>>) -> Self {
         Self::bound(Smol::default(), AsyncListener::Tcp(listener))
+    }
+}
+
+#[cfg(unix)]
+impl From<Arc<Async<std::os::unix::net::UnixListener>>> for Listen {
+    fn from(listener: Arc<Async<std::os::unix::net::UnixListener>>) -> Self {
+        Self::bound(Smol::default(), AsyncListener::of_unix(listener))
+    }
+}
+
+#[cfg(unix)]
+impl From<async_net::unix::UnixListener> for Listen {
+    fn from(listener: async_net::unix::UnixListener) -> Self {
+        Arc::<Async<std::os::unix::net::UnixListener>>::from(listener).into()
     }
 }
 

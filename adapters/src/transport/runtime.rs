@@ -132,7 +132,8 @@ pub fn unsupported(what: &str) -> io::Error {
 
 /// Where to listen, before a runtime has bound it.
 #[derive(Debug)]
-pub(crate) enum Address {
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub enum Address {
     /// A host or its address, and a port.
     Host(String),
     Tcp(std::net::TcpListener),
