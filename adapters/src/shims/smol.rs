@@ -41,6 +41,16 @@ pub struct Smol {
     executor: Option<Arc<Executor<'static>>>,
 }
 
+impl Smol {
+    /// Returns a runtime for a server: its connections run in the task that runs the server.
+    #[must_use]
+    pub fn serving() -> Self {
+        Self {
+            executor: Some(Arc::default()),
+        }
+    }
+}
+
 #[cfg(not(unix))]
 type UnixStream = ReadinessTcp;
 
@@ -332,11 +342,5 @@ where
     F: Future<Output = R> + Send + 'static,
     R: Outcome,
 {
-    runtime::serve(
-        Smol {
-            executor: Some(Arc::default()),
-        },
-        at,
-        handler,
-    )
+    runtime::serve(Smol::serving(), at, handler)
 }
