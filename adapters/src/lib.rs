@@ -48,6 +48,7 @@
 mod client;
 mod driver;
 mod error;
+pub mod runtime;
 #[cfg(doc)]
 #[doc = include_str!("../docs/runtimes.md")]
 pub mod runtimes {}

@@ -17,9 +17,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::{or, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use sansock::clock::{VirtualClock, VirtualTimer};
+use sansock::runtime::{BoxFuture, Threads};
 use sansock::serve::{
-    Accepted, Acceptor, BoxFuture, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot,
-    Socket,
+    Accepted, Acceptor, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot, Socket,
 };
 use sansock::{Error, Result, Upgrade};
 use sansock_core::handshake::{Response, ServerOptions, StatusCode};
@@ -100,10 +100,11 @@ impl Queue {
 }
 
 impl Listener<Line> for Queue {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Line>>> {
-        Box::pin(poll_fn(|cx| {
-            *self.waker.lock().unwrap() = Some(cx.waker().clone());
-            match self.waiting.lock().unwrap().pop_front() {
+    fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<Line>>> {
+        let queue = self.clone();
+        Box::pin(poll_fn(move |cx| {
+            *queue.waker.lock().unwrap() = Some(cx.waker().clone());
+            match queue.waiting.lock().unwrap().pop_front() {
                 Some(accepted) => Poll::Ready(Ok(accepted)),
                 None => Poll::Pending,
             }

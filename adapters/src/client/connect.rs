@@ -5,9 +5,8 @@
 //!
 //! The rule: nothing is sent before all options are known to be valid.
 
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -22,7 +21,7 @@ use crate::driver::config;
 use crate::error::{Error, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::transport::tls::ClientTls;
-use crate::transport::{Runtime, Stream};
+use crate::transport::{BoxFuture, Local, Mode, Runtime, Stream, Threads};
 use crate::websocket::WebSocket;
 
 /// What a shim's client gives out, with the response of the server.
@@ -98,7 +97,8 @@ pub(super) enum Route {
 }
 
 impl<R: Runtime> Connect<R> {
-    pub(crate) fn new(runtime: R, url: &str) -> Self {
+    /// Returns a connection to the server at a `ws://` or `wss://` URL, over the sockets of a runtime.
+    pub fn new(runtime: R, url: &str) -> Self {
         Self {
             runtime,
             uri: Uri::parse(url).map_err(Error::from),
@@ -243,7 +243,10 @@ impl<R: Runtime> Connect<R> {
     }
 
     /// Makes a stream of connections: the next where one ends, with growing delays where it fails.
-    pub fn reconnect(self) -> Reconnect<Self, R::Timer> {
+    pub fn reconnect(self) -> Reconnect<Self, R::Timer>
+    where
+        R::Mode: Opens<R>,
+    {
         let timer = self.runtime.timer();
         Reconnect::new(self, timer)
     }
@@ -314,6 +317,10 @@ impl<R: Runtime> Connect<R> {
         Ok(opening.await?.0)
     }
 
+    async fn open_websocket(self) -> Result<WebSocket<Stream<R>, R::Timer>> {
+        Ok(self.with_response().await?.0)
+    }
+
     /// Removes what must not be sent to other origins than that of the URL.
     fn leave(&mut self, from: &Uri) -> Result<()> {
         self.cross_origin.apply(&mut self.options, from)?;
@@ -333,7 +340,7 @@ impl<R: Runtime> Connect<R> {
     }
 }
 
-impl<R: Runtime> Connector for Connect<R> {
+impl<R: Runtime<Mode: Opens<R>>> Connector for Connect<R> {
     type Connection = WebSocket<Stream<R>, R::Timer>;
     type Attempt = <Self as IntoFuture>::IntoFuture;
 
@@ -342,11 +349,40 @@ impl<R: Runtime> Connector for Connect<R> {
     }
 }
 
-impl<R: Runtime> IntoFuture for Connect<R> {
+impl<R: Runtime<Mode: Opens<R>>> IntoFuture for Connect<R> {
     type Output = Result<WebSocket<Stream<R>, R::Timer>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = BoxFuture<R::Mode, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.with_response().await?.0) })
+        R::Mode::open(self)
+    }
+}
+
+/// A mode in which this runtime can connect: [`Threads`] if its values, streams and timers are `Send`, [`Local`]
+/// in any case.
+#[diagnostic::on_unimplemented(
+    message = "`{R}` cannot connect in the mode that it chose",
+    note = "in the mode `Threads`, a runtime is `Send + Sync`, and its streams and timers are `Send + Sync`; \
+            otherwise its mode is `Local`"
+)]
+pub trait Opens<R: Runtime>: Mode {
+    #[doc(hidden)]
+    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>>;
+}
+
+impl<R> Opens<R> for Threads
+where
+    R: Runtime<Mode = Self> + Send + Sync,
+    R::Stream: Send + Sync,
+    R::Timer: Send,
+{
+    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>> {
+        Box::pin(connect.open_websocket())
+    }
+}
+
+impl<R: Runtime<Mode = Self>> Opens<R> for Local {
+    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>> {
+        Box::pin(connect.open_websocket())
     }
 }

@@ -152,7 +152,7 @@ impl<R: Runtime> Connect<R> {
             target: target.into(),
             attempts,
         };
-        let stream = Stream::from_tcp(connected.map_err(unreachable)?);
+        let stream = Stream::new(connected.map_err(unreachable)?);
         stream.set_nodelay(self.nodelay)?;
         Ok(stream)
     }
