@@ -19,7 +19,7 @@ use super::{Connect, dial};
 use crate::driver::Timer;
 use crate::error::{ConnectError, ConnectPhase, Error, ProxyError};
 use crate::testing::clock::{VirtualClock, VirtualTimer};
-use crate::transport::runtime::{Runtime, Tcp};
+use crate::transport::{Accepted, BoxFuture, Runtime, Stream, Threads};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,9 +108,9 @@ impl Fake {
 }
 
 /// Writes down when an attempt is dropped before it came to an end.
-struct Attempt<'a>(&'a Fake, SocketAddr, bool);
+struct Attempt(Fake, SocketAddr, bool);
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.2 {
             self.0.log("drop", self.1);
@@ -119,42 +119,80 @@ impl Drop for Attempt<'_> {
 }
 
 impl Runtime for Fake {
-    type Tcp = Patient;
-    #[cfg(unix)]
-    type Unix = Patient;
+    type Mode = Threads;
+    type Stream = Patient;
+    type Listener = ();
     type Timer = VirtualTimer;
 
     fn timer(&self) -> VirtualTimer {
         self.clock.timer()
     }
 
-    async fn resolve(&self, host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
-        self.lock().asked.push(host.into());
-        let addresses = self.lock().addresses.clone();
-        match addresses {
-            Some(addresses) => addresses.map_err(io::Error::from),
-            None => pending().await,
-        }
+    fn spawn(&self, _: BoxFuture<Threads, ()>) {
+        unreachable!("a client spawns nothing");
     }
 
-    async fn connect(&self, to: SocketAddr, _from: Option<IpAddr>) -> io::Result<Patient> {
-        self.log("try", to);
-        let mut attempt = Attempt(self, to, false);
-        let fate = self.lock().fates.get(&to).copied();
-        match fate.unwrap_or(Fate::Hangs) {
-            Fate::Connects(after) => self.sleep(after).await,
-            Fate::Fails(after) => {
-                self.sleep(after).await;
-                attempt.2 = true;
-                return Err(io::ErrorKind::ConnectionRefused.into());
+    fn resolve(&self, host: &str, _port: u16) -> BoxFuture<Threads, io::Result<Vec<SocketAddr>>> {
+        self.lock().asked.push(host.into());
+        let addresses = self.lock().addresses.clone();
+        Box::pin(async {
+            match addresses {
+                Some(addresses) => addresses.map_err(io::Error::from),
+                None => pending().await,
             }
-            Fate::Hangs => pending().await,
-        }
-        attempt.2 = true;
-        Ok(Patient {
-            address: to,
-            answer: self.lock().answer,
         })
+    }
+
+    fn connect(
+        &self,
+        to: SocketAddr,
+        _from: Option<IpAddr>,
+    ) -> BoxFuture<Threads, io::Result<Patient>> {
+        let fake = self.clone();
+        Box::pin(async move {
+            fake.log("try", to);
+            let mut attempt = Attempt(fake.clone(), to, false);
+            let fate = fake.lock().fates.get(&to).copied();
+            match fate.unwrap_or(Fate::Hangs) {
+                Fate::Connects(after) => fake.sleep(after).await,
+                Fate::Fails(after) => {
+                    fake.sleep(after).await;
+                    attempt.2 = true;
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Fate::Hangs => pending().await,
+            }
+            attempt.2 = true;
+            let answer = fake.lock().answer;
+            Ok(Patient {
+                address: to,
+                answer,
+            })
+        })
+    }
+
+    fn listen(&self, _: SocketAddr) -> BoxFuture<Threads, io::Result<()>> {
+        unreachable!("a client does not listen");
+    }
+
+    fn accept(&self, (): &()) -> BoxFuture<Threads, io::Result<Accepted<Stream<Self>>>> {
+        unreachable!("a client does not accept");
+    }
+
+    fn listener_address((): &()) -> Option<SocketAddr> {
+        None
+    }
+
+    fn peer_address(stream: &Patient) -> io::Result<SocketAddr> {
+        Ok(stream.address)
+    }
+
+    fn local_address(stream: &Patient) -> io::Result<SocketAddr> {
+        Ok(stream.address)
+    }
+
+    fn set_nodelay(_: &Patient, _: bool) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -163,20 +201,6 @@ impl Runtime for Fake {
 struct Patient {
     address: SocketAddr,
     answer: &'static [u8],
-}
-
-impl Tcp for Patient {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-
-    fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl AsyncRead for Patient {
