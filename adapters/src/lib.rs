@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Limits and deadlines have safe defaults, set in [`Config`]: start from [`config()`]. The protocol
-//! itself, without any I/O, is [`core`].
+//! itself, without any I/O, is [`core`]. What some implementations accept and this one refuses is listed in
+//! [`core::refusals`].
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
@@ -47,6 +48,7 @@
 mod client;
 mod driver;
 mod error;
+pub mod runtime;
 #[cfg(doc)]
 #[doc = include_str!("../docs/runtimes.md")]
 pub mod runtimes {}
@@ -59,7 +61,7 @@ mod websocket;
 
 pub use sansock_core as core;
 
-pub use crate::client::{Connect, proxy, reconnect};
+pub use crate::client::{Connect, CrossOrigin, proxy, reconnect};
 pub use crate::driver::{NoTimer, ThreadBuffers, Timer, config};
 pub use crate::error::{ConnectError, ConnectPhase, Error, Result};
 #[cfg(feature = "async-std")]

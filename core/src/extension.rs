@@ -11,6 +11,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bytestring::ByteString;
+
 use crate::error::ProtocolError;
 use crate::frame::{Fin, Side};
 use crate::handshake::{ExtensionList, ExtensionOffer};
@@ -38,8 +40,21 @@ pub trait Extension: fmt::Debug + Send + Sync {
 }
 
 /// The answer of a server that a client cannot agree with; what is wrong, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NegotiationError(pub &'static str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NegotiationError(ByteString);
+
+impl NegotiationError {
+    /// Returns the error with a text that completes "extension x: ". It should name the parameter that is wrong,
+    /// and show what the peer chose with [`escaped`](crate::escaped).
+    #[must_use]
+    pub fn new(problem: impl Into<ByteString>) -> Self {
+        Self(problem.into())
+    }
+
+    pub(crate) fn into_problem(self) -> ByteString {
+        self.0
+    }
+}
 
 /// What is known of a message before its first frame is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +191,7 @@ impl Codings {
     pub(crate) fn push(&mut self, coding: Box<dyn ExtensionState>) -> Result<(), NegotiationError> {
         let agreed = self.0.get_or_insert_default();
         if agreed.claims & coding.claims() != 0 || agreed.list.len() == Self::MAX {
-            return Err(NegotiationError(
+            return Err(NegotiationError::new(
                 "uses the reserved bits of another extension",
             ));
         }

@@ -40,6 +40,8 @@
 //! # }
 //! ```
 //!
+//! What some implementations accept and this one refuses, with the reasons, is listed in [`refusals`].
+//!
 //! Features: `std` (default) detects vector instructions at run time and offers `IoSlice`s;
 //! `getrandom` (default) takes seeds for masking keys from the operating system; `http`
 //! converts to and from the types of the `http` crate; `idna` admits international domain names;
@@ -70,6 +72,7 @@ mod deadline;
 pub mod deflate;
 mod entropy;
 mod error;
+mod escape;
 mod event;
 pub mod extension;
 mod frame;
@@ -79,6 +82,8 @@ mod message_buf;
 mod opening;
 mod prepared;
 mod protocol;
+#[doc = include_str!("../docs/refusals.md")]
+pub mod refusals {}
 mod server;
 mod state;
 mod time;
@@ -94,6 +99,7 @@ pub use crate::deadline::Deadline;
 pub use crate::entropy::SystemEntropy;
 pub use crate::entropy::{Entropy, EntropyError, FixedSeed};
 pub use crate::error::{ConnectionError, Failure, ProtocolError, SendError};
+pub use crate::escape::escaped;
 pub use crate::event::{Chunk, Event, FrameRef};
 pub use crate::frame::{CloseCode, CloseFrame, Fin, Kind, OpCode, Payload, Side, TextPayload};
 pub use crate::handshake::Negotiated;

@@ -50,6 +50,8 @@ pub struct ServerConnection {
     options: Arc<ServerOptions>,
     scanner: HeadScanner,
     request: Arrival,
+    /// Whether the request has the method `HEAD`, so that the response has no body.
+    is_head: bool,
     /// Why the request was not accepted, until the response is sent.
     error: Option<HandshakeError>,
 }
@@ -79,6 +81,7 @@ impl ServerConnection {
             request: Arrival::Awaited {
                 after_empty_line: false,
             },
+            is_head: false,
             error: None,
         }
     }
@@ -141,7 +144,7 @@ impl ServerConnection {
             self.open(agreed(response))?;
             response.pieces(|piece| self.connection.push(piece));
         } else {
-            response.pieces(|piece| self.connection.push(piece));
+            self.push_response(response);
             let rejected = || HandshakeError::rejected(response.status(), response.reason());
             let error = self.error.take().unwrap_or_else(rejected);
             self.connection.refuse(error);
@@ -196,7 +199,10 @@ impl ServerConnection {
         let awaits = matches!(self.request, Arrival::Awaited { .. });
         if awaits && self.connection.is_connecting() {
             match self.read_request() {
-                Ok(Some(request)) => self.request = Arrival::Ready(request),
+                Ok(Some(request)) => {
+                    self.is_head = request.is_head();
+                    self.request = Arrival::Ready(request);
+                }
                 Ok(None) => {}
                 Err(error) => self.fail_handshake(error.into()),
             }
@@ -256,8 +262,18 @@ impl ServerConnection {
     /// The request cannot be read: answers it, unless there is nobody to answer.
     fn fail_handshake(&mut self, error: HandshakeError) {
         if !self.connection.is_eof() {
-            refuse(&error).pieces(|piece| self.connection.push(piece));
+            self.is_head = self.connection.unread().starts_with(b"HEAD ");
+            self.push_response(&refuse(&error));
         }
         self.connection.refuse(error);
+    }
+
+    /// Queues a response, without its body if the request is `HEAD` (RFC 9110 section 9.3.2).
+    fn push_response(&mut self, response: &Response) {
+        let push = |piece: &[u8]| self.connection.push(piece);
+        match self.is_head {
+            true => response.head_pieces(push),
+            false => response.pieces(push),
+        }
     }
 }

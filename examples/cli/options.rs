@@ -17,8 +17,8 @@ usage: cli [OPTIONS] URL
   -s, --subprotocol NAME      offers a subprotocol; may be repeated, the preferred one first
   -o, --origin ORIGIN         sends this Origin, as a page of there would
   -u, --user USER:PASSWORD    sends credentials (Basic)
-  -p, --proxy URL             connects through this proxy: http://, socks5:// or socks5h://; without
-                              it, through that of the environment (HTTPS_PROXY and so on)
+  -p, --proxy URL             connects through this proxy: http://, https://, socks5h:// or socks4a://;
+                              without it, through that of the environment (HTTPS_PROXY and so on)
       --no-proxy              connects through none
       --ca FILE               trusts the certificates in this file (PEM) instead of the system's
   -k, --insecure              accepts whatever certificate the server has

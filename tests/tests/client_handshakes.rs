@@ -223,6 +223,10 @@ fn a_proxy_that_answers_with_garbage_is_reported_at_once() {
     for (bytes, error) in cases {
         assert_eq!(tunnelled("socks5h://proxy", bytes), error);
     }
+    for bytes in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"S"] {
+        let error = ProxyError::NotSocks4 { version: b'S' };
+        assert_eq!(tunnelled("socks4a://proxy", bytes), error);
+    }
 }
 
 #[test]

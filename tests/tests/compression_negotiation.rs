@@ -67,7 +67,11 @@ fn refused_by(deflate: Deflate, offer: &str, answer: &str) -> Option<HandshakeEr
     let mut client = ClientConnection::new(&uri, &ClientOptions::new(), config).unwrap();
     let request = client.connect();
     let offered = request.headers().get_str("Sec-WebSocket-Extensions");
-    assert_eq!(offered, Some(&*format!("permessage-deflate; {offer}")));
+    let offer = match offer {
+        "" => String::from("permessage-deflate"),
+        offer => format!("permessage-deflate; {offer}"),
+    };
+    assert_eq!(offered, Some(&*offer));
     let key = request.headers().get("Sec-WebSocket-Key").unwrap().to_vec();
     let accept = accept_value(&key);
     client.send_request(request).unwrap();
@@ -246,6 +250,32 @@ fn a_server_answers_with_the_stricter_of_both() {
     assert!(answered_by(requires, offer).is_some());
 }
 
+#[test]
+fn a_client_reports_which_parameter_was_refused() {
+    for (answer, problem) in [
+        (
+            "server_max_window_bits=11",
+            "server_max_window_bits was asked for and not granted",
+        ),
+        (
+            "server_max_window_bits=10; client_max_window_bits",
+            "missing value of client_max_window_bits",
+        ),
+        (
+            "server_max_window_bits=16",
+            "invalid value \"16\" of server_max_window_bits",
+        ),
+        ("mem_level=9", "unknown parameter \"mem_level\""),
+    ] {
+        let deflate = Deflate::new().server_max_window_bits(10);
+        let offer = "server_max_window_bits=10; client_max_window_bits";
+        let error = refused_by(deflate, offer, &format!("permessage-deflate; {answer}"));
+        let text = error.map(|error| error.to_string());
+        let expected = format!("extension permessage-deflate: {problem}");
+        assert_eq!(text, Some(expected));
+    }
+}
+
 /// What the client asks for, and the answers that grant it and that do not.
 #[test]
 fn a_client_accepts_what_it_asked_for_or_stricter() {
@@ -266,6 +296,12 @@ fn a_client_accepts_what_it_asked_for_or_stricter() {
             format!("{client}=10"),
             vec![String::new(), format!("{client}=10"), format!("{client}=8")],
             vec![format!("{client}=11"), client.into()],
+        ),
+        (
+            Deflate::new().omit_client_max_window_bits(),
+            String::new(),
+            vec![String::new(), format!("{server}=10")],
+            vec![format!("{client}=10"), client.into()],
         ),
         (
             Deflate::new().server_no_context_takeover(),

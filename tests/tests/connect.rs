@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sansock::core::handshake::{Origins, Request, Response, ServerOptions, StatusCode};
 use sansock::proxy::Proxy;
 use sansock::reconnect::Backoff;
-use sansock::{ConnectError, Error};
+use sansock::{ConnectError, CrossOrigin, Error};
 
 /// A response that sends the client elsewhere.
 fn redirect(status: u16, location: &str) -> Response {
@@ -168,6 +168,8 @@ macro_rules! over_loopback {
             fn user_and_password_of_the_url_are_sent_unless_others_are_given() {
                 let request = asked(|address| connect(&format!("ws://u:p@{address}/")));
                 assert_eq!(header(&request, "Authorization"), Some("Basic dTpw"));
+                let request = asked(|address| connect(&format!("http://u@{address}/")));
+                assert_eq!(header(&request, "Authorization"), Some("Basic dTo="));
                 let request =
                     asked(|address| connect(&format!("ws://u:p@{address}/")).basic_auth("a", "b"));
                 let sent: Vec<_> = request.headers().get_all("Authorization").collect();
@@ -281,6 +283,7 @@ macro_rules! over_loopback {
                         .header("Proxy-Authorization", "p")
                         .header("Host", "first")
                         .header("X-Kept", "k")
+                        .subprotocols(["chat"])
                         .redirects(9)
                 };
                 let (result, requests) = redirected(build, locations);
@@ -294,10 +297,75 @@ macro_rules! over_loopback {
                 );
                 // Nor is it told again to the first, to which the second has sent it.
                 for request in &requests[1..] {
-                    for name in ["Authorization", "Cookie", "Proxy-Authorization"] {
+                    for name in [
+                        "Authorization",
+                        "Cookie",
+                        "Proxy-Authorization",
+                        "Sec-WebSocket-Protocol",
+                    ] {
                         assert_eq!(header(request, name), None);
                     }
                     assert_eq!(header(request, "X-Kept"), Some("k"));
+                }
+            }
+
+            #[test]
+            fn another_server_gets_what_was_asked_for_and_no_more() {
+                let locations = |number| match number {
+                    0 => Some("/1"),
+                    1 => Some("http://localhost:PORT/2"),
+                    _ => None,
+                };
+                let redirected = |cross_origin: CrossOrigin| {
+                    let build = |connect: Connect| {
+                        connect
+                            .header("Cookie", "c")
+                            .header("Host", "first")
+                            .header("X-Api-Key", "k")
+                            .header("X-Other", "o")
+                            .subprotocols(["chat"])
+                            .redirects(9)
+                            .cross_origin(cross_origin)
+                    };
+                    let (result, requests) = redirected(build, locations);
+                    result.unwrap();
+                    for name in ["Authorization", "X-Api-Key", "Sec-WebSocket-Protocol"] {
+                        assert!(
+                            header(&requests[1], name).is_some(),
+                            "the same origin: {name}"
+                        );
+                    }
+                    requests.into_iter().next_back().unwrap()
+                };
+                let sent = |request: &Request| {
+                    let names = ["Authorization", "Cookie", "Sec-WebSocket-Protocol"];
+                    names.map(|name| header(request, name).is_some())
+                };
+
+                let names = ["x-api-KEY", "X-Missing"];
+                let request = redirected(CrossOrigin::new().without_headers(names));
+                assert_eq!(sent(&request), [false, false, false]);
+                assert_eq!(header(&request, "X-Api-Key"), None);
+                assert_eq!(header(&request, "X-Other"), Some("o"));
+
+                let request = redirected(CrossOrigin::new().credentials(true));
+                assert_eq!(sent(&request), [true, true, false]);
+                let authorization = header(&request, "Authorization");
+                assert_eq!(authorization, Some("Basic YWxpY2U6c2VjcmV0"));
+                assert!(header(&request, "Host").unwrap().starts_with("localhost:"));
+
+                let both = CrossOrigin::new().credentials(true).subprotocols(true);
+                let request = redirected(both.without_headers(["Cookie"]));
+                assert_eq!(sent(&request), [true, false, true]);
+            }
+
+            #[test]
+            fn a_header_to_leave_out_must_be_one() {
+                for name in ["X-Api-Key:", "X Api Key", ""] {
+                    let cross_origin = CrossOrigin::new().without_headers(["X-Good", name]);
+                    let connect = connect("ws://127.0.0.1:1/").cross_origin(cross_origin);
+                    let error = block_on(connect.into_future()).unwrap_err();
+                    assert!(matches!(error, Error::Connection(_)), "{name:?}: {error:?}");
                 }
             }
 
@@ -381,6 +449,29 @@ macro_rules! over_loopback {
                             format!("connect timed out after 1s (phase: {phase} with {address})");
                         assert_eq!(error.to_string(), expected);
                     }
+                });
+            }
+
+            #[cfg(target_os = "linux")]
+            #[test]
+            fn an_address_may_have_a_zone_which_is_not_sent() {
+                block_on(async {
+                    let Ok(listener) = TcpListener::bind(("::1", 0)).await else {
+                        return; // A machine without IPv6.
+                    };
+                    let port = listener.local_addr().unwrap().port();
+                    // The interface of loopback has the number 1.
+                    let url = format!("ws://[::1%251]:{port}/");
+                    let server = async {
+                        let upgrade = request(&listener).await;
+                        let request = upgrade.request().clone();
+                        upgrade.accept().await.unwrap();
+                        request
+                    };
+                    let (ws, request) = zip(connect(&url).into_future(), server).await;
+                    ws.unwrap();
+                    let host = format!("[::1]:{port}");
+                    assert_eq!(header(&request, "Host"), Some(&*host));
                 });
             }
 

@@ -13,7 +13,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::block_on;
 use futures_util::SinkExt;
 use sansock::clock::VirtualClock;
-use sansock::serve::{Accepted, BoxFuture, Origins, Peer, Serve, Server, Socket};
+use sansock::runtime::{BoxFuture, Threads};
+use sansock::serve::{Accepted, Origins, Peer, Serve, Server, Socket};
 use sansock::{Error, Message};
 use sansock_core::{Event, Side};
 use sansock_tests::driver::{
@@ -221,7 +222,7 @@ fn moved_socket() -> (Task<'static, ()>, Moved, End, MovedServer) {
     let serve = Serve::new(
         handler,
         move || clock.timer(),
-        drop::<BoxFuture<'static, ()>>,
+        drop::<BoxFuture<Threads, ()>>,
     );
     let serve = serve.origins(Origins::Any).config(config());
     let server = block_on(serve.bind()).unwrap();

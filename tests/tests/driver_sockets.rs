@@ -221,7 +221,7 @@ macro_rules! over_loopback {
             #[test]
             fn urls_that_cannot_be_connected_to() {
                 $block_on(async {
-                    let error = connect("http://localhost/").await.unwrap_err();
+                    let error = connect("ftp://localhost/").await.unwrap_err();
                     assert!(matches!(error, Error::Uri(_)));
                     // Nobody listens there any more.
                     let (url, listener) = listen().await;

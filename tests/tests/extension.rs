@@ -43,7 +43,7 @@ impl Extension for Checksum {
         answer: &ExtensionOffer,
     ) -> Result<Box<dyn ExtensionState>, NegotiationError> {
         if !answer.params().is_empty() {
-            return Err(NegotiationError("it has no parameters"));
+            return Err(NegotiationError::new("it has no parameters"));
         }
         Ok(Box::new(Sums {
             bit: self.bit,

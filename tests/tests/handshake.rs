@@ -358,6 +358,69 @@ fn requests_that_ask_for_something_else_are_refused() {
 }
 
 #[test]
+fn a_refused_origin_is_reported_with_the_host_that_it_was_compared_with() {
+    let request = request("X:", "Origin: https://evil.example/\u{202e}");
+    let text = serve(&request, accept).text();
+    let expected = "Origin https://evil.example/\\u{202e} is not allowed: the Host of the request is example.com.";
+    assert!(text.contains(expected), "{text}");
+}
+
+/// How a server answers a request.
+type Respond = fn(&mut ServerConnection, &Request) -> Response;
+
+#[test]
+fn the_answer_to_a_head_request_has_no_body_and_its_length() {
+    let refusals: [(Vec<u8>, Respond); 3] = [
+        (request("GET", "HEAD /chat HTTP/1.1"), accept),
+        (request("GET", "HEAD /chat HTTP/1.1"), |server, _| {
+            server.reject(StatusCode::OK, "ok\n")
+        }),
+        (b"HEAD / HTTP/1.1\r\n(: b\r\n\r\n".to_vec(), accept),
+    ];
+    for (request, respond) in refusals {
+        let outcome = serve(&request, respond);
+        let text = outcome.text();
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+        assert!(text.contains("\r\nContent-Length: "), "{text}");
+        assert!(!text.contains("\r\nContent-Length: 0\r\n"), "{text}");
+        assert!(outcome.ended && outcome.error.is_some());
+    }
+    let mut server = server();
+    server.receive_data(&request("GET", "HEAD /chat HTTP/1.1"), NOW);
+    let Some(Event::Request(request)) = server.next_event() else {
+        panic!("{:?}", server.handshake_error())
+    };
+    server.answer(&request).unwrap();
+    let mut outcome = Outcome::default();
+    outcome.drain(server.data_to_send());
+    assert!(outcome.text().starts_with("HTTP/1.1 405 "));
+    assert!(outcome.text().ends_with("\r\n\r\n"));
+    let (response, _) = ServerOptions::new().accept(&request);
+    let mut written = Vec::new();
+    response.write_to(&mut written);
+    assert_eq!(written, outcome.sent);
+}
+
+#[test]
+fn an_answer_whose_status_forbids_a_body_has_none() {
+    let statuses: [(Respond, bool); 4] = [
+        (|server, _| server.reject(status(103), "wait\n"), false),
+        (|server, _| server.reject(status(204), "gone\n"), false),
+        (|server, _| server.reject(status(304), "same\n"), true),
+        (|server, _| server.reject(status(205), ""), true),
+    ];
+    for (respond, has_length) in statuses {
+        let text = serve(REQUEST, respond).text();
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+        assert_eq!(text.contains("Content-Length"), has_length, "{text}");
+    }
+}
+
+fn status(number: u16) -> StatusCode {
+    StatusCode::new(number).unwrap()
+}
+
+#[test]
 fn a_request_that_breaks_off_at_any_byte_is_not_answered() {
     for bytes in 0..REQUEST.len() {
         for parts in [

@@ -5,6 +5,7 @@ use std::error::Error as _;
 
 use sansock::core::handshake::{Uri, UriError};
 use sansock::proxy::{Proxy, ProxyError};
+use sansock_tests::table::rows;
 
 fn parse(url: &str) -> Result<String, ProxyError> {
     Proxy::parse(url).map(|proxy| proxy.to_string())
@@ -41,33 +42,51 @@ fn urls_have_a_scheme_a_host_and_perhaps_a_port() {
         ("socks5://127.0.0.1", "socks5://127.0.0.1:1080"),
         ("socks5h://[::1]:9050", "socks5h://[::1]:9050"),
         ("socks5h://[::1]", "socks5h://[::1]:1080"),
+        ("http://[fe80::1%25eth0]", "http://[fe80::1%25eth0]:80"),
         ("socks5://proxy:80", "socks5://proxy:80"),
         ("socks5://proxy:443", "socks5://proxy:443"),
         ("socks5://proxy:", "socks5://proxy:1080"),
         ("http://user:pass%2Fword@proxy:1", "http://proxy:1"),
         ("http://us@er:p@proxy:1", "http://proxy:1"),
+        ("http://user@proxy:1", "http://proxy:1"),
+        ("https://proxy", "https://proxy:443"),
+        ("HTTPS://proxy:80/", "https://proxy:80"),
+        ("socks4://proxy", "socks4://proxy:1080"),
+        ("socks4a://user@[::1]:1", "socks4a://[::1]:1"),
+        ("socks://127.0.0.1:1080/", "socks5h://127.0.0.1:1080"),
+        ("Socks://proxy", "socks5h://proxy:1080"),
     ] {
         assert_eq!(parse(url).as_deref(), Ok(expected), "{url}");
     }
     assert!(parse("socks5h://proxy").is_ok());
     let resolves = |url: &str| Proxy::parse(url).unwrap().resolves_names();
-    assert!(resolves("http://a") && resolves("socks5h://a") && !resolves("socks5://a"));
+    for scheme in ["http", "https", "socks4a", "socks5h", "socks"] {
+        assert!(resolves(&format!("{scheme}://a")), "{scheme}");
+    }
+    assert!(!resolves("socks4://a") && !resolves("socks5://a"));
+    let uses_tls = |url: &str| Proxy::parse(url).unwrap().uses_tls();
+    assert!(uses_tls("https://a"));
+    assert!(!uses_tls("http://a") && !uses_tls("socks5h://a") && !uses_tls("a"));
 }
 
 #[test]
 fn other_urls_are_refused() {
     for (url, error) in [
-        ("https://proxy", ProxyError::Tls),
-        ("socks4://proxy", ProxyError::Scheme),
-        ("ftp://proxy", ProxyError::Scheme),
-        ("://proxy", ProxyError::Scheme),
+        ("socks6://proxy", ProxyError::Scheme("socks6".into())),
+        ("FTP://proxy", ProxyError::Scheme("FTP".into())),
+        (
+            "quic+x-1.0://proxy",
+            ProxyError::Scheme("quic+x-1.0".into()),
+        ),
+        ("://proxy", ProxyError::Scheme(String::new())),
+        // It may be the password.
+        ("user:secret://proxy", ProxyError::Scheme(String::new())),
         ("http://proxy/path", ProxyError::UrlPath),
         ("http://proxy?", ProxyError::UrlPath),
         ("http://proxy#a", ProxyError::UrlPath),
         ("http://", UriError::Host.into()),
         ("", UriError::Host.into()),
         ("http://proxy:99999", UriError::Port.into()),
-        ("http://user@proxy", UriError::MissingPassword.into()),
         ("http://pro\r\nxy", UriError::Character { offset: 8 }.into()),
         ("http://[::1", UriError::Host.into()),
     ] {
@@ -153,6 +172,21 @@ fn a_socks_proxy_written_as_http_speaks_socks() {
         chosen("ws://a/", &variables).as_deref(),
         Some("socks5h://proxy:9050")
     );
+    let variables = [("socks_proxy", "user:password@proxy:1")];
+    assert_eq!(
+        chosen("ws://a/", &variables).as_deref(),
+        Some("socks5h://proxy:1")
+    );
+    let variables = [("socks_proxy", "socks4://proxy")];
+    assert_eq!(
+        chosen("ws://a/", &variables).as_deref(),
+        Some("socks4://proxy:1080")
+    );
+    let variables = [("ALL_PROXY", "socks://127.0.0.1:1080/")];
+    assert_eq!(
+        chosen("wss://a/", &variables).as_deref(),
+        Some("socks5h://127.0.0.1:1080")
+    );
     let variables = [("socks_proxy", "socks5://proxy")];
     assert_eq!(
         chosen("ws://a/", &variables).as_deref(),
@@ -162,19 +196,44 @@ fn a_socks_proxy_written_as_http_speaks_socks() {
 
 #[test]
 fn a_variable_that_is_no_url_is_named() {
-    let error = from("wss://a/", &[("HTTPS_PROXY", "https://proxy")]).unwrap_err();
-    assert_eq!(error.to_string(), "HTTPS_PROXY holds no URL of a proxy");
-    assert!(
-        error
-            .source()
-            .unwrap()
-            .to_string()
-            .contains("TLS to the proxy")
+    let error = from("wss://a/", &[("HTTPS_PROXY", "socks6://proxy")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "HTTPS_PROXY holds no URL of a proxy: \
+         scheme of a proxy must be http, https, socks4, socks4a, socks5 or socks5h; got \"socks6\""
     );
+    assert!(error.source().is_none());
+    let error = from("wss://a/", &[("all_proxy", "http://proxy:port")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "all_proxy holds no URL of a proxy: invalid URL of a proxy"
+    );
+    let cause = error.source().unwrap();
+    assert_eq!(cause.to_string(), UriError::Port.to_string());
+    let error = from("wss://a/", &[("all_proxy", "user:secret://proxy")]).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
     // One that is not asked for does no harm.
     assert!(from("wss://a/", &[("http_proxy", "nonsense://")]).is_ok());
     let exempt = [("all_proxy", "nonsense://"), ("no_proxy", "a")];
     assert_eq!(from("wss://a/", &exempt), Ok(None));
+}
+
+/// The table that `tests/proxies/no_proxy` compares with curl.
+#[test]
+fn no_proxy_is_understood_as_curl_documents_it() {
+    let rows = rows("proxies/no_proxy.csv");
+    for row in &rows {
+        let (list, url, line) = (row.get("no_proxy"), row.get("url"), row.line);
+        // International names need a feature, with which the tests in `proxy/environment.rs` run.
+        if list.is_ascii() && url.is_ascii() {
+            let exempt = row.get("exempt") == "yes";
+            assert_eq!(exempts(list, url), exempt, "line {line}: {list:?} {url}");
+        }
+    }
+    for exempt in ["yes", "no"] {
+        let count = rows.iter().filter(|row| row.get("exempt") == exempt);
+        assert!(count.count() > 25, "both answers are in the table");
+    }
 }
 
 #[test]

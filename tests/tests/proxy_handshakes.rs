@@ -1,10 +1,11 @@
-//! The handshakes with proxies: HTTP CONNECT (RFC 9110 section 9.3.6) and SOCKS5 (RFC 1928, RFC 1929).
+//! The handshakes with proxies: HTTP CONNECT (RFC 9110 section 9.3.6), SOCKS5 (RFC 1928, RFC 1929), SOCKS4 and
+//! SOCKS4a.
 
 use std::net::SocketAddr;
 
 use sansock::Error;
 use sansock::core::handshake::{Credentials, HeadError, StatusCode, Uri};
-use sansock::proxy::{Destination, Handshake, Proxy, ProxyError, SocksReply};
+use sansock::proxy::{Destination, Handshake, Proxy, ProxyError, Socks4Reply, SocksReply};
 use sansock_tests::driver::{Manner, Task, both, pipe, pipe_with, run, settle};
 
 /// What the destination says right behind the proxy's answer.
@@ -141,6 +142,7 @@ fn connect_names_the_destination_and_nothing_else() {
         ("wss://user:password@example.com:8443/", "example.com:8443"),
         ("ws://127.0.0.1/", "127.0.0.1:80"),
         ("ws://[::1]:9001/", "[::1]:9001"),
+        ("ws://[fe80::1%25eth0]:9001/", "[fe80::1]:9001"),
     ] {
         let request = handshake(HTTP, to(url)).data_to_send().to_vec();
         let lines = format!("CONNECT {expected} HTTP/1.1\r\nHost: {expected}\r\n\r\n");
@@ -158,6 +160,10 @@ fn connect_sends_basic_credentials() {
     let expected = b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\
         Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n";
     assert_eq!(request, expected);
+    let without_password = handshake("http://Aladdin@proxy", to("ws://a/"));
+    let request = String::from_utf8(without_password.data_to_send().to_vec()).unwrap();
+    let header = "\r\nProxy-Authorization: Basic QWxhZGRpbjo=\r\n";
+    assert!(request.contains(header), "{request}");
     let proxy: Proxy = HTTP.parse().unwrap();
     let credentials = Credentials::new("Aladdin", "open sesame").unwrap();
     let proxy = proxy.with_credentials(credentials);
@@ -412,12 +418,111 @@ fn socks_notices_another_protocol_at_the_first_byte() {
     assert_eq!(result, Err(ProxyError::NotSocks { version: 4 }));
     let (_, result) = talk(SOCKS, "ws://a/", &[b"\x05\x00", b"\x00"]);
     assert_eq!(result, Err(ProxyError::NotSocks { version: 0 }));
+    // A proxy that knows SOCKS4 only answers the greeting with a refusal.
+    let (_, result) = talk(SOCKS, "ws://a/", &[b"\x00\x5b\0\0\0\0\0\0"]);
+    assert!(result.unwrap_err().to_string().contains("use socks4a://"));
+}
+
+// SOCKS4 and SOCKS4a.
+
+const SOCKS4: &str = "socks4://proxy";
+const SOCKS4A: &str = "socks4a://proxy";
+const GRANTED4: &[u8] = b"\x00\x5a\x00\x00\x00\x00\x00\x00";
+
+#[test]
+fn socks4_asks_for_an_address_of_ipv4() {
+    let (sent, result) = talk(SOCKS4, "ws://127.0.0.1:258/", &[GRANTED4]);
+    assert_eq!(result, Ok(()));
+    assert_eq!(sent, [b"\x04\x01\x01\x02\x7f\x00\x00\x01\x00"]);
+    let (sent, _) = talk(SOCKS4A, "ws://127.0.0.1:258/", &[GRANTED4]);
+    assert_eq!(sent, [b"\x04\x01\x01\x02\x7f\x00\x00\x01\x00"]);
+    let (sent, _) = talk(SOCKS4, "ws://[::ffff:127.0.0.1]:258/", &[GRANTED4]);
+    assert_eq!(sent, [b"\x04\x01\x01\x02\x7f\x00\x00\x01\x00"]);
+}
+
+#[test]
+fn socks4a_asks_for_a_name() {
+    let (sent, result) = talk(SOCKS4A, "wss://example.com/", &[GRANTED4]);
+    assert_eq!(result, Ok(()));
+    assert_eq!(
+        sent,
+        [b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00example.com\x00"]
+    );
+}
+
+#[test]
+fn socks4_sends_the_user_and_no_password() {
+    for user_info in ["alice", "alice:", "alice:secret"] {
+        let proxy = format!("socks4a://{user_info}@proxy");
+        let (sent, result) = talk(&proxy, "ws://a/", &[GRANTED4]);
+        assert_eq!(result, Ok(()));
+        assert_eq!(sent, [b"\x04\x01\x00\x50\x00\x00\x00\x01alice\x00a\x00"]);
+    }
+}
+
+#[test]
+fn socks4_does_not_lead_to_ipv6() {
+    for proxy in [SOCKS4, SOCKS4A] {
+        let proxy: Proxy = proxy.parse().unwrap();
+        let error = Handshake::new(&proxy, &to("ws://[2001:db8::1]/")).unwrap_err();
+        assert_eq!(error, ProxyError::Ipv6);
+        assert!(error.to_string().contains("socks5h://"));
+        assert!(!error.is_transient());
+    }
+}
+
+#[test]
+fn socks4_ignores_the_address_of_the_reply() {
+    let (_, result) = talk(SOCKS4A, "ws://a/", &[b"\x00\x5a\xff\xff\xff\xff\xff\xff"]);
+    assert_eq!(result, Ok(()));
+    for end in 0..GRANTED4.len() {
+        let (_, result) = talk_at(SOCKS4A, "ws://a/", &[&GRANTED4[..end]], &mut |left| left);
+        assert_eq!(result, Err(ProxyError::Ended), "{end}");
+    }
+}
+
+#[test]
+fn every_reply_of_socks4_is_a_separate_error() {
+    for (reply, is_transient, is_unauthorized, text) in [
+        (Socks4Reply::REJECTED, true, false, "91, request rejected"),
+        (Socks4Reply::NO_IDENTD, false, true, "92, no identd"),
+        (Socks4Reply::OTHER_USER, false, true, "93, identd names"),
+        (Socks4Reply::new(0).unwrap(), false, false, "0, a reply"),
+        (Socks4Reply::new(255).unwrap(), false, false, "255, a reply"),
+    ] {
+        for length in [2, 3, 8] {
+            let answer = [0, reply.number(), 0, 0, 0, 0, 0, 0];
+            let (_, result) = talk(SOCKS4A, "ws://a/", &[&answer[..length]]);
+            let error = result.unwrap_err();
+            assert_eq!(error, ProxyError::Reply4(reply));
+            assert_eq!(error.is_transient(), is_transient, "{error}");
+            assert_eq!(error.is_unauthorized(), is_unauthorized, "{error}");
+            let expected = format!("SOCKS proxy answered {text}");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+    }
+    assert_eq!(Socks4Reply::new(90), None);
+}
+
+#[test]
+fn socks4_notices_another_protocol_at_the_first_byte() {
+    for (answer, version, hint) in [
+        (&b"HTTP/1.0 400 Bad Request\r\n"[..], b'H', "use http://"),
+        (b"\x05\xff", 5, "use socks5h://"),
+        (b"\x04\x5a\0\0\0\0\0\0", 4, "version 4 instead of 0"),
+        (b"\x15", 0x15, "version 21 instead of 0"),
+    ] {
+        let (_, result) = talk(SOCKS4A, "ws://a/", &[answer]);
+        let error = result.unwrap_err();
+        assert_eq!(error, ProxyError::NotSocks4 { version });
+        assert!(error.to_string().contains(hint), "{error}");
+    }
 }
 
 #[test]
 fn what_cannot_be_sent_is_refused() {
     let name = |length: usize| to(&format!("ws://{}/", "a".repeat(length)));
-    for proxy in [HTTP, SOCKS] {
+    for proxy in [HTTP, SOCKS, SOCKS4A] {
         let proxy: Proxy = proxy.parse().unwrap();
         assert!(Handshake::new(&proxy, &name(255)).is_ok());
         let error = Handshake::new(&proxy, &name(256)).unwrap_err();
@@ -436,13 +541,17 @@ fn what_cannot_be_sent_is_refused() {
         assert!(fits || matches!(result, Err(ProxyError::CredentialsTooLong)));
         let proxy: Proxy = format!("http://{user_info}@proxy").parse().unwrap();
         assert!(Handshake::new(&proxy, &to("ws://a/")).is_ok());
+        let proxy: Proxy = format!("socks4a://{user_info}@proxy").parse().unwrap();
+        let result = Handshake::new(&proxy, &to("ws://a/"));
+        assert_eq!(result.is_ok(), user <= 255, "a password is not sent");
+        assert!(user <= 255 || matches!(result, Err(ProxyError::CredentialsTooLong)));
     }
 }
 
 #[test]
 fn nothing_shows_the_credentials() {
     let mut shown = Vec::new();
-    for scheme in ["http", "socks5", "socks5h"] {
+    for scheme in ["http", "https", "socks4", "socks4a", "socks5", "socks5h"] {
         let url = format!("{scheme}://alice:secret@proxy");
         let proxy: Proxy = url.parse().unwrap();
         let mut handshake = handshake(&url, to("ws://a/"));
@@ -456,7 +565,7 @@ fn nothing_shows_the_credentials() {
     }
     for url in [
         "ftp://alice:secret@proxy",
-        "https://alice:secret@proxy",
+        "socks6://alice:secret@proxy",
         "alice:secret://x@proxy",
         "http://alice:secret@proxy:port",
         "http://alice:secret@",
@@ -464,7 +573,7 @@ fn nothing_shows_the_credentials() {
         "http://alice:sec/secret@proxy",
         "http://alice:secret%@proxy",
         "http://ali ce:secret@proxy",
-        "http://alicesecret@proxy",
+        "http://alicesecret%@proxy",
     ] {
         let error = Proxy::parse(url).unwrap_err();
         let uri = "ws://a/".parse().unwrap();
@@ -488,8 +597,10 @@ fn a_tunnel_is_open_and_the_destinations_bytes_are_in_it() {
 
     let socks: [&[u8]; 3] = [b"\x05\x02", b"\x01\x00", GRANTED];
     let http: [&[u8]; 1] = [b"HTTP/1.1 200 Connection established\r\nA: b\r\n\r\n"];
+    let socks4: [&[u8]; 1] = [GRANTED4];
     for (proxy, answers) in [
         ("http://a:b@proxy", &http[..]),
+        ("socks4a://a@proxy", &socks4),
         (SOCKS_WITH_PASSWORD, &socks[..]),
     ] {
         let (expected, _) = talk(proxy, "ws://example.com/", answers);
@@ -530,7 +641,7 @@ fn a_tunnel_is_open_and_the_destinations_bytes_are_in_it() {
 
 #[test]
 fn a_proxy_that_hangs_up_is_a_transient_error() {
-    for proxy in [HTTP, SOCKS] {
+    for proxy in [HTTP, SOCKS, SOCKS4A] {
         let proxy: Proxy = proxy.parse().unwrap();
         let uri: Uri = "ws://a/".parse().unwrap();
         let (mut near, mut far) = pipe(1 << 10);

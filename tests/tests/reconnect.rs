@@ -15,6 +15,7 @@ use sansock::core::handshake::{HandshakeError, HeadError, Response, StatusCode, 
 use sansock::core::{Deadline, Entropy, EntropyError, FixedSeed, Instant, ProtocolError};
 use sansock::proxy::{Proxy, ProxyError};
 use sansock::reconnect::{Backoff, Connector, Reconnect, Retry};
+use sansock::serve::Origins;
 use sansock::{Error, NoTimer, Result, Timer};
 use sansock_tests::driver::{Task, recreated, run, settle};
 
@@ -293,6 +294,111 @@ fn a_policy_may_replace_the_delays_as_well() {
     assert_eq!(script.seconds(), [0., 3., 5., 6.]);
 }
 
+/// A refusal with these headers.
+fn answered_with(status: u16, headers: &[(&str, &str)]) -> Error {
+    let mut response = Response::new(StatusCode::new(status).unwrap());
+    for (name, value) in headers {
+        response.headers_mut().append(name, value).unwrap();
+    }
+    HandshakeError::Refused(Box::new(response)).into()
+}
+
+const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+#[test]
+fn retry_after_is_a_number_of_seconds_or_a_date() {
+    for (value, seconds) in [
+        ("0", Some(0)),
+        ("5", Some(5)),
+        ("120", Some(120)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("99999999999999999999999999", Some(u64::MAX)),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+        ("Mon, 07 Nov 1994 08:49:37 GMT", Some(86_400)),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+        ("Sun Nov  6 08:50:37 1994", Some(60)),
+        (NOW, Some(0)),
+        ("Sun, 06 Nov 1994 08:49:36 GMT", Some(0)),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.5", None),
+        ("5 s", None),
+        ("soon", None),
+        ("Sun, 99 Nov 1994 08:50:37 GMT", None),
+    ] {
+        let error = answered_with(503, &[("Retry-After", value), ("Date", NOW)]);
+        let expected = seconds.map(Duration::from_secs);
+        assert_eq!(error.retry_after(), expected, "{value:?}");
+        let expected = expected.map_or(Retry::Backoff, Retry::NotBefore);
+        assert_eq!(Retry::of(&error), expected, "{value:?}");
+    }
+}
+
+#[test]
+fn a_date_to_retry_after_needs_the_date_of_the_response() {
+    let value = "Sun, 06 Nov 1994 08:50:37 GMT";
+    for headers in [
+        &[("Retry-After", value)][..],
+        &[("Retry-After", value), ("Date", "today")],
+    ] {
+        let error = answered_with(503, headers);
+        assert_eq!(error.retry_after(), None);
+        assert_eq!(Retry::of(&error), Retry::Backoff);
+    }
+    assert_eq!(refused().retry_after(), None);
+}
+
+#[test]
+fn retry_after_counts_for_transient_answers_of_servers_and_proxies_only() {
+    let five = [("Retry-After", "5")];
+    for status in [408, 425, 429, 500, 502, 503, 504] {
+        let retry = Retry::of(&answered_with(status, &five));
+        assert_eq!(retry, Retry::NotBefore(5 * SECOND), "{status}");
+    }
+    for status in [301, 403, 404, 413] {
+        let retry = Retry::of(&answered_with(status, &five));
+        assert_eq!(retry, Retry::Never, "{status}");
+    }
+    let proxy = |answer: &[u8]| refusal("http://a", &[answer]);
+    let error = proxy(b"HTTP/1.1 503 \r\nRetry-After: 5\r\n\r\n");
+    assert_eq!(error.retry_after(), Some(5 * SECOND));
+    assert_eq!(Retry::of(&error), Retry::NotBefore(5 * SECOND));
+    let error = proxy(b"HTTP/1.1 407 \r\nRetry-After: 5\r\n\r\n");
+    assert_eq!(Retry::of(&error), Retry::Never);
+}
+
+#[test]
+fn a_server_is_not_tried_again_before_the_time_that_it_asks_for() {
+    let busy = |seconds: &str| answered_with(503, &[("Retry-After", seconds)]);
+    // The delays after it, from the middle of the range, are 1, 2 and 4 seconds.
+    let outcomes = [Err(busy("5")), Err(busy("0")), Err(refused()), Ok(1)];
+    let script = Script::new(outcomes);
+    let mut connections = script.connections(halves());
+    assert_eq!(script.run(connections.next()).unwrap(), Some(1));
+    assert_eq!(script.seconds(), [0., 6., 8., 12.]);
+
+    let script = Script::new([Err(busy("5")), Ok(1)]);
+    let mut connections = script.connections(halves().max_attempts(1));
+    assert!(script.run(connections.next()).is_err());
+    assert_eq!(script.seconds(), [0.]);
+}
+
+#[test]
+fn a_server_cannot_make_a_client_wait_for_ever() {
+    let busy = || answered_with(503, &[("Retry-After", "99999999999999999999")]);
+    for (backoff, second) in [
+        (halves(), 601.),
+        (halves().max_retry_after(7 * SECOND), 8.),
+        (halves().max_retry_after(Duration::ZERO), 1.),
+    ] {
+        let script = Script::new([Err(busy()), Ok(1)]);
+        let mut connections = script.connections(backoff);
+        assert_eq!(script.run(connections.next()).unwrap(), Some(1));
+        assert_eq!(script.seconds(), [0., second]);
+    }
+}
+
 #[test]
 fn errors_of_the_network_and_of_a_server_at_fault_are_transient() {
     let io = |kind| Error::from(std::io::Error::from(kind));
@@ -331,11 +437,17 @@ fn errors_of_the_network_and_of_a_server_at_fault_are_transient() {
         (answered(301), false),
         (answered(401), false),
         (answered(404), false),
-        (answered(429), false),
+        (answered(408), true),
+        (answered(425), true),
+        (answered(429), true),
+        (answered(400), false),
+        (answered(409), false),
+        (answered(413), false),
         (ProxyError::Ended.into(), true),
         (ProxyError::Tls.into(), false),
         (ProxyError::CredentialsRefused.into(), false),
         (status(503), true),
+        (status(429), true),
         (status(407), false),
         (status(403), false),
         (socks(1), true),
@@ -344,6 +456,7 @@ fn errors_of_the_network_and_of_a_server_at_fault_are_transient() {
         (socks(7), false),
         (Error::Protocol(ProtocolError::InvalidUtf8), false),
         (Error::Uri(UriError::Host), false),
+        (Origins::list(["*"]).unwrap_err().into(), false),
         (Error::NoTls, false),
         (Error::InMessage, false),
     ];

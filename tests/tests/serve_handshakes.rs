@@ -17,9 +17,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::{or, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use sansock::clock::{VirtualClock, VirtualTimer};
+use sansock::runtime::{BoxFuture, Threads};
 use sansock::serve::{
-    Accepted, Acceptor, BoxFuture, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot,
-    Socket,
+    Accepted, Acceptor, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot, Socket,
 };
 use sansock::{Error, Result, Upgrade};
 use sansock_core::handshake::{Response, ServerOptions, StatusCode};
@@ -100,10 +100,11 @@ impl Queue {
 }
 
 impl Listener<Line> for Queue {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Line>>> {
-        Box::pin(poll_fn(|cx| {
-            *self.waker.lock().unwrap() = Some(cx.waker().clone());
-            match self.waiting.lock().unwrap().pop_front() {
+    fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<Line>>> {
+        let queue = self.clone();
+        Box::pin(poll_fn(move |cx| {
+            *queue.waker.lock().unwrap() = Some(cx.waker().clone());
+            match queue.waiting.lock().unwrap().pop_front() {
                 Some(accepted) => Poll::Ready(Ok(accepted)),
                 None => Poll::Pending,
             }
@@ -812,4 +813,16 @@ fn a_client_that_resets_after_our_refusal_is_no_event_over_sockets() {
     };
     futures_lite::future::block_on(or(running, late()));
     assert_eq!(*events.lock().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_list_of_origins_that_cannot_match_is_an_error_before_the_server_starts() {
+    let error = Error::from(Origins::list(["example.com"]).unwrap_err());
+    assert_eq!(
+        error.to_string(),
+        "origin \"example.com\" must begin with a scheme, such as https://"
+    );
+    assert!(std::error::Error::source(&error).is_none());
+    let error = std::io::Error::from(error);
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }

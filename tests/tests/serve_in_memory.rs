@@ -14,8 +14,9 @@ use async_executor::{Executor, Task};
 use futures_io::AsyncRead;
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::core::OpCode;
+use sansock::runtime::{BoxFuture, Threads};
 use sansock::serve::{
-    Accepted, Acceptor, BoxFuture, Handle, IncomingRequest, Listen, Listener, Origins, Outcome,
+    Accepted, Acceptor, Handle, IncomingRequest, Listen, Listener, Origins, Outcome,
     OverflowPolicy, Peer, Push, Serve, ServerHandle, Socket,
 };
 use sansock::{Error, Fin, Message, Prepared, Result};
@@ -58,8 +59,9 @@ impl Queue {
 }
 
 impl Listener<End> for Queue {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<End>>> {
-        Box::pin(poll_fn(|cx| self.poll(cx)))
+    fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<End>>> {
+        let queue = self.clone();
+        Box::pin(poll_fn(move |cx| queue.poll(cx)))
     }
 }
 
@@ -614,7 +616,7 @@ fn a_handler_that_panics_closes_with_1011() {
     };
     assert_eq!(ends_with::<_, ()>(splits, 1), 1011);
     // Where it panics before there is a future.
-    let at_once = |_ws: Ws| -> BoxFuture<'static, ()> { panic!("this panic is part of the test") };
+    let at_once = |_ws: Ws| -> BoxFuture<Threads, ()> { panic!("this panic is part of the test") };
     assert_eq!(ends_with(at_once, 1), 1011);
 }
 

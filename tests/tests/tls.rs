@@ -12,7 +12,7 @@ use sansock::core::handshake::{Request, Response, ServerOptions, StatusCode};
 use sansock::proxy::Proxy;
 use sansock::tls::rustls_0_23 as rustls;
 use sansock::tls::{Backend, ClientTls, ServerTls, TlsError, TlsErrorKind};
-use sansock::{ConnectError, Error, Message};
+use sansock::{ConnectError, CrossOrigin, Error, Message};
 
 /// Every pair of back ends, of the client and of the server.
 fn backends() -> Vec<(Backend, Backend)> {
@@ -162,8 +162,59 @@ fn neither_key_nor_certificate_is_shown() {
     );
 }
 
-/// Returns the name in a ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+/// A configuration of rustls for a server.
+fn rustls_server(certificate: &Certificate) -> rustls::ServerConfig {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap()
+}
+
+/// A configuration of rustls for a client that trusts an authority.
+fn rustls_client(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Protocols for ALPN, as a configuration has them.
+fn alpn(protocols: &[&str]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|name| (*name).into()).collect()
+}
+
+/// Connects with rustls itself, and returns the protocol that the server selects.
+fn negotiated(config: rustls::ClientConfig, address: std::net::SocketAddr) -> Option<Vec<u8>> {
+    let name = "localhost".try_into().unwrap();
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    tls.complete_io(&mut stream).unwrap();
+    tls.alpn_protocol().map(Into::into)
+}
+
+/// Returns the name in a ClientHello (RFC 6066 section 3): of a list of one host name.
 fn server_name(hello: &[u8]) -> Option<String> {
+    let list = extension(hello, 0)?;
+    Some(String::from_utf8(list[5..].to_vec()).unwrap())
+}
+
+/// Returns an extension of a ClientHello (RFC 8446 section 4.1.2).
+fn extension(hello: &[u8], wanted: usize) -> Option<&[u8]> {
     let skip = |bytes: &mut &[u8], count: usize| *bytes = &bytes[count..];
     let number = |bytes: &mut &[u8], size: usize| {
         let (front, rest) = bytes.split_at(size);
@@ -184,9 +235,8 @@ fn server_name(hello: &[u8]) -> Option<String> {
     while !extensions.is_empty() {
         let (kind, length) = (number(&mut extensions, 2), number(&mut extensions, 2));
         let (extension, others) = extensions.split_at(length);
-        if kind == 0 {
-            // A list of one host name.
-            return Some(String::from_utf8(extension[5..].to_vec()).unwrap());
+        if kind == wanted {
+            return Some(extension);
         }
         extensions = others;
     }
@@ -200,9 +250,9 @@ macro_rules! over_loopback {
             use std::future::IntoFuture;
 
             use futures_lite::future::{or, zip};
-            use futures_lite::io::copy;
-            use futures_lite::{AsyncReadExt, AsyncWriteExt};
-            use sansock::$shim::{Connect, WebSocket, accept, connect, upgrade};
+            use futures_lite::io::split;
+            use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+            use sansock::$shim::{Connect, Stream, WebSocket, accept, connect, upgrade};
             use $block_on as block_on;
             use $net as net;
             use $unix as unix;
@@ -332,49 +382,74 @@ macro_rules! over_loopback {
                 }
             }
 
-            /// Serves one connection as a proxy, HTTP or SOCKS5, to this port of localhost.
-            async fn tunnel(listener: &TcpListener, to: u16, is_socks: bool) {
-                let (mut client, _) = listener.accept().await.unwrap();
-                if is_socks {
-                    client.read_exact(&mut [0; 3]).await.unwrap();
-                    client.write_all(&[5, 0]).await.unwrap();
-                    let mut request = [0; 5 + 9 + 2];
-                    client.read_exact(&mut request).await.unwrap();
-                    let name = [&[5, 1, 0, 3, 9][..], b"localhost", &to.to_be_bytes()];
-                    assert_eq!(request[..], name.concat());
-                    let reply = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-                    client.write_all(&reply).await.unwrap();
-                } else {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        let mut byte = [0];
-                        client.read_exact(&mut byte).await.unwrap();
-                        head.extend(byte);
-                    }
-                    let line = format!("CONNECT localhost:{to} HTTP/1.1\r\n");
-                    assert!(head.starts_with(line.as_bytes()), "{}", head.escape_ascii());
-                    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            /// Reads what a proxy is asked with this scheme, for a port of localhost, and grants it.
+            async fn grant(client: &mut Stream, to: u16, scheme: &str) {
+                let port = to.to_be_bytes();
+                let dialogue: &[(Vec<u8>, &[u8])] = match scheme {
+                    "socks4a" => &[(
+                        [&[4, 1][..], &port, &[0, 0, 0, 1, 0], b"localhost\0"].concat(),
+                        &[0, 90, 0, 0, 0, 0, 0, 0],
+                    )],
+                    "socks5h" => &[
+                        (vec![5, 1, 0], &[5, 0]),
+                        (
+                            [&[5, 1, 0, 3, 9][..], b"localhost", &port].concat(),
+                            &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+                        ),
+                    ],
+                    _ => &[(
+                        format!("CONNECT localhost:{to} HTTP/1.1\r\nHost: localhost:{to}\r\n\r\n")
+                            .into_bytes(),
+                        b"HTTP/1.1 200 OK\r\n\r\n",
+                    )],
+                };
+                for (request, answer) in dialogue {
+                    let mut received = vec![0; request.len()];
+                    client.read_exact(&mut received).await.unwrap();
+                    assert_eq!(&received, request, "{}", received.escape_ascii());
+                    client.write_all(answer).await.unwrap();
+                    client.flush().await.unwrap();
                 }
+            }
+
+            /// Passes on what is read, to the end.
+            async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+                let mut buffer = vec![0; 1 << 14];
+                while let Ok(size @ 1..) = from.read(&mut buffer).await {
+                    let written = to.write_all(&buffer[..size]).await;
+                    if written.is_err() || to.flush().await.is_err() {
+                        break;
+                    }
+                }
+                let _ = to.close().await;
+            }
+
+            /// Serves one connection as a proxy to this port of localhost.
+            async fn tunnel(
+                listener: &TcpListener,
+                to: u16,
+                scheme: &str,
+                tls: Option<&ServerTls>,
+            ) -> sansock::Result<()> {
+                let (client, _) = listener.accept().await.unwrap();
+                let mut client = match tls {
+                    Some(tls) => tls.accept(client).await?,
+                    None => Stream::from(client),
+                };
+                grant(&mut client, to, scheme).await;
                 let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                let (mut from_client, mut to_client) = (client.clone(), client);
-                let (mut from_server, mut to_server) = (server.clone(), server.clone());
-                let up = async {
-                    let _ = copy(&mut from_client, &mut to_server).await;
-                    let _ = server.shutdown(std::net::Shutdown::Write);
-                };
-                let down = async {
-                    let _ = copy(&mut from_server, &mut to_client).await;
-                    let _ = to_client.shutdown(std::net::Shutdown::Write);
-                };
-                zip(up, down).await;
+                let (from_client, to_client) = split(client);
+                let (from_server, to_server) = split(server);
+                zip(pass(from_client, to_server), pass(from_server, to_client)).await;
+                Ok(())
             }
 
             #[test]
-            fn tls_to_the_server_goes_through_either_kind_of_proxy() {
+            fn tls_to_the_server_goes_through_every_kind_of_proxy() {
                 let authority = Authority::new("known");
                 let certificate = authority.issue("localhost");
                 for (client, server) in backends() {
-                    for scheme in ["http", "socks5h"] {
+                    for scheme in ["http", "https", "socks4a", "socks5h"] {
                         let tls = ClientTls::with_backend(client);
                         let tls = tls.roots_pem(authority.pem()).unwrap();
                         let server = certificate.server(server);
@@ -383,20 +458,123 @@ macro_rules! over_loopback {
                             let to = listener.local_addr().unwrap().port();
                             let (_, proxies) = listen().await;
                             let at = proxies.local_addr().unwrap();
-                            let proxy: Proxy = format!("{scheme}://{at}").parse().unwrap();
-                            let client = connect(&url).tls(tls).proxy(proxy).into_future();
+                            let proxy = format!("{scheme}://localhost:{}", at.port());
+                            let proxy: Proxy = proxy.parse().unwrap();
+                            let connect = connect(&url).tls(tls.clone()).proxy_tls(tls);
+                            let client = connect.proxy(proxy).into_future();
                             let conversation = async {
                                 let both = zip(client, serve(&listener, &server));
                                 let (client, server) = both.await;
                                 let (client, server) = (client.unwrap(), server.unwrap());
-                                let peer = client.get_ref().unwrap().peer_addr();
-                                assert_eq!(peer.unwrap(), at);
+                                let stream = client.get_ref().unwrap();
+                                assert_eq!(stream.peer_addr().unwrap(), at);
+                                assert!(stream.is_tls());
                                 talk(client, server).await;
                             };
-                            zip(conversation, tunnel(&proxies, to, scheme != "http")).await;
+                            let tls_of_proxy = (scheme == "https").then_some(&server);
+                            let proxying = tunnel(&proxies, to, scheme, tls_of_proxy);
+                            zip(conversation, proxying).await.1.unwrap();
                         });
                     }
                 }
+            }
+
+            #[test]
+            fn tls_to_a_proxy_does_not_make_the_connection_to_the_server_secure() {
+                let authority = Authority::new("known");
+                let server = authority.issue("localhost").server(Backend::default());
+                let tls = ClientTls::new().roots_pem(authority.pem()).unwrap();
+                block_on(async {
+                    let (_, listener) = listen().await;
+                    let to = listener.local_addr().unwrap().port();
+                    let (_, proxies) = listen().await;
+                    let port = proxies.local_addr().unwrap().port();
+                    let proxy: Proxy = format!("https://localhost:{port}").parse().unwrap();
+                    let connect = connect(&format!("ws://localhost:{to}/")).proxy(proxy);
+                    let client = connect.proxy_tls(tls).into_future();
+                    let conversation = async {
+                        let serving = async { accept(listener.accept().await?.0).await };
+                        let (client, server) = zip(client, serving).await;
+                        let (client, server) = (client.unwrap(), server.unwrap());
+                        assert!(!client.get_ref().unwrap().is_tls());
+                        talk(client, server).await;
+                    };
+                    let proxying = tunnel(&proxies, to, "https", Some(&server));
+                    zip(conversation, proxying).await.1.unwrap();
+                });
+            }
+
+            #[test]
+            fn a_proxy_is_trusted_and_shown_what_is_meant_for_it_only() {
+                let (authority, other) = (Authority::new("known"), Authority::new("other"));
+                let certificate = authority.issue("localhost");
+                let asks = server_that_asks(&authority, &certificate);
+                let own = authority.issue("client");
+                for (backend, _) in backends() {
+                    let tls = |roots: &Authority| {
+                        let tls = ClientTls::with_backend(backend);
+                        tls.roots_pem(roots.pem()).unwrap()
+                    };
+                    let shows = |tls: ClientTls| tls.identity_pem(&*own.chain, &*own.key);
+                    let fails = |tls: ClientTls, proxy_tls: Option<ClientTls>| {
+                        block_on(async {
+                            let (_, proxies) = listen().await;
+                            let port = proxies.local_addr().unwrap().port();
+                            let proxy = format!("https://localhost:{port}");
+                            let proxy: Proxy = proxy.parse().unwrap();
+                            let mut connect = connect("wss://127.0.0.1:1/").tls(tls).proxy(proxy);
+                            if let Some(tls) = proxy_tls {
+                                connect = connect.proxy_tls(tls);
+                            }
+                            let proxying = async {
+                                let (client, _) = proxies.accept().await.unwrap();
+                                let mut client: Stream = asks.accept(client).await?;
+                                let _ = client.read(&mut [0; 4096]).await;
+                                client.write_all(b"HTTP/1.1 403 No\r\n\r\n").await?;
+                                client.flush().await?;
+                                Ok::<_, Error>(())
+                            };
+                            let (client, proxy) = zip(connect.into_future(), proxying).await;
+                            (client.unwrap_err(), proxy)
+                        })
+                    };
+                    // What is set for the server says nothing about the proxy.
+                    let (client, _) = fails(shows(tls(&authority)), None);
+                    let text = client.to_string();
+                    assert!(tls_error(&client).is_certificate(), "{text}");
+                    assert!(text.contains("certificate of localhost"), "{text}");
+                    let (client, _) = fails(tls(&authority), Some(tls(&other)));
+                    assert!(tls_error(&client).is_certificate());
+                    let (client, proxy) = fails(shows(tls(&authority)), Some(tls(&authority)));
+                    assert!(client.is_tls(), "{client:?}");
+                    assert!(tls_error(&proxy.unwrap_err()).is_certificate());
+                    let (client, proxy) = fails(tls(&other), Some(shows(tls(&authority))));
+                    assert!(matches!(client, Error::Proxy(_)), "{client:?}");
+                    proxy.unwrap();
+                }
+            }
+
+            #[test]
+            fn an_https_proxy_that_speaks_http_is_a_tls_error() {
+                block_on(async {
+                    let (_, proxies) = listen().await;
+                    let at = proxies.local_addr().unwrap();
+                    let proxy: Proxy = format!("https://{at}").parse().unwrap();
+                    let client = connect("ws://localhost:1/").proxy(proxy).into_future();
+                    let proxying = async {
+                        let (mut client, _) = proxies.accept().await.unwrap();
+                        let _ = client.read(&mut [0; 4096]).await;
+                        let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+                        client.write_all(answer).await.unwrap();
+                    };
+                    let (client, ()) = zip(client, proxying).await;
+                    let error = client.unwrap_err();
+                    assert_eq!(tls_error(&error).kind(), TlsErrorKind::NotTls);
+                    assert!(
+                        error.to_string().starts_with("127.0.0.1 does not"),
+                        "{error}"
+                    );
+                });
             }
 
             /// Serves connections over TLS: the first is sent elsewhere, the second accepted.
@@ -458,25 +636,33 @@ macro_rules! over_loopback {
                     let tls = ClientTls::with_backend(backend);
                     let tls = tls.roots_pem(authority.pem()).unwrap();
                     let tls = tls.identity_pem(&*own.chain, &*own.key);
-                    block_on(async {
-                        let (url, listener) = listen().await;
-                        let there = url.replace("localhost", "127.0.0.1");
-                        let mut response = Response::new(StatusCode::new(302).unwrap());
-                        response.headers_mut().append("Location", there).unwrap();
-                        response.set_body("");
-                        let serving = async {
-                            let (stream, _) = listener.accept().await.unwrap();
-                            let stream = server.accept(stream).await.unwrap();
-                            let options = Arc::new(ServerOptions::new());
-                            let first = upgrade(stream, options, sansock::config()).await;
-                            first.unwrap().respond(response).await.unwrap();
-                            serve(&listener, &server).await
-                        };
-                        let client = connect(&url).tls(tls).redirects(1).into_future();
-                        let (client, second) = zip(client, serving).await;
-                        assert!(client.unwrap_err().is_tls());
-                        assert!(tls_error(&second.unwrap_err()).is_certificate());
-                    });
+                    let elsewhere = |cross_origin: CrossOrigin| {
+                        block_on(async {
+                            let (url, listener) = listen().await;
+                            let there = url.replace("localhost", "127.0.0.1");
+                            let mut response = Response::new(StatusCode::new(302).unwrap());
+                            response.headers_mut().append("Location", there).unwrap();
+                            response.set_body("");
+                            let serving = async {
+                                let (stream, _) = listener.accept().await.unwrap();
+                                let stream = server.accept(stream).await.unwrap();
+                                let options = Arc::new(ServerOptions::new());
+                                let first = upgrade(stream, options, sansock::config()).await;
+                                first.unwrap().respond(response).await.unwrap();
+                                serve(&listener, &server).await
+                            };
+                            let connect = connect(&url).tls(tls.clone()).redirects(1);
+                            let client = connect.cross_origin(cross_origin).into_future();
+                            let (client, second) = zip(client, serving).await;
+                            (client.map(drop), second.map(drop))
+                        })
+                    };
+                    let (client, second) = elsewhere(CrossOrigin::new());
+                    assert!(client.unwrap_err().is_tls());
+                    assert!(tls_error(&second.unwrap_err()).is_certificate());
+                    let (client, second) = elsewhere(CrossOrigin::new().credentials(true));
+                    client.unwrap();
+                    second.unwrap();
                 }
             }
 
@@ -591,14 +777,7 @@ macro_rules! over_loopback {
             fn a_ready_configuration_is_used_as_it_is() {
                 let authority = Authority::new("known");
                 let certificate = authority.issue("localhost");
-                let mut roots = rustls::RootCertStore::empty();
-                roots.add(authority.0.der().clone()).unwrap();
-                let provider = Arc::new(rustls::crypto::ring::default_provider());
-                let config = rustls::ClientConfig::builder_with_provider(provider)
-                    .with_protocol_versions(&[&rustls::version::TLS12])
-                    .unwrap()
-                    .with_root_certificates(roots)
-                    .with_no_client_auth();
+                let config = rustls_client(&authority, &[&rustls::version::TLS12]);
                 let tls = ClientTls::from(Arc::new(config));
                 let server = certificate.server(Backend::Rustls);
                 let (client, server) = both(&server, |connect| connect.tls(tls));
@@ -630,6 +809,82 @@ macro_rules! over_loopback {
                 }
             }
 
+            /// Returns the ClientHello with which a client connects to this host.
+            fn hello(tls: ClientTls, host: &str) -> Vec<u8> {
+                block_on(async {
+                    let (url, listener) = listen().await;
+                    let url = url.replace("localhost", host);
+                    let client = connect(&url).tls(tls).into_future();
+                    let server = async {
+                        let (mut stream, _) = listener.accept().await.unwrap();
+                        let mut header = [0; 5];
+                        stream.read_exact(&mut header).await.unwrap();
+                        let length = u16::from_be_bytes([header[3], header[4]]);
+                        let mut hello = vec![0; length.into()];
+                        stream.read_exact(&mut hello).await.unwrap();
+                        hello
+                    };
+                    zip(client, server).await.1
+                })
+            }
+
+            #[test]
+            fn a_configuration_for_http_2_is_used_for_http_1() {
+                const HTTP_1: &[u8] = b"\x00\x09\x08http/1.1";
+
+                let authority = Authority::new("known");
+                let certificate = authority.issue("localhost");
+                for (protocols, offered) in [
+                    (&["h2", "http/1.1"][..], Some(HTTP_1)),
+                    (&["h2"], Some(HTTP_1)),
+                    (&["other"], Some(b"\x00\x06\x05other")),
+                    (&[], None),
+                ] {
+                    let mut config = rustls_client(&authority, rustls::DEFAULT_VERSIONS);
+                    config.alpn_protocols = alpn(protocols);
+                    let tls = ClientTls::from(Arc::new(config));
+                    let hello = hello(tls, "localhost");
+                    assert_eq!(extension(&hello, 16), offered, "{protocols:?}");
+                }
+                for protocols in [&["h2", "http/1.1"][..], &["h2"]] {
+                    let mut config = rustls_server(&certificate);
+                    config.alpn_protocols = alpn(protocols);
+                    let server = ServerTls::from(Arc::new(config));
+                    let mut config = rustls_client(&authority, rustls::DEFAULT_VERSIONS);
+                    config.alpn_protocols = alpn(&["h2", "http/1.1"]);
+                    let selected = block_on(async {
+                        let (_, listener) = listen().await;
+                        let address = listener.local_addr().unwrap();
+                        let client = std::thread::spawn(move || negotiated(config, address));
+                        assert!(serve(&listener, &server).await.is_err());
+                        client.join().unwrap()
+                    });
+                    assert_eq!(selected.as_deref(), Some(&b"http/1.1"[..]));
+                }
+            }
+
+            #[test]
+            fn a_peer_that_accepts_no_protocol_is_reported_with_alpn() {
+                let authority = Authority::new("known");
+                let mut config = rustls_server(&authority.issue("localhost"));
+                config.alpn_protocols = alpn(&["other"]);
+                let server = ServerTls::from(Arc::new(config));
+                for (backend, _) in backends() {
+                    let tls = ClientTls::with_backend(backend);
+                    let tls = tls.roots_pem(authority.pem()).unwrap();
+                    let (client, accepted) = both(&server, |connect| connect.tls(tls));
+                    assert_eq!(
+                        client.unwrap_err().to_string(),
+                        "TLS with localhost failed: it accepts none of the protocols that were \
+                         offered (ALPN)"
+                    );
+                    assert_eq!(
+                        accepted.unwrap_err().to_string(),
+                        "TLS with the client failed: it offers no protocol that is accepted (ALPN)"
+                    );
+                }
+            }
+
             /// Server Name Indication (RFC 6066 section 3) is for names: an address is not sent.
             #[test]
             fn the_server_is_told_the_name_that_is_connected_to() {
@@ -638,21 +893,7 @@ macro_rules! over_loopback {
                     {
                         let tls = ClientTls::with_backend(client);
                         let tls = tls.danger_accept_invalid_certificates();
-                        let hello = block_on(async {
-                            let (url, listener) = listen().await;
-                            let url = url.replace("localhost", host);
-                            let client = connect(&url).tls(tls).into_future();
-                            let server = async {
-                                let (mut stream, _) = listener.accept().await.unwrap();
-                                let mut header = [0; 5];
-                                stream.read_exact(&mut header).await.unwrap();
-                                let length = u16::from_be_bytes([header[3], header[4]]);
-                                let mut hello = vec![0; length.into()];
-                                stream.read_exact(&mut hello).await.unwrap();
-                                hello
-                            };
-                            zip(client, server).await.1
-                        });
+                        let hello = hello(tls, host);
                         let named = super::server_name(&hello);
                         assert_eq!(named.as_deref(), expected, "{client:?}");
                     }

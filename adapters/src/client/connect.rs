@@ -5,9 +5,8 @@
 //!
 //! The rule: nothing is sent before all options are known to be valid.
 
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -17,12 +16,12 @@ use sansock_core::{Config, Deadline};
 use super::deadline::ConnectDeadline;
 use super::proxy::Proxy;
 use super::reconnect::{Connector, Reconnect};
-use super::redirect::RedirectPolicy;
+use super::redirect::{CrossOrigin, RedirectPolicy};
 use crate::driver::config;
 use crate::error::{Error, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::transport::tls::ClientTls;
-use crate::transport::{Runtime, Stream};
+use crate::transport::{BoxFuture, Local, Mode, Runtime, Stream, Threads};
 use crate::websocket::WebSocket;
 
 /// What a shim's client gives out, with the response of the server.
@@ -30,7 +29,11 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 
 /// A connection to be opened: options, then `.await`.
 ///
-/// A clone opens another connection to the same server, with the same options.
+/// An IPv6 address in the URL may have a zone, as in `ws://[fe80::1%25eth0]/`, if the system can resolve
+/// it. The zone selects the interface of this machine; it is not sent.
+///
+/// A clone opens another connection to the same server, with the same options. For a server at a Unix
+/// socket (`ws+unix:` in other clients) see [`over`](Self::over).
 ///
 /// ```no_run
 /// # #[cfg(feature = "smol")]
@@ -56,6 +59,7 @@ pub(super) type Opened<R> = (WebSocket<Stream<R>, <R as Runtime>::Timer>, Respon
 /// - [`Error::Connect`] where the server cannot be reached, or not in time.
 /// - [`Error::Tls`] where its certificate is not accepted or TLS fails otherwise; [`Error::NoTls`] for
 ///   `wss://` where no feature brings TLS.
+/// - [`Error::Proxy`] where a proxy refuses, or where its URL is not understood.
 /// - [`Error::Handshake`] if it does not answer as a WebSocket server should, with its
 ///   [response](Error::response) if it sent one. An invalid answer is reported at once; if the body of a
 ///   response does not end, the response is reported at the deadline, with what has arrived.
@@ -76,8 +80,11 @@ pub struct Connect<R: Runtime> {
     pub(super) local_address: Option<IpAddr>,
     pub(super) nodelay: bool,
     pub(super) redirects: u32,
+    pub(super) cross_origin: CrossOrigin,
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     pub(super) tls: Option<ClientTls>,
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(super) proxy_tls: Option<ClientTls>,
 }
 
 /// How a server is reached.
@@ -90,7 +97,8 @@ pub(super) enum Route {
 }
 
 impl<R: Runtime> Connect<R> {
-    pub(crate) fn new(runtime: R, url: &str) -> Self {
+    /// Returns a connection to the server at a `ws://` or `wss://` URL, over the sockets of a runtime.
+    pub fn new(runtime: R, url: &str) -> Self {
         Self {
             runtime,
             uri: Uri::parse(url).map_err(Error::from),
@@ -101,8 +109,11 @@ impl<R: Runtime> Connect<R> {
             local_address: None,
             nodelay: true,
             redirects: 0,
+            cross_origin: CrossOrigin::new(),
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
             tls: None,
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            proxy_tls: None,
         }
         .config(config())
     }
@@ -184,8 +195,17 @@ impl<R: Runtime> Connect<R> {
         self
     }
 
+    /// Sets how TLS is done to a proxy with an `https://` URL: roots, certificates. What
+    /// [`tls`](Self::tls) sets is for the server only. Default: the roots of the system.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub fn proxy_tls(mut self, tls: ClientTls) -> Self {
+        self.proxy_tls = Some(tls);
+        self
+    }
+
     /// Connects through this proxy, or with `None` through none. Default: as the environment asks for
-    /// ([`Proxy::from_environment`]), and through none to a host of this machine.
+    /// ([`Proxy::from_environment`]), and through none to a host of this machine, or to an IPv6 address
+    /// with a zone.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.route = proxy.into().map_or(Route::Direct, Route::Through);
         self
@@ -203,18 +223,30 @@ impl<R: Runtime> Connect<R> {
         self
     }
 
-    /// Follows so many redirects of the server. Default: none.
+    /// Follows up to this number of redirects of the server. Default: none.
     ///
     /// None leads from `wss://` to `ws://`. One to another scheme, host or port is followed without what
     /// is meant for the first: the headers `Authorization`, `Cookie`, `Proxy-Authorization` and `Host`,
-    /// user and password, and a client's certificate.
+    /// user and password, a client's certificate, and subprotocols. All other headers are sent, among
+    /// them ones like `X-Api-Key`: see [`cross_origin`](Self::cross_origin).
     pub fn redirects(mut self, allowed: u32) -> Self {
         self.redirects = allowed;
         self
     }
 
+    /// Sets what a redirect to another origin still carries. Default: [`CrossOrigin::new`], neither
+    /// credentials nor subprotocols.
+    pub fn cross_origin(mut self, cross_origin: CrossOrigin) -> Self {
+        let checked = cross_origin.check();
+        self.cross_origin = cross_origin;
+        self.check(checked)
+    }
+
     /// Makes a stream of connections: the next where one ends, with growing delays where it fails.
-    pub fn reconnect(self) -> Reconnect<Self, R::Timer> {
+    pub fn reconnect(self) -> Reconnect<Self, R::Timer>
+    where
+        R::Mode: Opens<R>,
+    {
         let timer = self.runtime.timer();
         Reconnect::new(self, timer)
     }
@@ -243,7 +275,7 @@ impl<R: Runtime> Connect<R> {
                 return Err(error);
             };
             if !next.is_same_origin(&uri) {
-                self.forget_secrets();
+                self.leave(&uri)?;
             }
             uri = next;
         }
@@ -251,6 +283,21 @@ impl<R: Runtime> Connect<R> {
 
     /// Opens the connection over a socket that is connected already, for example a Unix socket. The host
     /// of the URL is what TLS verifies and what the server is told. No redirect is followed.
+    ///
+    /// Other clients have URLs for Unix sockets, such as `ws+unix:/run/chat.sock:/rooms/1`. Here the path
+    /// of the socket is not part of the URL:
+    ///
+    /// ```no_run
+    /// # #[cfg(all(unix, feature = "smol"))]
+    /// # async fn run() -> sansock::Result<()> {
+    /// use async_net::unix::UnixStream;
+    /// use sansock::smol::connect;
+    ///
+    /// let stream = UnixStream::connect("/run/chat.sock").await?;
+    /// let ws = connect("ws://localhost/rooms/1").over(stream).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for the [connection](Self#errors).
@@ -270,16 +317,18 @@ impl<R: Runtime> Connect<R> {
         Ok(opening.await?.0)
     }
 
-    /// Keeps what another server must not see.
-    fn forget_secrets(&mut self) {
-        let headers = self.options.headers_mut();
-        for name in ["Authorization", "Cookie", "Proxy-Authorization", "Host"] {
-            headers.remove(name);
-        }
+    async fn open_websocket(self) -> Result<WebSocket<Stream<R>, R::Timer>> {
+        Ok(self.with_response().await?.0)
+    }
+
+    /// Removes what must not be sent to other origins than that of the URL.
+    fn leave(&mut self, from: &Uri) -> Result<()> {
+        self.cross_origin.apply(&mut self.options, from)?;
         #[cfg(any(feature = "rustls", feature = "native-tls"))]
-        if let Some(tls) = self.tls.take() {
-            self.tls = Some(tls.without_identity());
+        if !self.cross_origin.has_credentials() {
+            self.tls = self.tls.take().map(ClientTls::without_identity);
         }
+        Ok(())
     }
 
     /// Keeps the first mistake.
@@ -291,7 +340,7 @@ impl<R: Runtime> Connect<R> {
     }
 }
 
-impl<R: Runtime> Connector for Connect<R> {
+impl<R: Runtime<Mode: Opens<R>>> Connector for Connect<R> {
     type Connection = WebSocket<Stream<R>, R::Timer>;
     type Attempt = <Self as IntoFuture>::IntoFuture;
 
@@ -300,11 +349,40 @@ impl<R: Runtime> Connector for Connect<R> {
     }
 }
 
-impl<R: Runtime> IntoFuture for Connect<R> {
+impl<R: Runtime<Mode: Opens<R>>> IntoFuture for Connect<R> {
     type Output = Result<WebSocket<Stream<R>, R::Timer>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = BoxFuture<R::Mode, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.with_response().await?.0) })
+        R::Mode::open(self)
+    }
+}
+
+/// A mode in which this runtime can connect: [`Threads`] if its values, streams and timers are `Send`, [`Local`]
+/// in any case.
+#[diagnostic::on_unimplemented(
+    message = "`{R}` cannot connect in the mode that it chose",
+    note = "in the mode `Threads`, a runtime is `Send + Sync`, and its streams and timers are `Send + Sync`; \
+            otherwise its mode is `Local`"
+)]
+pub trait Opens<R: Runtime>: Mode {
+    #[doc(hidden)]
+    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>>;
+}
+
+impl<R> Opens<R> for Threads
+where
+    R: Runtime<Mode = Self> + Send + Sync,
+    R::Stream: Send + Sync,
+    R::Timer: Send,
+{
+    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>> {
+        Box::pin(connect.open_websocket())
+    }
+}
+
+impl<R: Runtime<Mode = Self>> Opens<R> for Local {
+    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>> {
+        Box::pin(connect.open_websocket())
     }
 }

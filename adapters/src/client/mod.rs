@@ -17,4 +17,5 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use connect::Connect;
+pub use connect::{Connect, Opens};
+pub use redirect::CrossOrigin;

@@ -59,19 +59,24 @@ where
 pub enum Retry {
     /// Try again, after the delay of the [`Backoff`].
     Backoff,
-    /// Try again after this time, for example that of a `Retry-After` header.
+    /// Try again after exactly this time.
     After(Duration),
+    /// Try again once this time has passed and then the delay of the [`Backoff`]. The time is limited by
+    /// [`Backoff::max_retry_after`].
+    NotBefore(Duration),
     /// Give the error to the caller.
     Never,
 }
 
 impl Retry {
-    /// Returns what is done about an error by default: [transient](Error::is_transient) ones are retried.
+    /// Returns what is done about an error by default: [transient](Error::is_transient) ones are retried,
+    /// not before the time that the server asks for ([`Error::retry_after`]).
     #[must_use]
     pub fn of(error: &Error) -> Self {
-        match error.is_transient() {
-            true => Self::Backoff,
-            false => Self::Never,
+        match (error.is_transient(), error.retry_after()) {
+            (true, Some(least)) => Self::NotBefore(least),
+            (true, None) => Self::Backoff,
+            (false, _) => Self::Never,
         }
     }
 }
@@ -84,6 +89,7 @@ impl Retry {
 pub struct Backoff {
     initial: Duration,
     max: Duration,
+    max_retry_after: Duration,
     stable_after: Duration,
     max_attempts: Option<u32>,
     entropy: Arc<dyn Entropy>,
@@ -102,6 +108,7 @@ impl Backoff {
         Self {
             initial: Duration::from_secs(2),
             max: Duration::from_secs(90),
+            max_retry_after: Duration::from_secs(600),
             stable_after: Duration::from_secs(10),
             max_attempts: None,
             entropy: Arc::new(SystemEntropy),
@@ -118,6 +125,18 @@ impl Backoff {
     #[must_use]
     pub fn max(self, max: Duration) -> Self {
         Self { max, ..self }
+    }
+
+    /// Sets how long a server can make the client wait with a `Retry-After` header. Default: 10 minutes.
+    ///
+    /// A server that asks for more is tried again after this time. The random delay comes after it, so
+    /// that clients which were given the same time do not come back at the same moment.
+    #[must_use]
+    pub fn max_retry_after(self, max_retry_after: Duration) -> Self {
+        Self {
+            max_retry_after,
+            ..self
+        }
     }
 
     /// Sets how long a connection must have stayed open for the bound to start anew. Default: 10 s.
@@ -239,7 +258,7 @@ where
     ///
     /// # fn run<T: sansock::Timer>(connections: Reconnect<impl sansock::reconnect::Connector, T>) {
     /// let connections = connections.policy(|error| match error.response() {
-    ///     Some(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => Retry::Backoff,
+    ///     Some(response) if response.status() == StatusCode::NOT_FOUND => Retry::Backoff,
     ///     _ => Retry::of(error),
     /// });
     /// # }
@@ -322,10 +341,17 @@ where
         self.attempts = self.attempts.saturating_add(1);
         let retry = (self.policy)(&error);
         let max_attempts = self.backoff.max_attempts.unwrap_or(u32::MAX);
+        if self.attempts >= max_attempts {
+            return Err(error);
+        }
         match retry {
-            Retry::Backoff | Retry::After(_) if self.attempts >= max_attempts => return Err(error),
             Retry::Backoff => self.wait(self.backoff.delay(self.failures)),
             Retry::After(delay) => self.wait(delay),
+            Retry::NotBefore(least) => {
+                let least = least.min(self.backoff.max_retry_after);
+                let delay = self.backoff.delay(self.failures);
+                self.wait(least.saturating_add(delay));
+            }
             Retry::Never => return Err(error),
         }
         Ok(())

@@ -14,7 +14,7 @@ use sansock_core::handshake::Uri;
 use super::connect::{Connect, Opened, Route};
 use super::deadline::ConnectDeadline;
 use super::dial;
-use super::proxy::{Destination, Proxy};
+use super::proxy::{Destination, Proxy, with_zone};
 use crate::driver::trace;
 use crate::error::{ConnectError, ConnectPhase, Error, ProxyError, Result};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -50,15 +50,19 @@ impl<R: Runtime> Connect<R> {
         deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Stream<R>> {
         let Some(proxy) = self.route(uri)? else {
-            return self.dial(uri.host(), uri.port(), deadline).await;
+            let host = with_zone(uri);
+            return self.dial(&host, uri.port(), deadline).await;
         };
         let mut result = Err(no_address(uri).into());
         for destination in self.destinations(uri, &proxy, deadline).await? {
-            let mut stream = self.dial(proxy.host(), proxy.port(), deadline).await?;
+            let stream = self.dial(proxy.host(), proxy.port(), deadline).await?;
+            let mut stream = self.secure_proxy(&proxy, stream, deadline).await?;
             let target = target(proxy.host(), proxy.port());
             let tunnel = proxy.tunnel(&mut stream, destination);
             let tunnel = deadline.within(ConnectPhase::Proxy, &target, tunnel).await;
-            result = tunnel.map(|()| stream);
+            result = tunnel
+                .map(|()| stream)
+                .map_err(|error| late(error, proxy.host()));
             if !result.as_ref().is_err_and(is_reply) {
                 break;
             }
@@ -66,13 +70,18 @@ impl<R: Runtime> Connect<R> {
         result
     }
 
-    /// Returns the proxy to go through.
+    /// Returns the proxy to go through; refuses one that this build cannot reach.
     fn route(&self, uri: &Uri) -> Result<Option<Proxy>> {
-        Ok(match &self.route {
-            Route::Environment if !is_local(uri.host()) => Proxy::from_environment(uri)?,
+        let proxy = match &self.route {
+            Route::Environment if !is_local(uri) => Proxy::from_environment(uri)?,
             Route::Environment | Route::Direct => None,
             Route::Through(proxy) => Some(proxy.clone()),
-        })
+        };
+        let has_tls = cfg!(any(feature = "rustls", feature = "native-tls"));
+        match proxy.as_ref().is_some_and(Proxy::uses_tls) && !has_tls {
+            true => Err(ProxyError::NoTls.into()),
+            false => Ok(proxy),
+        }
     }
 
     /// Returns what the proxy may be asked for, one after the other: the name of the host, or its addresses.
@@ -82,15 +91,21 @@ impl<R: Runtime> Connect<R> {
         proxy: &Proxy,
         deadline: &mut ConnectDeadline<R::Timer>,
     ) -> Result<Vec<Destination>> {
-        if proxy.resolves_names() {
-            return Ok(vec![Destination::from(uri)]);
+        let mut destinations = vec![Destination::from(uri)];
+        if !proxy.resolves_names() {
+            let target = target(uri.host(), uri.port());
+            let resolving = self.resolve(uri.host(), uri.port());
+            let addresses = deadline
+                .within(ConnectPhase::Resolve, &target, resolving)
+                .await?;
+            destinations = addresses.into_iter().map(Destination::from).collect();
         }
-        let target = target(uri.host(), uri.port());
-        let resolving = self.resolve(uri.host(), uri.port());
-        let addresses = deadline
-            .within(ConnectPhase::Resolve, &target, resolving)
-            .await?;
-        Ok(addresses.into_iter().map(Destination::from).collect())
+        let had_any = !destinations.is_empty();
+        destinations.retain(|destination| proxy.can_ask_for(destination));
+        match had_any && destinations.is_empty() {
+            true => Err(ProxyError::Ipv6.into()),
+            false => Ok(destinations),
+        }
     }
 
     /// Makes a TCP connection.
@@ -137,7 +152,7 @@ impl<R: Runtime> Connect<R> {
             target: target.into(),
             attempts,
         };
-        let stream = Stream::from_tcp(connected.map_err(unreachable)?);
+        let stream = Stream::new(connected.map_err(unreachable)?);
         stream.set_nodelay(self.nodelay)?;
         Ok(stream)
     }
@@ -168,6 +183,36 @@ impl<R: Runtime> Connect<R> {
         })
     }
 
+    /// Negotiates TLS with the proxy if its URL asks for it. What is meant for the server is not used.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    async fn secure_proxy(
+        &self,
+        proxy: &Proxy,
+        stream: Stream<R>,
+        deadline: &mut ConnectDeadline<R::Timer>,
+    ) -> Result<Stream<R>> {
+        if !proxy.uses_tls() {
+            return Ok(stream);
+        }
+        let target = target(proxy.host(), proxy.port());
+        let tls = self.proxy_tls.clone().unwrap_or_else(ClientTls::shared);
+        let securing = tls.connect(proxy.name(), stream);
+        let stream = deadline
+            .within(ConnectPhase::Tls, &target, securing)
+            .await?;
+        Ok(Stream::to_proxy(stream))
+    }
+
+    #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+    async fn secure_proxy(
+        &self,
+        _proxy: &Proxy,
+        stream: Stream<R>,
+        _deadline: &mut ConnectDeadline<R::Timer>,
+    ) -> Result<Stream<R>> {
+        Ok(stream)
+    }
+
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     async fn secure(&self, uri: &Uri, stream: Stream<R>) -> Result<Stream<R>> {
         if !uri.is_secure() {
@@ -191,15 +236,20 @@ fn no_address(uri: &Uri) -> ConnectError {
     }
 }
 
-/// Whether a host is this machine, which no proxy leads to.
-fn is_local(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+/// Whether a host is this machine, or is on a link of it, where no proxy leads to.
+fn is_local(uri: &Uri) -> bool {
+    let address = uri.host().parse::<IpAddr>();
+    uri.host() == "localhost"
+        || uri.zone().is_some()
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a proxy failed to connect, so that another address may do.
 fn is_reply(error: &Error) -> bool {
-    matches!(error, Error::Proxy(error) if matches!(**error, ProxyError::Reply(_)))
+    let Error::Proxy(error) = error else {
+        return false;
+    };
+    matches!(**error, ProxyError::Reply(_) | ProxyError::Reply4(_))
 }
 
 /// Tells a failure of TLS that came after its handshake.

@@ -14,11 +14,12 @@ use futures_lite::FutureExt;
 use sansock_core::Instant;
 
 use super::deadline::ConnectDeadline;
+use super::proxy::{Proxy, Socks4Reply};
 use super::{Connect, dial};
 use crate::driver::Timer;
-use crate::error::{ConnectError, ConnectPhase, Error};
+use crate::error::{ConnectError, ConnectPhase, Error, ProxyError};
 use crate::testing::clock::{VirtualClock, VirtualTimer};
-use crate::transport::runtime::{Runtime, Tcp};
+use crate::transport::{Accepted, BoxFuture, Runtime, Stream, Threads};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,6 +43,8 @@ struct Shared {
     /// The addresses of every host; without them the resolver hangs.
     addresses: Option<Result<Vec<SocketAddr>, io::ErrorKind>>,
     fates: HashMap<SocketAddr, Fate>,
+    /// The hosts whose addresses were asked for.
+    asked: Vec<String>,
     /// What all servers answer.
     answer: &'static [u8],
     /// What happened, with the milliseconds that had passed.
@@ -105,9 +108,9 @@ impl Fake {
 }
 
 /// Writes down when an attempt is dropped before it came to an end.
-struct Attempt<'a>(&'a Fake, SocketAddr, bool);
+struct Attempt(Fake, SocketAddr, bool);
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.2 {
             self.0.log("drop", self.1);
@@ -116,41 +119,80 @@ impl Drop for Attempt<'_> {
 }
 
 impl Runtime for Fake {
-    type Tcp = Patient;
-    #[cfg(unix)]
-    type Unix = Patient;
+    type Mode = Threads;
+    type Stream = Patient;
+    type Listener = ();
     type Timer = VirtualTimer;
 
     fn timer(&self) -> VirtualTimer {
         self.clock.timer()
     }
 
-    async fn resolve(&self, _host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
-        let addresses = self.lock().addresses.clone();
-        match addresses {
-            Some(addresses) => addresses.map_err(io::Error::from),
-            None => pending().await,
-        }
+    fn spawn(&self, _: BoxFuture<Threads, ()>) {
+        unreachable!("a client spawns nothing");
     }
 
-    async fn connect(&self, to: SocketAddr, _from: Option<IpAddr>) -> io::Result<Patient> {
-        self.log("try", to);
-        let mut attempt = Attempt(self, to, false);
-        let fate = self.lock().fates.get(&to).copied();
-        match fate.unwrap_or(Fate::Hangs) {
-            Fate::Connects(after) => self.sleep(after).await,
-            Fate::Fails(after) => {
-                self.sleep(after).await;
-                attempt.2 = true;
-                return Err(io::ErrorKind::ConnectionRefused.into());
+    fn resolve(&self, host: &str, _port: u16) -> BoxFuture<Threads, io::Result<Vec<SocketAddr>>> {
+        self.lock().asked.push(host.into());
+        let addresses = self.lock().addresses.clone();
+        Box::pin(async {
+            match addresses {
+                Some(addresses) => addresses.map_err(io::Error::from),
+                None => pending().await,
             }
-            Fate::Hangs => pending().await,
-        }
-        attempt.2 = true;
-        Ok(Patient {
-            address: to,
-            answer: self.lock().answer,
         })
+    }
+
+    fn connect(
+        &self,
+        to: SocketAddr,
+        _from: Option<IpAddr>,
+    ) -> BoxFuture<Threads, io::Result<Patient>> {
+        let fake = self.clone();
+        Box::pin(async move {
+            fake.log("try", to);
+            let mut attempt = Attempt(fake.clone(), to, false);
+            let fate = fake.lock().fates.get(&to).copied();
+            match fate.unwrap_or(Fate::Hangs) {
+                Fate::Connects(after) => fake.sleep(after).await,
+                Fate::Fails(after) => {
+                    fake.sleep(after).await;
+                    attempt.2 = true;
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Fate::Hangs => pending().await,
+            }
+            attempt.2 = true;
+            let answer = fake.lock().answer;
+            Ok(Patient {
+                address: to,
+                answer,
+            })
+        })
+    }
+
+    fn listen(&self, _: SocketAddr) -> BoxFuture<Threads, io::Result<()>> {
+        unreachable!("a client does not listen");
+    }
+
+    fn accept(&self, (): &()) -> BoxFuture<Threads, io::Result<Accepted<Stream<Self>>>> {
+        unreachable!("a client does not accept");
+    }
+
+    fn listener_address((): &()) -> Option<SocketAddr> {
+        None
+    }
+
+    fn peer_address(stream: &Patient) -> io::Result<SocketAddr> {
+        Ok(stream.address)
+    }
+
+    fn local_address(stream: &Patient) -> io::Result<SocketAddr> {
+        Ok(stream.address)
+    }
+
+    fn set_nodelay(_: &Patient, _: bool) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -159,20 +201,6 @@ impl Runtime for Fake {
 struct Patient {
     address: SocketAddr,
     answer: &'static [u8],
-}
-
-impl Tcp for Patient {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-
-    fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl AsyncRead for Patient {
@@ -447,6 +475,108 @@ fn a_server_that_is_silent_about_tls_is_told() {
             .to_string()
             .ends_with("(phase: TLS handshake with 1.1.1.1:443)")
     );
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+#[test]
+fn a_proxy_that_is_silent_about_tls_times_out_in_that_phase() {
+    let fake = Fake::with_fates(&[("1.1.1.1:443", Fate::Connects(Duration::ZERO))]);
+    let connect = Connect::new(fake.clone(), "ws://example.com/")
+        .proxy(proxy("https://1.1.1.1"))
+        .proxy_tls(crate::transport::tls::ClientTls::new().danger_accept_invalid_certificates());
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Tls));
+    let text = error.to_string();
+    let phase = "(phase: TLS handshake with 1.1.1.1:443)";
+    assert!(text.ends_with(phase), "{text}");
+}
+
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+#[test]
+fn without_tls_an_https_proxy_is_refused_and_nothing_is_connected() {
+    let fake = Fake::default();
+    let connect = Connect::new(fake.clone(), "ws://example.com/").proxy(proxy("https://1.1.1.1"));
+    let error = fake.run(async { connect.await.unwrap_err() });
+    let text = error.to_string();
+    assert!(text.contains("https:// needs TLS to the proxy"), "{text}");
+    assert!(
+        text.contains("cargo add sansock --features rustls"),
+        "{text}"
+    );
+    assert!(fake.logged().is_empty());
+}
+
+#[test]
+fn a_zone_is_for_the_resolver_and_the_connection_only() {
+    let reached = address("[fe80::1%7]:80");
+    let fake = Fake::with_fates(&[("[fe80::1%7]:80", Fate::Connects(Duration::ZERO))]);
+    fake.lock().addresses = Some(Ok(vec![reached]));
+    let error = fail(&fake, "ws://[fe80::1%25eth0]/");
+    assert_eq!(timed_out_in(&error), Some(ConnectPhase::Handshake));
+    assert!(error.to_string().ends_with("with [fe80::1]:80)"), "{error}");
+    assert_eq!(fake.logged(), ["0 try [fe80::1%7]:80"]);
+    assert_eq!(fake.lock().asked, ["fe80::1%eth0"]);
+
+    let fake = Fake::default();
+    fake.lock().addresses = Some(Err(io::ErrorKind::NotFound));
+    let error = fail(&fake, "ws://[fe80::1%25eth9]/");
+    let expected = "could not resolve the host fe80::1%eth9";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_zone_of_a_proxy_is_kept_and_that_of_a_destination_is_not_sent() {
+    let fake = Fake::default();
+    fake.lock().addresses = Some(Err(io::ErrorKind::NotFound));
+    let proxy = proxy("socks5h://[fe80::1%25eth0]");
+    assert_eq!(proxy.to_string(), "socks5h://[fe80::1%25eth0]:1080");
+    let connect = Connect::new(fake.clone(), "ws://[fe80::2%25eth1]/").proxy(proxy);
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert!(error.is_connect());
+    assert_eq!(fake.lock().asked, ["fe80::1%eth0"]);
+}
+
+fn proxy(url: &str) -> Proxy {
+    url.parse().unwrap()
+}
+
+fn proxy_error(error: &Error) -> &ProxyError {
+    let Error::Proxy(error) = error else {
+        panic!("{error:?}");
+    };
+    error
+}
+
+#[test]
+fn socks4_is_asked_for_the_addresses_of_ipv4_one_after_the_other() {
+    let fake = Fake::with_fates(&[("9.9.9.9:1080", Fate::Connects(Duration::ZERO))]);
+    let addresses = ["[::1]:80", "1.1.1.1:80", "[::ffff:2.2.2.2]:80"];
+    fake.lock().addresses = Some(Ok(addresses.map(address).to_vec()));
+    fake.lock().answer = &[0, 91];
+    let connect = Connect::new(fake.clone(), "ws://example.com/").proxy(proxy("socks4://9.9.9.9"));
+    let error = fake.run(async { connect.await.unwrap_err() });
+    assert_eq!(
+        *proxy_error(&error),
+        ProxyError::Reply4(Socks4Reply::REJECTED)
+    );
+    assert_eq!(fake.logged(), ["0 try 9.9.9.9:1080"; 2]);
+}
+
+#[test]
+fn socks4_is_not_asked_for_ipv6() {
+    for (url, scheme) in [
+        ("ws://example.com/", "socks4"),
+        ("ws://[2001:db8::1]/", "socks4"),
+        ("ws://[2001:db8::1]/", "socks4a"),
+    ] {
+        let fake = Fake::default();
+        fake.lock().addresses = Some(Ok(vec![address("[2001:db8::1]:80")]));
+        let proxy = proxy(&format!("{scheme}://9.9.9.9"));
+        let connect = Connect::new(fake.clone(), url).proxy(proxy);
+        let error = fake.run(async { connect.await.unwrap_err() });
+        assert_eq!(*proxy_error(&error), ProxyError::Ipv6, "{url} {scheme}");
+        assert!(fake.logged().is_empty());
+    }
 }
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]

@@ -12,17 +12,18 @@ mod transient;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, InvalidHeader, Response, UriError};
+use sansock_core::handshake::{HandshakeError, InvalidHeader, InvalidOrigin, Response, UriError};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
 
-use transient::{is_transient_handshake, is_transient_io};
+use transient::{is_transient_handshake, is_transient_io, retry_after};
 
 pub use connect::{ConnectError, ConnectPhase};
-pub use proxy::{ProxyError, SocksReply};
+pub use proxy::{ProxyError, Socks4Reply, SocksReply};
 pub use tls::{TlsError, TlsErrorKind};
 
 /// Why an operation on a WebSocket failed.
@@ -51,6 +52,8 @@ pub enum Error {
     Backlog,
     /// The URI is not one of a WebSocket.
     Uri(UriError),
+    /// A server's list of origins has one that no browser sends.
+    Origin(InvalidOrigin),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
     /// The server could not be reached, or not in time.
@@ -128,7 +131,8 @@ impl Error {
     /// Whether connecting once more may succeed, nothing else having changed.
     ///
     /// That is so where the transport failed or a deadline passed, and where the server, or the proxy,
-    /// answered with 500, 502, 503 or 504. It is not so where data is invalid, as certificates may be.
+    /// answered with 408, 425, 429, 500, 502, 503 or 504. It is not so where data is invalid, as
+    /// certificates may be.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -146,9 +150,36 @@ impl Error {
             | Self::Backlog
             | Self::Discarded { .. }
             | Self::Uri(_)
+            | Self::Origin(_)
             | Self::Connection(_)
             | Self::NoTls => false,
         }
+    }
+
+    /// Returns how long the server, or the proxy, asks the client to wait before it connects once more:
+    /// the header `Retry-After` of its response (RFC 9110 section 10.2.3).
+    ///
+    /// A date is compared with the header `Date` of the response, so that the clock of this machine does
+    /// not matter; without that header it means nothing. One that has passed is a time of zero.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sansock::Error;
+    /// use sansock::core::handshake::{HandshakeError, Response, StatusCode};
+    ///
+    /// let mut response = Response::new(StatusCode::SERVICE_UNAVAILABLE);
+    /// response.headers_mut().append("Retry-After", "5")?;
+    /// let error = Error::from(HandshakeError::Refused(Box::new(response)));
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Proxy(error) = self else {
+            return self.response().and_then(retry_after);
+        };
+        error.response().and_then(retry_after)
     }
 
     /// Returns the response with which the server refused the opening handshake.
@@ -217,6 +248,7 @@ impl fmt::Display for Error {
             }
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
             Self::Uri(error) => write!(f, "{error}"),
+            Self::Origin(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -260,6 +292,7 @@ impl StdError for Error {
             | Self::Misuse(_)
             | Self::InMessage
             | Self::Backlog
+            | Self::Origin(_)
             | Self::NoTls => None,
         }
     }
@@ -280,6 +313,12 @@ impl From<HandshakeError> for Error {
 impl From<UriError> for Error {
     fn from(error: UriError) -> Self {
         Self::Uri(error)
+    }
+}
+
+impl From<InvalidOrigin> for Error {
+    fn from(error: InvalidOrigin) -> Self {
+        Self::Origin(error)
     }
 }
 
@@ -327,9 +366,11 @@ impl From<Error> for io::Error {
             Error::Lost(_) => io::ErrorKind::UnexpectedEof,
             Error::Closed(_) => io::ErrorKind::BrokenPipe,
             Error::Protocol(_) | Error::Handshake(_) => io::ErrorKind::InvalidData,
-            Error::Misuse(_) | Error::InMessage | Error::Backlog | Error::Uri(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            Error::Misuse(_)
+            | Error::InMessage
+            | Error::Backlog
+            | Error::Uri(_)
+            | Error::Origin(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) | Error::NotSent(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
             Error::Failed(_)

@@ -18,8 +18,8 @@ pub enum ProxyError {
     Url(UriError),
     /// The URL of the proxy goes on after the port, or has a `/`, `?` or `#` in its credentials.
     UrlPath,
-    /// The scheme of the proxy is not known.
-    Scheme,
+    /// The scheme of the proxy is not known. The text is empty if what precedes `://` is no scheme.
+    Scheme(String),
     /// An environment variable holds no URL of a proxy.
     Variable {
         /// The variable.
@@ -32,11 +32,15 @@ pub enum ProxyError {
         /// Its length in bytes.
         length: usize,
     },
-    /// User or password is longer than 255 bytes, which SOCKS5 cannot send (RFC 1929 section 2).
+    /// User or password is longer than 255 bytes, which SOCKS cannot send (RFC 1929 section 2).
     CredentialsTooLong,
+    /// The destination is an IPv6 address, which SOCKS4 cannot send.
+    Ipv6,
+    /// The proxy is reached over TLS, and this build has none.
+    NoTls,
 
-    // Either kind of proxy.
-    /// The proxy speaks TLS.
+    // Any kind of proxy.
+    /// The proxy speaks TLS, and its URL does not say so.
     Tls,
     /// The proxy ended the stream before its answer was complete.
     Ended,
@@ -71,6 +75,15 @@ pub enum ProxyError {
     Reply(SocksReply),
     /// The proxy's answer has an address of an unknown type.
     AddressType(u8),
+
+    // Proxies that speak SOCKS4.
+    /// The proxy answers with something else than a reply of SOCKS4.
+    NotSocks4 {
+        /// The byte that stands in place of the version of a reply, which is 0.
+        version: u8,
+    },
+    /// The proxy did not connect to the destination.
+    Reply4(Socks4Reply),
 }
 
 impl ProxyError {
@@ -79,13 +92,19 @@ impl ProxyError {
         Self::Variable { name, cause }
     }
 
-    /// Returns the status with which an HTTP proxy refused.
+    /// Returns the response with which an HTTP proxy refused, without its body.
     #[must_use]
-    pub fn status(&self) -> Option<StatusCode> {
+    pub fn response(&self) -> Option<&Response> {
         let Self::Refused { response, .. } = self else {
             return None;
         };
-        Some(response.status())
+        Some(response)
+    }
+
+    /// Returns the status with which an HTTP proxy refused.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.response().map(Response::status)
     }
 
     /// Whether the proxy asks for credentials, or for other ones.
@@ -95,6 +114,7 @@ impl ProxyError {
         let status = self.status().map(StatusCode::number);
         matches!(status, Some(401 | 407))
             || matches!(self, Self::CredentialsRefused | Self::NoMethod { .. })
+            || matches!(self, Self::Reply4(reply) if reply.is_unauthorized())
     }
 
     /// Whether the same may succeed at another time; see
@@ -104,6 +124,7 @@ impl ProxyError {
         self.status().is_some_and(is_transient_status)
             || matches!(self, Self::Ended)
             || matches!(self, Self::Reply(reply) if reply.is_transient())
+            || matches!(self, Self::Reply4(reply) if reply.is_transient())
     }
 }
 
@@ -115,17 +136,30 @@ impl fmt::Display for ProxyError {
                 "URL of a proxy must end after the port; \
                  write / as %2F, ? as %3F and # as %23 in its credentials",
             ),
-            Self::Scheme => f.write_str("proxy must begin with http://, socks5:// or socks5h://"),
-            Self::Variable { name, .. } => write!(f, "{name} holds no URL of a proxy"),
+            Self::Scheme(scheme) => {
+                f.write_str(
+                    "scheme of a proxy must be http, https, socks4, socks4a, socks5 or socks5h",
+                )?;
+                match scheme.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "; got {scheme:?}"),
+                }
+            }
+            Self::Variable { name, cause } => write!(f, "{name} holds no URL of a proxy: {cause}"),
             Self::HostTooLong { length } => {
                 write!(f, "host of {length} bytes exceeds the limit of 255 bytes")
             }
             Self::CredentialsTooLong => {
-                f.write_str("user or password exceeds the 255 bytes that SOCKS5 can send")
+                f.write_str("user or password exceeds the 255 bytes that SOCKS can send")
             }
-            Self::Tls => f.write_str(
-                "TLS to the proxy itself is not supported; use http://, socks5:// or socks5h://",
+            Self::Ipv6 => f.write_str(
+                "SOCKS4 cannot lead to an IPv6 address; use socks5:// or socks5h:// if the proxy can",
             ),
+            Self::NoTls => f.write_str(
+                "https:// needs TLS to the proxy, and this build of sansock has none; \
+                 enable it with: cargo add sansock --features rustls",
+            ),
+            Self::Tls => f.write_str("proxy answered with TLS; use https://"),
             Self::Ended => f.write_str("proxy ended the stream before it had answered"),
             Self::Head(_) => f.write_str("proxy did not answer with a valid HTTP head"),
             Self::Refused { response, .. } => {
@@ -137,6 +171,9 @@ impl fmt::Display for ProxyError {
             }
             Self::NotSocks { version: b'H' } => {
                 f.write_str("proxy answered with HTTP instead of SOCKS5; use http://")
+            }
+            Self::NotSocks { version: 0 | 4 } => {
+                f.write_str("proxy answered with SOCKS4 instead of SOCKS5; use socks4a://")
             }
             Self::NotSocks { version } => {
                 write!(f, "proxy answered with version {version} instead of SOCKS5")
@@ -154,6 +191,17 @@ impl fmt::Display for ProxyError {
             Self::AddressType(number) => {
                 write!(f, "SOCKS proxy answered with an address of type {number}")
             }
+            Self::NotSocks4 { version: b'H' } => {
+                f.write_str("proxy answered with HTTP instead of SOCKS4; use http://")
+            }
+            Self::NotSocks4 { version: 5 } => {
+                f.write_str("proxy answered with SOCKS5 instead of SOCKS4; use socks5h://")
+            }
+            Self::NotSocks4 { version } => write!(
+                f,
+                "proxy answered with version {version} instead of 0, that of SOCKS4"
+            ),
+            Self::Reply4(reply) => write!(f, "SOCKS proxy answered {reply}"),
         }
     }
 }
@@ -178,12 +226,14 @@ impl StdError for ProxyError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Url(error) => Some(error),
-            Self::Variable { cause, .. } => Some(&**cause),
+            Self::Variable { cause, .. } => cause.source(),
             Self::Head(error) => Some(error),
             Self::UrlPath
-            | Self::Scheme
+            | Self::Scheme(_)
             | Self::HostTooLong { .. }
             | Self::CredentialsTooLong
+            | Self::Ipv6
+            | Self::NoTls
             | Self::Tls
             | Self::Ended
             | Self::Refused { .. }
@@ -192,7 +242,9 @@ impl StdError for ProxyError {
             | Self::UnexpectedMethod(_)
             | Self::CredentialsRefused
             | Self::Reply(_)
-            | Self::AddressType(_) => None,
+            | Self::AddressType(_)
+            | Self::NotSocks4 { .. }
+            | Self::Reply4(_) => None,
         }
     }
 }
@@ -270,6 +322,56 @@ impl fmt::Display for SocksReply {
             Self::TTL_EXPIRED => "time to live expired",
             Self::COMMAND_NOT_SUPPORTED => "command not supported",
             Self::ADDRESS_TYPE_NOT_SUPPORTED => "address type not supported",
+            _ => "a reply that has no meaning",
+        };
+        write!(f, "{}, {meaning}", self.0)
+    }
+}
+
+/// Why a SOCKS4 proxy did not connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Socks4Reply(u8);
+
+impl Socks4Reply {
+    /// 91: the proxy refuses, or has failed to connect.
+    pub const REJECTED: Self = Self(91);
+    /// 92: the proxy cannot reach the service on the client that identifies the user.
+    pub const NO_IDENTD: Self = Self(92);
+    /// 93: that service names another user.
+    pub const OTHER_USER: Self = Self(93);
+
+    /// Returns the reply of this number; `None` for 90, which is success.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        match number {
+            90 => None,
+            _ => Some(Self(number)),
+        }
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// One number is for all failures to connect, and most failures are temporary.
+    const fn is_transient(self) -> bool {
+        matches!(self, Self::REJECTED)
+    }
+
+    const fn is_unauthorized(self) -> bool {
+        matches!(self, Self::NO_IDENTD | Self::OTHER_USER)
+    }
+}
+
+/// Writes `91, request rejected or failed`.
+impl fmt::Display for Socks4Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = match *self {
+            Self::REJECTED => "request rejected or failed",
+            Self::NO_IDENTD => "no identd on the client that it can reach",
+            Self::OTHER_USER => "identd names another user",
             _ => "a reply that has no meaning",
         };
         write!(f, "{}, {meaning}", self.0)

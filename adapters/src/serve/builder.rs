@@ -1,8 +1,11 @@
 //! What a server is made of: settings, with defaults that are safe on the open internet.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, Ready};
 use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,43 +14,151 @@ use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::Config;
 use sansock_core::handshake::{HandshakeError, Headers, Origins, Request, ServerOptions};
 
+use super::bind::Serves;
 use super::connection::{OnEvent, ProcessRequest, Shared};
 use super::outcome::{Ending, Outcome, ServerEvent};
 use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
-use super::server::{Executor, Server};
+use super::server::{Bound, Executor, Runs, Server};
 use super::socket::Socket;
 use crate::driver::{Timer, config};
 use crate::error::Result;
-use crate::transport::{BoxFuture, Listener};
+use crate::transport::mode::{Boxes, Lends, Shares};
+use crate::transport::runtime::Address;
+use crate::transport::{
+    Accepted, BoxFuture, Listener, Local, Mode, Runtime, Stream, Threads, unsupported,
+};
 
-/// Where a server is to listen: something that becomes a [`Listener`] when the server is bound.
-pub struct Listen<S>(BoxFuture<'static, io::Result<Box<dyn Listener<S>>>>);
+/// Where a server is to listen: an address, which the runtime binds, or a [`Listener`].
+pub struct Listen<S: 'static, M: Mode = Threads> {
+    place: Place<S, M>,
+    /// What is done with everything that is accepted.
+    wraps: Vec<Wrap<S, M>>,
+}
 
-impl<S> Listen<S> {
+type Wrap<S, M> = <M as Mode>::Function<Accepted<S, M>, Accepted<S, M>>;
+
+enum Place<S: 'static, M: Mode> {
+    Address(Address),
+    Binding(BoxFuture<M, io::Result<Bound<S, M>>>),
+}
+
+/// Binds an address of the runtime.
+pub(super) type Bind<S, M> = <M as Mode>::Function<Address, BoxFuture<M, io::Result<Bound<S, M>>>>;
+
+impl<S: 'static, M: Mode> Listen<S, M> {
     /// Listens on something that is bound already.
     #[must_use]
-    pub fn on(listener: impl Listener<S> + 'static) -> Self {
+    pub fn on<L: Listener<S, M>>(listener: L) -> Self
+    where
+        M: Lends<L> + Boxes<Ready<io::Result<L>>>,
+    {
         Self::binding(std::future::ready(Ok(listener)))
     }
 
     /// Listens on what the future gives.
     #[must_use]
-    pub fn binding<L: Listener<S> + 'static>(
-        binding: impl Future<Output = io::Result<L>> + Send + 'static,
-    ) -> Self {
-        Self(Box::pin(async {
-            let listener: Box<dyn Listener<S>> = Box::new(binding.await?);
-            Ok(listener)
-        }))
+    pub fn binding<L, F>(binding: F) -> Self
+    where
+        L: Listener<S, M>,
+        F: Future<Output = io::Result<L>>,
+        M: Lends<L> + Boxes<F>,
+    {
+        let binding = M::boxed(binding, |bound| bound.map(Bound::new));
+        Self::from(Place::Binding(binding))
     }
 
-    pub(crate) async fn bind(self) -> io::Result<Box<dyn Listener<S>>> {
-        self.0.await
+    pub(super) fn of_bound(bound: Bound<S, M>) -> Self
+    where
+        M: Boxes<Ready<io::Result<Bound<S, M>>>>,
+    {
+        let bound = M::boxed(std::future::ready(Ok(bound)), |bound| bound);
+        Self::from(Place::Binding(bound))
+    }
+
+    /// Passes everything that is accepted through a function.
+    pub(crate) fn wrap(mut self, wrap: Wrap<S, M>) -> Self {
+        self.wraps.push(wrap);
+        self
+    }
+
+    async fn bind(self, bind: Option<&Bind<S, M>>) -> io::Result<Bound<S, M>> {
+        let mut bound = match (self.place, bind) {
+            (Place::Binding(binding), _) => binding.await?,
+            (Place::Address(address), Some(bind)) => M::call(bind, address).await?,
+            (Place::Address(_), None) => {
+                return Err(unsupported("addresses: give the server a `Listener`"));
+            }
+        };
+        bound.wraps = self.wraps;
+        Ok(bound)
     }
 }
 
-impl<S> fmt::Debug for Listen<S> {
+impl<S: 'static, M: Mode> From<Place<S, M>> for Listen<S, M> {
+    fn from(place: Place<S, M>) -> Self {
+        Self {
+            place,
+            wraps: Vec::new(),
+        }
+    }
+}
+
+/// Binds an address: a host or its address, and a port, such as `"127.0.0.1:9001"` or `"[::]:9001"`. The
+/// first that can be bound is, where a host has several. With port 0 the system chooses one.
+impl<S: 'static, M: Mode> From<&str> for Listen<S, M> {
+    fn from(address: &str) -> Self {
+        address.to_owned().into()
+    }
+}
+
+/// As for `&str`.
+impl<S: 'static, M: Mode> From<String> for Listen<S, M> {
+    fn from(address: String) -> Self {
+        Place::Address(Address::Host(address)).into()
+    }
+}
+
+/// As for `&str`.
+impl<S: 'static, M: Mode> From<SocketAddr> for Listen<S, M> {
+    fn from(address: SocketAddr) -> Self {
+        address.to_string().into()
+    }
+}
+
+/// Listens on what is bound already, for example by systemd: with the crate `listenfd`,
+/// `ListenFd::from_env().take_tcp_listener(0)` gives its first socket.
+impl<S: 'static, M: Mode> From<TcpListener> for Listen<S, M> {
+    fn from(listener: TcpListener) -> Self {
+        Place::Address(Address::Tcp(listener)).into()
+    }
+}
+
+/// Binds a Unix socket at a path, and removes it when the server stops accepting. A socket that is
+/// left there by a process that is gone is replaced.
+impl<S: 'static, M: Mode> From<&Path> for Listen<S, M> {
+    fn from(path: &Path) -> Self {
+        path.to_owned().into()
+    }
+}
+
+/// As for `&Path`.
+impl<S: 'static, M: Mode> From<PathBuf> for Listen<S, M> {
+    fn from(path: PathBuf) -> Self {
+        Place::Address(Address::Path(path)).into()
+    }
+}
+
+/// Listens on what is bound already, for example by systemd: with the crate `listenfd`,
+/// `ListenFd::from_env().take_unix_listener(0)` gives its first socket.
+#[cfg(unix)]
+impl<S: 'static, M: Mode> From<std::os::unix::net::UnixListener> for Listen<S, M> {
+    fn from(listener: std::os::unix::net::UnixListener) -> Self {
+        Place::Address(Address::Unix(listener)).into()
+    }
+}
+
+impl<S: 'static, M: Mode> fmt::Debug for Listen<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listen").finish_non_exhaustive()
     }
@@ -59,20 +170,20 @@ impl<S> fmt::Debug for Listen<S> {
 /// refuse (RFC 6455 section 10.2). So every server has to choose.
 #[must_use = "a server does nothing until its origins are chosen: `.origins(Origins::SameHost)`"]
 #[derive(Debug)]
-pub struct ChooseOrigins<S, T> {
-    serve: Serve<S, T>,
+pub struct ChooseOrigins<S: 'static, T: 'static, M: Mode = Threads> {
+    serve: Serve<S, T, M>,
 }
 
-impl<S, T> ChooseOrigins<S, T> {
+impl<S: 'static, T: 'static, M: Mode> ChooseOrigins<S, T, M> {
     /// Chooses which pages may connect: those of the host that they connect to
     /// ([`Origins::SameHost`]), those of a list ([`Origins::list`]), or all ([`Origins::Any`]).
-    pub fn origins(mut self, origins: impl Into<Origins>) -> Serve<S, T> {
+    pub fn origins(mut self, origins: impl Into<Origins>) -> Serve<S, T, M> {
         self.serve.options = self.serve.options.origins(origins);
         self.serve
     }
 
     /// Listens there as well.
-    pub fn listen(mut self, at: impl Into<Listen<S>>) -> Self {
+    pub fn listen(mut self, at: impl Into<Listen<S, M>>) -> Self {
         self.serve.listen.push(at.into());
         self
     }
@@ -80,18 +191,19 @@ impl<S, T> ChooseOrigins<S, T> {
 
 /// A server in the making. Awaited, it binds and serves until it is shut down.
 #[must_use = "a server does nothing until it is awaited, or bound and run"]
-pub struct Serve<S, T> {
-    listen: Vec<Listen<S>>,
-    executor: Executor,
+pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
+    listen: Vec<Listen<S, M>>,
+    bind: Option<Bind<S, M>>,
+    executor: Executor<M>,
     options: ServerOptions,
     config: Config,
     headers: Headers,
     open_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
     limits: Limits,
-    timer: Box<dyn Fn() -> T + Send + Sync>,
-    handler: Box<dyn Fn(Socket<S, T>) -> BoxFuture<'static, Ending> + Send + Sync>,
-    process_request: Option<Box<ProcessRequest<S, T>>>,
+    timer: M::Function<(), T>,
+    handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
+    process_request: Option<ProcessRequest<S, T, M>>,
     on_event: Option<Box<OnEvent>>,
 }
 
@@ -103,7 +215,8 @@ where
     /// Returns a server that hands every connection to the handler, that takes its time from timers
     /// made by `timer`, and that runs each connection where `spawn` puts it. All timers share a start.
     ///
-    /// The functions `serve` of the runtimes call this.
+    /// For transports that no [`Runtime`](crate::runtime::Runtime) makes; with one, use
+    /// [`serve`](crate::runtime::serve).
     #[expect(
         clippy::new_ret_no_self,
         reason = "the origins have to be chosen first"
@@ -111,34 +224,58 @@ where
     pub fn new<H, F, R>(
         handler: H,
         timer: impl Fn() -> T + Send + Sync + 'static,
-        spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+        spawn: impl Fn(BoxFuture<Threads, ()>) + Send + Sync + 'static,
     ) -> ChooseOrigins<S, T>
     where
         H: Fn(Socket<S, T>) -> F + Send + Sync + 'static,
         F: Future<Output = R> + Send + 'static,
         R: Outcome,
     {
-        Self::on(Executor::new(spawn), timer, handler)
+        Self::on(handler, Arc::new(move |()| timer()), Arc::new(spawn))
     }
+}
 
-    /// Returns a server that runs where an executor says.
-    pub(crate) fn on<H, F, R>(
-        executor: Executor,
-        timer: impl Fn() -> T + Send + Sync + 'static,
+impl<S, T> Serve<S, T, Local>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+{
+    /// As [`new`](Serve::new), where every connection stays on the thread of the server.
+    pub fn local<H, F, R>(
         handler: H,
-    ) -> ChooseOrigins<S, T>
+        timer: impl Fn() -> T + 'static,
+        spawn: impl Fn(BoxFuture<Local, ()>) + 'static,
+    ) -> ChooseOrigins<S, T, Local>
     where
-        H: Fn(Socket<S, T>) -> F + Send + Sync + 'static,
-        F: Future<Output = R> + Send + 'static,
+        H: Fn(Socket<S, T>) -> F + 'static,
+        F: Future<Output = R> + 'static,
         R: Outcome,
     {
-        let handler = move |socket| -> BoxFuture<'static, Ending> {
-            let running = handler(socket);
-            Box::pin(async { running.await.into_result() })
-        };
+        Self::on(handler, Rc::new(move |()| timer()), Rc::new(spawn))
+    }
+}
+
+impl<S, T, M> Serve<S, T, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Mode,
+{
+    pub(crate) fn on<H, F, R>(
+        handler: H,
+        timer: M::Function<(), T>,
+        spawn: M::Function<BoxFuture<M, ()>, ()>,
+    ) -> ChooseOrigins<S, T, M>
+    where
+        H: Fn(Socket<S, T>) -> F + 'static,
+        F: Future<Output = R> + 'static,
+        R: Outcome,
+        M: Shares<H, F>,
+    {
         let serve = Self {
             listen: Vec::new(),
-            executor,
+            bind: None,
+            executor: Executor { spawn, run: None },
             options: ServerOptions::new(),
             config: config(),
             headers: Headers::new(),
@@ -149,8 +286,8 @@ where
                 handshakes: 1_000,
                 backlog: 1 << 20,
             },
-            timer: Box::new(timer),
-            handler: Box::new(handler),
+            timer,
+            handler: M::shared(handler, Outcome::into_result),
             process_request: None,
             on_event: None,
         };
@@ -158,7 +295,7 @@ where
     }
 
     /// Listens there as well.
-    pub fn listen(mut self, at: impl Into<Listen<S>>) -> Self {
+    pub fn listen(mut self, at: impl Into<Listen<S, M>>) -> Self {
         self.listen.push(at.into());
         self
     }
@@ -179,8 +316,15 @@ where
     ///     .await
     /// # }
     /// ```
-    pub fn spawn(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        self.executor = Executor::new(spawn);
+    pub fn spawn<P>(mut self, spawn: P) -> Self
+    where
+        P: Fn(BoxFuture<M, ()>) + 'static,
+        M: Lends<P>,
+    {
+        self.executor = Executor {
+            spawn: M::method(spawn, |spawn, connection| spawn(connection)),
+            run: None,
+        };
         self
     }
 
@@ -198,6 +342,12 @@ where
         I::Item: Into<ByteString>,
     {
         self.options = self.options.subprotocols(names);
+        self
+    }
+
+    /// Refuses clients with 400 if no subprotocol is selected; see [`ServerOptions::require_subprotocol`].
+    pub fn require_subprotocol(mut self) -> Self {
+        self.options = self.options.require_subprotocol();
         self
     }
 
@@ -246,10 +396,11 @@ where
     /// ```
     pub fn process_request<P, F>(mut self, process_request: P) -> Self
     where
-        P: Fn(IncomingRequest<S, T>) -> F + Send + Sync + 'static,
-        F: Future<Output = HandshakeDecision<S, T>> + Send + 'static,
+        P: Fn(IncomingRequest<S, T, M>) -> F + 'static,
+        F: Future<Output = HandshakeDecision<S, T, M>> + 'static,
+        M: Shares<P, F>,
     {
-        self.process_request = Some(Box::new(move |request| Box::pin(process_request(request))));
+        self.process_request = Some(M::shared(process_request, |decision| decision));
         self
     }
 
@@ -327,10 +478,13 @@ where
     ///
     /// # Cancel safety
     /// What was bound is dropped.
-    pub async fn bind(self) -> Result<Server<S, T>> {
+    pub async fn bind(self) -> Result<Server<S, T, M>>
+    where
+        M: Runs<S, T>,
+    {
         let mut listeners = Vec::with_capacity(self.listen.len());
         for listen in self.listen {
-            listeners.push(listen.bind().await?);
+            listeners.push(listen.bind(self.bind.as_ref()).await?);
         }
         let registry = Registry::new(self.limits);
         let shared = Shared {
@@ -354,23 +508,40 @@ where
     }
 }
 
-impl<S, T> IntoFuture for Serve<S, T>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
-{
-    type Output = Result<()>;
-    type IntoFuture = BoxFuture<'static, Result<()>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async {
-            self.bind().await?.run().await;
-            Ok(())
-        })
+impl<R: Runtime> ChooseOrigins<Stream<R>, R::Timer, R::Mode> {
+    /// Returns a server on a runtime.
+    pub(crate) fn on_runtime<H, F, O>(runtime: R, handler: H) -> Self
+    where
+        H: Fn(Socket<Stream<R>, R::Timer>) -> F + 'static,
+        F: Future<Output = O> + 'static,
+        O: Outcome,
+        R::Mode: Serves<R> + Shares<H, F>,
+    {
+        let timer = R::Mode::method(runtime.clone(), |runtime, ()| runtime.timer());
+        let spawn = R::Mode::method(runtime.clone(), |runtime, task| runtime.spawn(task));
+        let run = R::Mode::method(runtime.clone(), |runtime, server| runtime.run(server));
+        let mut choose = Serve::on(handler, timer, spawn);
+        choose.serve.executor.run = Some(run);
+        choose.serve.bind = Some(R::Mode::binds(runtime));
+        choose
     }
 }
 
-impl<S, T> fmt::Debug for Serve<S, T> {
+impl<S, T, M> IntoFuture for Serve<S, T, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Runs<S, T>,
+{
+    type Output = Result<()>;
+    type IntoFuture = BoxFuture<M, Result<()>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        M::bind_and_run(self)
+    }
+}
+
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Serve<S, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve")
             .field("options", &self.options)

@@ -7,6 +7,7 @@
 //! a refused client has not ended its stream, the place can be taken at any time. A request that is refused
 //! is counted and reported as it was decided, whatever becomes of the transport after that.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -29,24 +30,25 @@ use super::slot::Slot;
 use super::socket::Socket;
 use crate::driver::{Command, Timer, trace};
 use crate::error::{Error, Result};
-use crate::transport::{Accepted, BoxFuture, Peer};
+use crate::transport::{Accepted, BoxFuture, Mode, Peer};
 use crate::websocket::{Pending, WebSocket};
 
 /// What all connections of a server share.
-pub(super) struct Shared<S, T> {
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) registry: Arc<Registry>,
     pub(super) config: Config,
     pub(super) options: Arc<ServerOptions>,
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
-    pub(super) timer: Box<dyn Fn() -> T + Send + Sync>,
-    pub(super) handler: Box<dyn Fn(Socket<S, T>) -> BoxFuture<'static, Ending> + Send + Sync>,
-    pub(super) process_request: Option<Box<ProcessRequest<S, T>>>,
+    pub(super) timer: M::Function<(), T>,
+    pub(super) handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
+    pub(super) process_request: Option<ProcessRequest<S, T, M>>,
     pub(super) on_event: Option<Box<OnEvent>>,
 }
 
-pub(super) type ProcessRequest<S, T> =
-    dyn Fn(IncomingRequest<S, T>) -> BoxFuture<'static, HandshakeDecision<S, T>> + Send + Sync;
+pub(super) type ProcessRequest<S, T, M> =
+    <M as Mode>::Function<IncomingRequest<S, T, M>, BoxFuture<M, HandshakeDecision<S, T, M>>>;
 pub(super) type OnEvent = dyn Fn(&ServerEvent<'_>) + Send + Sync;
 
 /// Why no connection was opened.
@@ -70,16 +72,20 @@ impl<S, T, E: Into<Error>> From<E> for NotOpened<S, T> {
     }
 }
 
-type Opens<S, T> = Result<Opened<S, T>, NotOpened<S, T>>;
+type Opens<S, T, M> = Result<Opened<S, T, M>, NotOpened<S, T>>;
 
 /// A connection that was opened, and who handles it.
-struct Opened<S, T> {
+struct Opened<S: 'static, T: 'static, M: Mode> {
     socket: WebSocket<S, T>,
     request: Request,
-    chosen: Option<Chosen<S, T>>,
+    chosen: Option<Chosen<S, T, M>>,
 }
 
-impl<S, T> Shared<S, T> {
+impl<S, T, M: Mode> Shared<S, T, M> {
+    pub(super) fn timer(&self) -> T {
+        M::call(&self.timer, ())
+    }
+
     pub(super) fn report(&self, event: &ServerEvent<'_>) {
         if let Some(on_event) = &self.on_event {
             // Who cannot even write a log must not take the server down.
@@ -88,14 +94,19 @@ impl<S, T> Shared<S, T> {
     }
 }
 
-impl<S, T> Shared<S, T>
+impl<S, T, M> Shared<S, T, M>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Mode,
 {
     /// Serves one connection, from a transport that was accepted. No panic passes from here to the
     /// executor.
-    pub(super) async fn serve(self: Arc<Self>, registration: Registration, accepted: Accepted<S>) {
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        registration: Registration,
+        accepted: Accepted<S, M>,
+    ) {
         let peer = *registration.handle().peer();
         let serving = self.serve_one(registration, accepted);
         if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
@@ -103,7 +114,7 @@ where
         }
     }
 
-    async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S>) {
+    async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S, M>) {
         let handle = registration.handle().clone();
         // On the heap, as it is soon over, while the connection may last for days.
         let opening =
@@ -127,7 +138,7 @@ where
         opening: impl Future<Output = Result<R>>,
     ) -> Result<R> {
         let timeout = async {
-            sleep((self.timer)(), self.open_timeout).await;
+            sleep(self.timer(), self.open_timeout).await;
             Err(Error::TimedOut(Deadline::Open))
         };
         let aborted = async {
@@ -141,8 +152,8 @@ where
     async fn open_or_refuse(
         &self,
         registration: &mut Registration,
-        accepted: Accepted<S>,
-    ) -> Result<Option<Opened<S, T>>> {
+        accepted: Accepted<S, M>,
+    ) -> Result<Option<Opened<S, T, M>>> {
         match self.open(registration, accepted).await {
             Ok(opened) => Ok(Some(opened)),
             Err(NotOpened::Failed(error)) => Err(error),
@@ -154,16 +165,16 @@ where
     }
 
     /// The opening handshake, of the transport as well.
-    async fn open(&self, registration: &Registration, accepted: Accepted<S>) -> Opens<S, T> {
+    async fn open(&self, registration: &Registration, accepted: Accepted<S, M>) -> Opens<S, T, M> {
         let handle = registration.handle();
         let leaving = async {
             commanded(handle, Command::Leave).await;
             Err(Error::Lost(None))
         };
-        let transport = or(accepted.transport, leaving).await?;
+        let transport = or(accepted.transport.open(), leaving).await?;
         let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
         trace::peer(connection.io(), || Some(handle.peer()));
-        let mut pending = Pending::new(transport, (self.timer)(), connection);
+        let mut pending = Pending::new(transport, self.timer(), connection);
         pending.set_inbox(handle.inbox().clone());
         let read = pending.read_unless(|cx| {
             let leaves = handle.inbox().poll_command(cx, Command::Leave);
@@ -209,12 +220,12 @@ where
         &self,
         request: Request,
         peer: Peer,
-    ) -> Result<HandshakeDecision<S, T>, Response> {
+    ) -> Result<HandshakeDecision<S, T, M>, Response> {
         let incoming = IncomingRequest::new(request, peer, self.headers.clone());
         let Some(process_request) = &self.process_request else {
             return Ok(incoming.accept());
         };
-        let deciding = async { process_request(incoming).await };
+        let deciding = async { M::call(process_request, incoming).await };
         let decision = AssertUnwindSafe(deciding).catch_unwind().await;
         decision.map_err(|_| {
             self.report(&ServerEvent::Panic(&peer));
@@ -227,8 +238,8 @@ where
         &self,
         registration: &Registration,
         mut pending: Box<Pending<S, T>>,
-        decision: HandshakeDecision<S, T>,
-    ) -> Opens<S, T> {
+        decision: HandshakeDecision<S, T, M>,
+    ) -> Opens<S, T, M> {
         let HandshakeDecision {
             request,
             headers,
@@ -257,7 +268,7 @@ where
     }
 
     /// Runs the handler, and closes the connection in the way that it ends.
-    async fn handle(&self, registration: &Registration, opened: Opened<S, T>) {
+    async fn handle(&self, registration: &Registration, opened: Opened<S, T, M>) {
         let handle = registration.handle();
         let Opened {
             socket,
@@ -288,10 +299,10 @@ where
         }
     }
 
-    async fn handling(&self, socket: Socket<S, T>, chosen: Option<Chosen<S, T>>) -> Ending {
+    async fn handling(&self, socket: Socket<S, T>, chosen: Option<Chosen<S, T, M>>) -> Ending {
         match chosen {
-            Some(handler) => handler(socket).await,
-            None => (self.handler)(socket).await,
+            Some(handler) => M::call_once(handler, socket).await,
+            None => M::call(&self.handler, socket).await,
         }
     }
 
@@ -443,5 +454,11 @@ pub(super) async fn sleep(mut timer: impl Timer, time: Option<Duration>) {
     while deadline.is_none_or(|deadline| timer.now() < deadline) {
         poll_fn(|cx| timer.poll(cx)).await;
         timer.set(deadline);
+    }
+}
+
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Shared<S, T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@
 //! - Nothing is logged: [`Serve::on_event`] reports what to log, [`ServerHandle::snapshot`] what to
 //!   measure.
 
+mod bind;
 mod broadcast;
 mod builder;
 mod connection;
@@ -24,8 +25,9 @@ mod server;
 mod slot;
 mod socket;
 
-pub use sansock_core::handshake::{OriginList, Origins};
+pub use sansock_core::handshake::{InvalidOrigin, OriginList, OriginProblem, Origins};
 
+pub use bind::Serves;
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
 pub use handle::{Handle, OverflowPolicy, Push};
@@ -33,10 +35,7 @@ pub use outcome::{HandlerError, Outcome, ServerEvent};
 pub use registry::Snapshot;
 pub use request::{HandshakeDecision, IncomingRequest};
 pub use room::Room;
-pub use server::{Acceptor, Server, ServerHandle};
+pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
-pub use crate::transport::{Accepted, BoxFuture, Listener, Peer};
-
-#[cfg(any(feature = "smol", feature = "async-std"))]
-pub(crate) use server::Executor;
+pub use crate::transport::{Accepted, Listener, Peer};

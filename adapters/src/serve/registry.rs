@@ -5,6 +5,7 @@
 //! time. No task is woken while the lock is held.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -367,11 +368,20 @@ impl Drop for Wait<'_> {
 }
 
 /// The place of one connection in the registry. When it is dropped, the outcome of the connection is counted.
-pub(super) struct Registration {
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub struct Registration {
     registry: Arc<Registry>,
     handle: Handle,
     id: HandshakeId,
     stage: Stage,
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far a connection came.

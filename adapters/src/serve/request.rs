@@ -12,32 +12,33 @@ use sansock_core::handshake::{
 
 use super::outcome::{Ending, Outcome};
 use super::socket::Socket;
-use crate::transport::{BoxFuture, Peer};
+use crate::transport::mode::Keeps;
+use crate::transport::{BoxFuture, Mode, Peer, Threads};
 
 /// A handler that was chosen for one connection.
-pub(super) type Chosen<S, T> = Box<dyn FnOnce(Socket<S, T>) -> BoxFuture<'static, Ending> + Send>;
+pub(super) type Chosen<S, T, M> = <M as Mode>::FunctionOnce<Socket<S, T>, BoxFuture<M, Ending>>;
 
 /// A request that has come, for [`process_request`](super::Serve::process_request) to decide on.
-pub struct IncomingRequest<S, T> {
+pub struct IncomingRequest<S: 'static, T: 'static, M: Mode = Threads> {
     request: Request,
     peer: Peer,
     headers: Headers,
-    chosen: Option<Chosen<S, T>>,
+    chosen: Option<Chosen<S, T, M>>,
 }
 
 /// What is done about a request. Made by [`IncomingRequest`].
-pub struct HandshakeDecision<S, T> {
+pub struct HandshakeDecision<S: 'static, T: 'static, M: Mode = Threads> {
     pub(super) request: Request,
     pub(super) headers: Headers,
-    pub(super) answer: Answer<S, T>,
+    pub(super) answer: Answer<S, T, M>,
 }
 
-pub(super) enum Answer<S, T> {
-    Accept(Option<Chosen<S, T>>),
+pub(super) enum Answer<S: 'static, T: 'static, M: Mode> {
+    Accept(Option<Chosen<S, T, M>>),
     Respond(Response),
 }
 
-impl<S, T> IncomingRequest<S, T> {
+impl<S: 'static, T: 'static, M: Mode> IncomingRequest<S, T, M> {
     pub(super) const fn new(request: Request, peer: Peer, headers: Headers) -> Self {
         Self {
             request,
@@ -80,7 +81,7 @@ impl<S, T> IncomingRequest<S, T> {
 
     /// Accepts the request, if it is acceptable.
     #[must_use]
-    pub fn accept(self) -> HandshakeDecision<S, T> {
+    pub fn accept(self) -> HandshakeDecision<S, T, M> {
         let answer = Answer::Accept(self.chosen);
         HandshakeDecision {
             request: self.request,
@@ -92,26 +93,23 @@ impl<S, T> IncomingRequest<S, T> {
     /// Accepts the request, if it is acceptable, for another handler than that of the server. The handler
     /// takes with it what was found out about the client.
     #[must_use]
-    pub fn accept_with<F, R>(
-        mut self,
-        handler: impl FnOnce(Socket<S, T>) -> F + Send + 'static,
-    ) -> HandshakeDecision<S, T>
+    pub fn accept_with<H, F, R>(mut self, handler: H) -> HandshakeDecision<S, T, M>
     where
-        F: Future<Output = R> + Send + 'static,
+        H: FnOnce(Socket<S, T>) -> F + 'static,
+        F: Future<Output = R> + 'static,
         R: Outcome,
+        M: Keeps<H, F>,
     {
-        self.chosen = Some(Box::new(|socket| {
-            let running = handler(socket);
-            Box::pin(async { running.await.into_result() })
-        }));
+        self.chosen = Some(M::kept(handler, Outcome::into_result));
         self.accept()
     }
 
     /// Answers with something else than a WebSocket: a page, a redirect, an error.
     ///
-    /// Only one request is answered on a connection; the response says so.
+    /// Only one request is answered on a connection; the response says so. A `HEAD` request gets the same headers
+    /// and no body.
     #[must_use]
-    pub fn respond(self, mut response: Response) -> HandshakeDecision<S, T> {
+    pub fn respond(self, mut response: Response) -> HandshakeDecision<S, T, M> {
         let headers = response.headers_mut();
         if !headers.contains("Connection") {
             // Name and value are well-formed.
@@ -126,14 +124,14 @@ impl<S, T> IncomingRequest<S, T> {
 
     /// Answers with a status and a plain text.
     #[must_use]
-    pub fn reject(self, status: StatusCode, text: &str) -> HandshakeDecision<S, T> {
+    pub fn reject(self, status: StatusCode, text: &str) -> HandshakeDecision<S, T, M> {
         self.respond(Response::text(status, text))
     }
 
     /// Answers with 401, and asks for the credentials of Basic authentication (RFC 7617). The realm is
     /// shown to people.
     #[must_use]
-    pub fn require_basic_auth(self, realm: &str) -> HandshakeDecision<S, T> {
+    pub fn require_basic_auth(self, realm: &str) -> HandshakeDecision<S, T, M> {
         let mut response = Response::text(StatusCode::UNAUTHORIZED, "Credentials are needed.\n");
         let realm: String = realm
             .chars()
@@ -147,7 +145,7 @@ impl<S, T> IncomingRequest<S, T> {
     }
 }
 
-impl<S, T> fmt::Debug for IncomingRequest<S, T> {
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for IncomingRequest<S, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IncomingRequest")
             .field("request", &self.request)
@@ -156,7 +154,7 @@ impl<S, T> fmt::Debug for IncomingRequest<S, T> {
     }
 }
 
-impl<S, T> fmt::Debug for HandshakeDecision<S, T> {
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for HandshakeDecision<S, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let answer = match &self.answer {
             Answer::Accept(_) => "accept".to_owned(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -18,12 +18,15 @@ use futures_lite::future::{or, yield_now};
 use sansock_core::{CloseCode, Prepared};
 
 use super::broadcast::{Broadcast, broadcast};
+use super::builder::Serve;
 use super::connection::{Shared, sleep};
 use super::handle::{Handle, OverflowPolicy};
 use super::outcome::ServerEvent;
-use super::registry::{Phase, Registry, Snapshot};
+use super::registry::{Phase, Registration, Registry, Snapshot};
 use crate::driver::Timer;
-use crate::transport::{Accepted, BoxFuture, Listener};
+use crate::error::Result;
+use crate::transport::mode::Lends;
+use crate::transport::{Accepted, BoxFuture, Listener, Local, Mode, Threads};
 
 /// The pauses after failures to accept: each twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -32,65 +35,69 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long tasks that are aborted have to notice it.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
-type Run = Box<dyn FnOnce(BoxFuture<'static, ()>) -> BoxFuture<'static, ()> + Send>;
-
 /// Where connections run, and what makes them run while the server does.
-#[allow(unreachable_pub, reason = "it is named by what the shims implement")]
-pub struct Executor {
-    spawn: Spawn,
-    run: Run,
+pub(crate) struct Executor<M: Mode> {
+    pub(crate) spawn: M::Function<BoxFuture<M, ()>, ()>,
+    /// Runs the task of the server, and with it the connections, if nothing else runs them.
+    pub(crate) run: Option<M::Function<BoxFuture<M, ()>, BoxFuture<M, ()>>>,
 }
 
-impl Executor {
-    pub(crate) fn new(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        Self {
-            spawn: Arc::new(spawn),
-            run: Box::new(|main| main),
-        }
-    }
-
-    /// Has what runs the spawned connections run while the server does, and with it.
-    #[cfg(feature = "smol")]
-    pub(crate) fn run_by<F>(
-        self,
-        run: impl FnOnce(BoxFuture<'static, ()>) -> F + Send + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self {
-            run: Box::new(|main| Box::pin(run(main))),
-            ..self
-        }
-    }
-}
-
-impl fmt::Debug for Executor {
+impl<M: Mode> fmt::Debug for Executor<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor").finish_non_exhaustive()
     }
 }
 
+/// A listener that is bound.
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub struct Bound<S: 'static, M: Mode> {
+    pub(crate) accept: M::Function<(), BoxFuture<M, io::Result<Accepted<S, M>>>>,
+    pub(crate) address: Option<SocketAddr>,
+    /// What is done with everything that is accepted.
+    pub(crate) wraps: Vec<M::Function<Accepted<S, M>, Accepted<S, M>>>,
+}
+
+impl<S: 'static, M: Mode> fmt::Debug for Bound<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static, M: Mode> Bound<S, M> {
+    pub(crate) fn new<L: Listener<S, M>>(listener: L) -> Self
+    where
+        M: Lends<L>,
+    {
+        Self {
+            address: listener.local_address(),
+            accept: M::method(listener, |listener, ()| listener.accept()),
+            wraps: Vec::new(),
+        }
+    }
+}
+
 /// A server that is bound. It serves while [`run`](Self::run) is awaited.
 #[must_use = "a server does nothing until it is run"]
-pub struct Server<S, T> {
-    shared: Arc<Shared<S, T>>,
-    listeners: Vec<Box<dyn Listener<S>>>,
-    executor: Executor,
+pub struct Server<S: 'static, T: 'static, M: Mode = Threads> {
+    shared: Arc<Shared<S, T, M>>,
+    listeners: Vec<Bound<S, M>>,
+    executor: Executor<M>,
     shutdown_timeout: Option<Duration>,
     stop: Stop,
 }
 
-impl<S, T> Server<S, T>
+impl<S, T, M> Server<S, T, M>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Runs<S, T>,
 {
     pub(super) fn new(
-        shared: Arc<Shared<S, T>>,
-        listeners: Vec<Box<dyn Listener<S>>>,
-        executor: Executor,
+        shared: Arc<Shared<S, T, M>>,
+        listeners: Vec<Bound<S, M>>,
+        executor: Executor<M>,
         shutdown_timeout: Option<Duration>,
     ) -> Self {
         Self {
@@ -106,7 +113,7 @@ where
     /// one, such as Unix sockets, are left out.
     pub fn local_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let listeners = self.listeners.iter();
-        listeners.filter_map(|listener| listener.local_address())
+        listeners.filter_map(|listener| listener.address)
     }
 
     /// Returns a handle: to shut the server down, to reach its connections, and to measure.
@@ -119,7 +126,7 @@ where
 
     /// Returns an acceptor for connections that were accepted elsewhere.
     #[must_use]
-    pub fn acceptor(&self) -> Acceptor<S, T> {
+    pub fn acceptor(&self) -> Acceptor<S, T, M> {
         Acceptor {
             shared: self.shared.clone(),
         }
@@ -131,34 +138,39 @@ where
     /// # Cancel safety
     /// Dropping the future ends every connection at once.
     pub async fn run(self) {
+        match self.executor.run.clone() {
+            Some(run) => M::call(&run, M::run(self)).await,
+            None => self.serve().await,
+        }
+    }
+
+    /// Accepts until the server shuts down, then waits for the connections to end.
+    pub(super) async fn serve(self) {
         let Self {
             shared,
             listeners,
-            executor: Executor { spawn, run },
+            executor,
             shutdown_timeout,
             stop,
         } = self;
-        run(Box::pin(async move {
-            accept_all(&shared, listeners, spawn).await;
-            let timer = || (shared.timer)();
-            shut_down(&stop.0, timer, shutdown_timeout).await;
-        }))
-        .await;
+        accept_all(&shared, listeners, &executor).await;
+        shut_down(&stop.0, || shared.timer(), shutdown_timeout).await;
     }
 }
 
 /// Accepts from all listeners until the server shuts down; then it drops them.
-async fn accept_all<S, T>(
-    shared: &Arc<Shared<S, T>>,
-    listeners: Vec<Box<dyn Listener<S>>>,
-    spawn: Spawn,
+async fn accept_all<S, T, M>(
+    shared: &Arc<Shared<S, T, M>>,
+    listeners: Vec<Bound<S, M>>,
+    executor: &Executor<M>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Runs<S, T>,
 {
-    let loops = listeners.iter();
+    let loops = listeners.into_iter();
     let mut loops: Vec<_> = loops
-        .map(|listener| Box::pin(accept(shared, &**listener, &spawn)))
+        .map(|listener| Box::pin(accept(shared, listener, executor)))
         .collect();
     let mut closing = pin!(shared.registry.phase(Phase::Closing));
     poll_fn(|cx| {
@@ -172,19 +184,24 @@ async fn accept_all<S, T>(
 }
 
 /// Accepts from one listener for as long as the server serves.
-async fn accept<S, T>(shared: &Arc<Shared<S, T>>, listener: &dyn Listener<S>, spawn: &Spawn)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
+async fn accept<S, T, M>(
+    shared: &Arc<Shared<S, T, M>>,
+    listener: Bound<S, M>,
+    executor: &Executor<M>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Runs<S, T>,
 {
     let mut pause = FIRST_PAUSE;
-    let clock = (shared.timer)();
-    while let Some(accepted) = accept_one(&shared.registry, listener).await {
+    let clock = shared.timer();
+    while let Some(accepted) = accept_one(&shared.registry, &listener).await {
         match accepted {
             Ok(accepted) => {
                 pause = FIRST_PAUSE;
                 let registration = shared.registry.enter(accepted.peer, clock.now());
-                spawn(Box::pin(shared.clone().serve(registration, accepted)));
+                let connection = M::connection(shared.clone(), registration, accepted);
+                M::call(&executor.spawn, connection);
                 // A queue that is never empty must not keep others from running.
                 yield_now().await;
             }
@@ -192,7 +209,7 @@ where
                 shared.registry.accept_failed();
                 shared.report(&ServerEvent::Accept(&error));
                 if !concerns_one_connection(&error) {
-                    sleep((shared.timer)(), Some(pause)).await;
+                    sleep(shared.timer(), Some(pause)).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
             }
@@ -201,10 +218,10 @@ where
 }
 
 /// Accepts a connection as soon as there is room for it; `None` once the server does not serve any more.
-async fn accept_one<S>(
+async fn accept_one<S: 'static, M: Mode>(
     registry: &Registry,
-    listener: &dyn Listener<S>,
-) -> Option<io::Result<Accepted<S>>> {
+    listener: &Bound<S, M>,
+) -> Option<io::Result<Accepted<S, M>>> {
     let mut room = pin!(registry.room());
     let mut accepting = None;
     poll_fn(|cx| {
@@ -212,8 +229,11 @@ async fn accept_one<S>(
         if !ready!(room.as_mut().poll(cx)) {
             return Poll::Ready(None);
         }
-        let accepting = accepting.get_or_insert_with(|| listener.accept());
-        accepting.as_mut().poll(cx).map(Some)
+        let accepting = accepting.get_or_insert_with(|| M::call(&listener.accept, ()));
+        let accepted = ready!(Pin::new(accepting).poll(cx));
+        let wraps = listener.wraps.iter();
+        let wrapped = |accepted| wraps.fold(accepted, |accepted, wrap| M::call(wrap, accepted));
+        Poll::Ready(Some(accepted.map(wrapped)))
     })
     .await
 }
@@ -253,20 +273,24 @@ impl Drop for Stop {
     }
 }
 
-impl<S, T> IntoFuture for Server<S, T>
+impl<S, T, M> IntoFuture for Server<S, T, M>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Runs<S, T>,
 {
     type Output = ();
-    type IntoFuture = BoxFuture<'static, ()>;
+    type IntoFuture = BoxFuture<M, ()>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        match self.executor.run.clone() {
+            Some(run) => M::call(&run, M::run(self)),
+            None => M::run(self),
+        }
     }
 }
 
-impl<S, T> fmt::Debug for Server<S, T> {
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Server<S, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("listeners", &self.listeners.len())
@@ -274,16 +298,70 @@ impl<S, T> fmt::Debug for Server<S, T> {
     }
 }
 
-/// Takes in connections that were accepted elsewhere: by another server, or by a supervisor that hands
-/// them over. A clone leads to the same server.
-pub struct Acceptor<S, T> {
-    shared: Arc<Shared<S, T>>,
+/// A mode in which connections over this transport, with this timer, can be served: [`Threads`] if both are
+/// `Send`, [`Local`] in any case.
+#[diagnostic::on_unimplemented(
+    message = "connections over `{S}` with `{T}` cannot be served in this mode",
+    note = "in the mode `Threads`, transports and timers are `Send`; otherwise the mode is `Local`"
+)]
+pub trait Runs<S: 'static, T: 'static>: Mode {
+    #[doc(hidden)]
+    fn connection(
+        shared: Arc<Shared<S, T, Self>>,
+        registration: Registration,
+        accepted: Accepted<S, Self>,
+    ) -> Self::BoxFuture<()>;
+
+    #[doc(hidden)]
+    fn run(server: Server<S, T, Self>) -> Self::BoxFuture<()>;
+
+    #[doc(hidden)]
+    fn bind_and_run(serve: Serve<S, T, Self>) -> Self::BoxFuture<Result<()>>;
 }
 
-impl<S, T> Acceptor<S, T>
+macro_rules! runs {
+    ($mode:ident $($send:ident)?) => {
+        impl<S, T> Runs<S, T> for $mode
+        where
+            S: AsyncRead + AsyncWrite + Unpin $(+ $send)? + 'static,
+            T: Timer $(+ $send)? + 'static,
+        {
+            fn connection(
+                shared: Arc<Shared<S, T, Self>>,
+                registration: Registration,
+                accepted: Accepted<S, Self>,
+            ) -> Self::BoxFuture<()> {
+                Box::pin(shared.serve(registration, accepted))
+            }
+
+            fn run(server: Server<S, T, Self>) -> Self::BoxFuture<()> {
+                Box::pin(server.serve())
+            }
+
+            fn bind_and_run(serve: Serve<S, T, Self>) -> Self::BoxFuture<Result<()>> {
+                Box::pin(async {
+                    serve.bind().await?.run().await;
+                    Ok(())
+                })
+            }
+        }
+    };
+}
+
+runs!(Threads Send);
+runs!(Local);
+
+/// Takes in connections that were accepted elsewhere: by another server, or by a supervisor that hands
+/// them over. A clone leads to the same server.
+pub struct Acceptor<S: 'static, T: 'static, M: Mode = Threads> {
+    shared: Arc<Shared<S, T, M>>,
+}
+
+impl<S, T, M> Acceptor<S, T, M>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: Timer + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Timer + 'static,
+    M: Mode,
 {
     /// Serves a connection from its opening handshake to its end, as one that the server has accepted
     /// itself. Its handshake counts towards [`max_handshakes`](super::Serve::max_handshakes), and is begun
@@ -291,14 +369,14 @@ where
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub fn serve(&self, accepted: Accepted<S>) -> impl Future<Output = ()> + Send + use<S, T> {
-        let now = (self.shared.timer)().now();
+    pub fn serve(&self, accepted: Accepted<S, M>) -> impl Future<Output = ()> + use<S, T, M> {
+        let now = self.shared.timer().now();
         let registration = self.shared.registry.enter(accepted.peer, now);
         self.shared.clone().serve(registration, accepted)
     }
 }
 
-impl<S, T> Clone for Acceptor<S, T> {
+impl<S: 'static, T: 'static, M: Mode> Clone for Acceptor<S, T, M> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -306,7 +384,7 @@ impl<S, T> Clone for Acceptor<S, T> {
     }
 }
 
-impl<S, T> fmt::Debug for Acceptor<S, T> {
+impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Acceptor<S, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor").finish_non_exhaustive()
     }

@@ -1,14 +1,15 @@
-//! The runtimes: each implements [`Runtime`](crate::transport::Runtime) with its own sockets, and has the
-//! functions `connect`, `accept`, `upgrade` and `serve`.
+//! The two runtimes that come with the crate: each implements [`Runtime`](crate::runtime::Runtime) over its own
+//! sockets, and has the functions `connect`, `accept`, `upgrade` and `serve` for it.
 //!
-//! Both run on async-io. What they share is in `common.rs` and `serve.rs`.
+//! Both run on async-io. What they share is in the other files.
 //!
 //! The rule: no other module uses the crates of a runtime, but for async-io, and either shim can be deleted
 //! without a change outside this folder and `lib.rs`.
 
 #[cfg(feature = "async-std")]
 pub mod async_std;
-mod common;
-mod serve;
+mod dial;
+mod listener;
 #[cfg(feature = "smol")]
 pub mod smol;
+mod socket;

@@ -5,38 +5,37 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::{fmt, io};
 
+use super::mode::{BoxFuture, Boxes, Mode, Threads};
 use crate::error::{Error, Result};
-
-/// A future on the heap that may move between threads.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Accepts connections: a listening socket, or anything that gives transports.
 ///
 /// ```
 /// use std::io;
-/// use sansock::serve::{Accepted, BoxFuture, Listener, Peer};
+/// use sansock::runtime::{BoxFuture, Threads};
+/// use sansock::serve::{Accepted, Listener};
 ///
 /// struct Tcp(async_net::TcpListener);
 ///
 /// impl Listener<async_net::TcpStream> for Tcp {
-///     fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<async_net::TcpStream>>> {
-///         Box::pin(async {
-///             let (stream, address) = self.0.accept().await?;
+///     fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<async_net::TcpStream>>> {
+///         let listener = self.0.clone();
+///         Box::pin(async move {
+///             let (stream, address) = listener.accept().await?;
 ///             Ok(Accepted::new(stream, address))
 ///         })
 ///     }
 /// }
 /// ```
-pub trait Listener<S>: Send + Sync {
+pub trait Listener<S: 'static, M: Mode = Threads> {
     /// Waits for the next connection. The future may be dropped before it is ready.
     ///
     /// # Errors
     /// The server calls again after any error, at growing intervals of up to a second unless the error
     /// was that of one connection.
-    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<S>>>;
+    fn accept(&self) -> BoxFuture<M, io::Result<Accepted<S, M>>>;
 
     /// Returns the address at which it listens, if it has one.
     fn local_address(&self) -> Option<SocketAddr> {
@@ -45,34 +44,54 @@ pub trait Listener<S>: Send + Sync {
 }
 
 /// A connection that a [`Listener`] has accepted.
-pub struct Accepted<S> {
-    pub(crate) transport: BoxFuture<'static, Result<S>>,
+pub struct Accepted<S: 'static, M: Mode = Threads> {
+    pub(crate) transport: Transport<S, M>,
     pub(crate) peer: Peer,
 }
 
-impl<S: Send + 'static> Accepted<S> {
+pub(crate) enum Transport<S: 'static, M: Mode> {
+    Ready(S),
+    Opening(BoxFuture<M, Result<S>>),
+}
+
+impl<S: 'static, M: Mode> Accepted<S, M> {
     /// A transport that is ready.
     #[must_use]
     pub fn new(transport: S, peer: impl Into<Peer>) -> Self {
-        let ready: Result<S> = Ok(transport);
-        Self::opening(std::future::ready(ready), peer)
+        Self {
+            transport: Transport::Ready(transport),
+            peer: peer.into(),
+        }
     }
 
     /// A transport that has something to do first, such as the handshake of TLS. That is done in the
     /// task of the connection, within the time for the opening handshake.
     #[must_use]
-    pub fn opening<E: Into<Error>>(
-        transport: impl Future<Output = Result<S, E>> + Send + 'static,
-        peer: impl Into<Peer>,
-    ) -> Self {
+    pub fn opening<F, E>(transport: F, peer: impl Into<Peer>) -> Self
+    where
+        F: Future<Output = Result<S, E>>,
+        E: Into<Error>,
+        M: Boxes<F>,
+    {
+        let transport = M::boxed(transport, |opened| opened.map_err(Into::into));
         Self {
-            transport: Box::pin(async { transport.await.map_err(Into::into) }),
+            transport: Transport::Opening(transport),
             peer: peer.into(),
         }
     }
 }
 
-impl<S> fmt::Debug for Accepted<S> {
+impl<S: 'static, M: Mode> Transport<S, M> {
+    /// Returns the transport once it is ready.
+    pub(crate) async fn open(self) -> Result<S> {
+        match self {
+            Self::Ready(transport) => Ok(transport),
+            Self::Opening(opening) => opening.await,
+        }
+    }
+}
+
+impl<S: 'static, M: Mode> fmt::Debug for Accepted<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accepted")
             .field("peer", &self.peer)

@@ -7,6 +7,7 @@
 //! over the stream that it encrypts.
 
 mod listener;
+pub(crate) mod mode;
 pub(crate) mod runtime;
 mod stream;
 #[cfg(feature = "smol")]
@@ -15,8 +16,9 @@ pub mod tls;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod unsent;
 
-pub use listener::{Accepted, BoxFuture, Listener, Peer};
-pub(crate) use runtime::Runtime;
+pub use listener::{Accepted, Listener, Peer};
+pub use mode::{BoxFuture, Local, Mode, Threads};
+pub use runtime::{Runtime, unsupported};
 pub use stream::Stream;
 #[cfg(feature = "smol")]
 pub(crate) use tcp::ReadinessTcp;

@@ -1,4 +1,4 @@
-//! The one type of stream that a shim connects and accepts: TCP, a Unix socket, or TLS over either.
+//! The one type of stream that a client connects and a server accepts: that of the runtime, or TLS over it.
 //!
 //! The rule: the features that are enabled decide which layers can be inside, never what the type is.
 
@@ -10,35 +10,32 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::runtime::{Runtime, Tcp};
+use super::runtime::Runtime;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use super::tls::{ServerTls, TlsStream};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::error::Result;
 
-/// A TCP connection, a Unix socket, or TLS over either, whatever features are on.
+/// A stream of a [`Runtime`], or TLS over it, whatever features are on.
 ///
-/// It is made from the runtime's own streams by [`From`], and by connecting.
+/// It is made from the runtime's own stream by [`new`](Self::new), and by connecting.
 pub struct Stream<R: Runtime>(Layer<R>);
 
 enum Layer<R: Runtime> {
-    Tcp(R::Tcp),
-    #[cfg(unix)]
-    Unix(R::Unix),
+    Plain(R::Stream),
     #[cfg(feature = "rustls")]
     Rustls(Box<futures_rustls::TlsStream<Stream<R>>>),
     #[cfg(feature = "native-tls")]
     NativeTls(Box<super::tls::native::TlsStream<Stream<R>>>),
+    /// TLS that ends at a proxy.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    Proxy(Box<Stream<R>>),
 }
 
 impl<R: Runtime> Stream<R> {
-    pub(crate) const fn from_tcp(stream: R::Tcp) -> Self {
-        Self(Layer::Tcp(stream))
-    }
-
-    #[cfg(unix)]
-    pub(crate) const fn from_unix(stream: R::Unix) -> Self {
-        Self(Layer::Unix(stream))
+    /// Returns a stream without TLS.
+    pub const fn new(stream: R::Stream) -> Self {
+        Self(Layer::Plain(stream))
     }
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -51,30 +48,36 @@ impl<R: Runtime> Stream<R> {
         })
     }
 
-    /// Returns the TCP connection at the bottom.
-    pub(crate) fn tcp(&self) -> Option<&R::Tcp> {
+    /// Returns a stream that leads through a proxy, to which TLS was negotiated.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(crate) fn to_proxy(stream: TlsStream<Self>) -> Self {
+        Self(Layer::Proxy(Box::new(Self::from_tls(stream))))
+    }
+
+    /// Returns the stream at the bottom, for example to set options of the socket.
+    pub fn get_ref(&self) -> &R::Stream {
         match &self.0 {
-            Layer::Tcp(stream) => Some(stream),
-            #[cfg(unix)]
-            Layer::Unix(_) => None,
+            Layer::Plain(stream) => stream,
             #[cfg(feature = "rustls")]
-            Layer::Rustls(stream) => stream.get_ref().0.tcp(),
+            Layer::Rustls(stream) => stream.get_ref().0.get_ref(),
             #[cfg(feature = "native-tls")]
-            Layer::NativeTls(stream) => stream.get_ref().tcp(),
+            Layer::NativeTls(stream) => stream.get_ref().get_ref(),
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            Layer::Proxy(stream) => stream.get_ref(),
         }
     }
 
-    /// Whether what passes is encrypted.
+    /// Whether what passes is encrypted all the way to the peer. TLS to a proxy does not count.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         match &self.0 {
-            Layer::Tcp(_) => false,
-            #[cfg(unix)]
-            Layer::Unix(_) => false,
+            Layer::Plain(_) => false,
             #[cfg(feature = "rustls")]
             Layer::Rustls(_) => true,
             #[cfg(feature = "native-tls")]
             Layer::NativeTls(_) => true,
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            Layer::Proxy(_) => false,
         }
     }
 
@@ -83,7 +86,7 @@ impl<R: Runtime> Stream<R> {
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a Unix socket; what the system says.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().ok_or_else(not_tcp)?.peer_addr()
+        R::peer_address(self.get_ref())
     }
 
     /// Returns the address of this side.
@@ -91,12 +94,12 @@ impl<R: Runtime> Stream<R> {
     /// # Errors
     /// As [`peer_addr`](Self::peer_addr).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().ok_or_else(not_tcp)?.local_addr()
+        R::local_address(self.get_ref())
     }
 
     /// Sets whether small writes leave at once, which is right for messages. A Unix socket always does.
     pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(nodelay))
+        R::set_nodelay(self.get_ref(), nodelay)
     }
 }
 
@@ -116,21 +119,17 @@ impl ServerTls {
     }
 }
 
-fn not_tcp() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no address")
-}
-
 /// Calls a method of whatever is inside.
 macro_rules! forward {
     ($stream:ident.$method:ident($($argument:expr),*)) => {
         match &mut $stream.get_mut().0 {
-            Layer::Tcp(stream) => Pin::new(stream).$method($($argument),*),
-            #[cfg(unix)]
-            Layer::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            Layer::Plain(stream) => Pin::new(stream).$method($($argument),*),
             #[cfg(feature = "rustls")]
             Layer::Rustls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             #[cfg(feature = "native-tls")]
             Layer::NativeTls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            Layer::Proxy(stream) => Pin::new(&mut **stream).$method($($argument),*),
         }
     };
 }

@@ -100,11 +100,11 @@ impl Link {
             let mut configured = self.config.settings().extensions.iter();
             let coding = configured
                 .find(|extension| extension.name() == answer.name())
-                .ok_or(NegotiationError("was not offered"))
+                .ok_or_else(|| NegotiationError::new("was not offered"))
                 .and_then(|extension| extension.start(self.side, answer));
             coding
                 .and_then(|coding| codings.push(coding))
-                .map_err(|disagreement| answer.error(disagreement.0))?;
+                .map_err(|error| answer.error(error.into_problem()))?;
         }
         self.codings = codings;
         Ok(())

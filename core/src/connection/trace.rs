@@ -6,12 +6,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::Level;
 
 use crate::error::Failure;
+use crate::escape::escaped;
 use crate::frame::{CloseCode, OpCode, Side};
 
 use super::link::Link;
@@ -108,11 +109,11 @@ impl Link {
     /// A Close frame was sent or received, or the connection failed.
     pub(super) fn trace_closing(&self) {
         match &self.phase {
-            Phase::CloseQueued(sent) => event!(debug, self, "closing: sending {}", Escaped(sent)),
+            Phase::CloseQueued(sent) => event!(debug, self, "closing: sending {sent}"),
             Phase::ReadOnly(_) => event!(debug, self, "closing: the transport failed to write"),
             Phase::Ending(ending) => {
                 let end = End(ending.failure.as_ref(), &ending.closed);
-                event!(debug, self, "closing: {}", Escaped(end));
+                event!(debug, self, "closing: {end}");
             }
             Phase::Connecting | Phase::Refused(_) | Phase::Open | Phase::Ended(_) => {}
         }
@@ -124,7 +125,7 @@ impl Link {
             Phase::Ending(ending) => {
                 let closed = self.closed().unwrap_or(&ending.closed);
                 let end = End(ending.failure.as_ref(), closed);
-                event!(debug, self, "closed: {}", Escaped(end));
+                event!(debug, self, "closed: {end}");
             }
             Phase::Connecting
             | Phase::Refused(_)
@@ -220,7 +221,7 @@ fn text_of(payload: &[u8]) -> Option<&str> {
 }
 
 fn quote(f: &mut fmt::Formatter<'_>, text: &str) -> Result<u64, fmt::Error> {
-    write!(f, " {text:?}")?;
+    write!(f, " \"{}\"", escaped(text))?;
     Ok(text.len() as u64)
 }
 
@@ -230,27 +231,4 @@ fn hexadecimal(f: &mut fmt::Formatter<'_>, payload: &[u8]) -> Result<u64, fmt::E
         write!(f, " {byte:02x}")?;
     }
     Ok(beginning.len() as u64)
-}
-
-/// A text in one line.
-struct Escaped<T>(T);
-
-impl<T: fmt::Display> fmt::Display for Escaped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping(f), "{}", self.0)
-    }
-}
-
-struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            match character.is_control() {
-                true => write!(self.0, "{}", character.escape_default())?,
-                false => self.0.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
 }

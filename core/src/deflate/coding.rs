@@ -1,13 +1,14 @@
 //! permessage-deflate as an extension of a connection (RFC 7692 sections 6 and 7).
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Deflate;
 use super::compressor::Compressor;
 use super::decompressor::Decompressor;
 use super::error::DecompressError;
-use super::negotiate::{EXTENSION_NAME, ParameterError, ParameterList, Parameters};
+use super::negotiate::{EXTENSION_NAME, ParameterList, Parameters};
 use crate::error::ProtocolError;
 use crate::extension::{Extension, ExtensionState, MessageInfo, NegotiationError, Sink};
 use crate::frame::{Fin, Side};
@@ -39,7 +40,7 @@ impl Extension for Deflate {
             Side::Client => self.check_answer(parameters(answer)),
             Side::Server => Parameters::of_own_answer(parameters(answer)),
         };
-        let agreed = agreed.map_err(|error| problem(&error))?;
+        let agreed = agreed.map_err(|error| NegotiationError::new(error.to_string()))?;
         Ok(Box::new(MessageDeflate {
             compressor: self.compressor(agreed),
             decompressor: self.decompressor(agreed),
@@ -58,17 +59,6 @@ fn to_offer(parameters: ParameterList) -> ExtensionOffer {
     let offer = ExtensionOffer::new(EXTENSION_NAME);
     parameters.into_iter().fold(offer, |offer, (name, value)| {
         offer.with_param(name, value.and_then(|digits| digits.parse().ok()))
-    })
-}
-
-fn problem(error: &ParameterError) -> NegotiationError {
-    NegotiationError(match error {
-        ParameterError::UnknownParameter(_) => "unknown parameter",
-        ParameterError::DuplicateParameter(_) => "duplicate parameter",
-        ParameterError::InvalidValue(..) => "invalid value of a parameter",
-        ParameterError::NotGranted(_) => "a parameter that was asked for was not granted",
-        ParameterError::NotOffered(_) => "a parameter was answered that was not offered",
-        ParameterError::Required(_) => "a required parameter is missing",
     })
 }
 

@@ -98,10 +98,30 @@ impl Deflate {
     /// (RFC 7692 section 7.1.2.2).
     ///
     /// A server asks for no larger window, where the client offers to be asked; default 12, or 4 KiB.
-    /// A client uses no larger one; by default, the one that the server asks for.
+    /// A client uses no larger one; by default, the one that the server asks for. To offer no bound, use
+    /// [`omit_client_max_window_bits`](Self::omit_client_max_window_bits).
     #[must_use]
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
         self.terms.client_max_window_bits = Some(ClientWindow::AtMost(bits.clamp(8, 15)));
+        self
+    }
+
+    /// Leaves `client_max_window_bits` out of a client's offer. A server means nothing by it.
+    ///
+    /// By default a client offers that the server may bound its window, as browsers do. Some servers decline an offer
+    /// with this parameter, or fail the handshake. Without it, the client's messages refer to a window of 32 KiB,
+    /// which the server has to keep, unless [context takeover](Self::client_no_context_takeover) is off. A later
+    /// [`client_max_window_bits`](Self::client_max_window_bits) puts it back. To try both, see [`or`](Self::or).
+    ///
+    /// ```
+    /// use sansock_core::deflate::Deflate;
+    ///
+    /// let plain = Deflate::new().omit_client_max_window_bits();
+    /// let deflate = Deflate::new().or(&plain);
+    /// ```
+    #[must_use]
+    pub fn omit_client_max_window_bits(mut self) -> Self {
+        self.terms.client_max_window_bits = None;
         self
     }
 

@@ -8,6 +8,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
 use super::Deflate;
+use crate::escape::escaped;
 
 /// The name of the extension, in `Sec-WebSocket-Extensions`.
 pub(super) const EXTENSION_NAME: &str = "permessage-deflate";
@@ -101,9 +102,13 @@ pub(super) enum ParameterError {
 impl fmt::Display for ParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownParameter(name) => write!(f, "unknown parameter {name:?}"),
+            Self::UnknownParameter(name) => {
+                write!(f, "unknown parameter \"{}\"", escaped(&**name))
+            }
             Self::DuplicateParameter(name) => write!(f, "duplicate parameter {name}"),
-            Self::InvalidValue(name, Some(value)) => write!(f, "invalid value {value:?} of {name}"),
+            Self::InvalidValue(name, Some(value)) => {
+                write!(f, "invalid value \"{}\" of {name}", escaped(&**value))
+            }
             Self::InvalidValue(name, None) => write!(f, "missing value of {name}"),
             Self::NotGranted(name) => write!(f, "{name} was asked for and not granted"),
             Self::NotOffered(name) => write!(f, "{name} was answered and not offered"),
@@ -440,6 +445,12 @@ mod tests {
     fn offers_are_written_in_the_order_of_the_rfc() {
         let offers = |client: Deflate| client.offers().map(|list| text(&list)).collect::<Vec<_>>();
         assert_eq!(offers(Deflate::new()), ["client_max_window_bits"]);
+        let plain = Deflate::new().omit_client_max_window_bits();
+        assert_eq!(offers(plain.clone()), [""]);
+        let first = Deflate::new().or(&plain);
+        assert_eq!(offers(first), ["client_max_window_bits", ""]);
+        let again = plain.client_max_window_bits(15);
+        assert_eq!(offers(again), ["client_max_window_bits=15"]);
         let client = Deflate::new()
             .client_max_window_bits(9)
             .server_max_window_bits(10)
@@ -467,8 +478,14 @@ mod tests {
         let large = Deflate::new()
             .server_max_window_bits(15)
             .client_max_window_bits(15);
+        let omitting = Deflate::new().omit_client_max_window_bits();
         for (server, offer, expected) in [
             (&default, "", "server_max_window_bits=12"),
+            (
+                &omitting,
+                "client_max_window_bits",
+                "server_max_window_bits=12; client_max_window_bits=12",
+            ),
             (
                 &default,
                 "client_max_window_bits",
@@ -654,11 +671,12 @@ mod tests {
 
     #[test]
     fn a_client_that_offers_no_bound_accepts_none() {
-        let mut client = Deflate::new();
-        client.terms.client_max_window_bits = None;
+        let client = Deflate::new().omit_client_max_window_bits();
         let answer = pairs("client_max_window_bits=10");
         let expected = Err(NotOffered(CLIENT_MAX_WINDOW_BITS));
         assert_eq!(client.check_answer(answer), expected);
+        let agreed = client.check_answer(pairs("")).unwrap();
+        assert_eq!(agreed.ours(), context(15, true));
     }
 
     #[test]
@@ -707,10 +725,22 @@ mod tests {
 
     #[test]
     fn errors_name_the_parameter() {
-        let error = Deflate::new().check_answer([(SERVER_MAX_WINDOW_BITS, Some("7"))]);
-        assert_eq!(
-            format!("{}", error.unwrap_err()),
-            "invalid value \"7\" of server_max_window_bits"
-        );
+        for (error, shown) in [
+            (
+                UnknownParameter("x\u{202e}".into()),
+                r#"unknown parameter "x\u{202e}""#,
+            ),
+            (DuplicateParameter("x"), "duplicate parameter x"),
+            (
+                InvalidValue("x", Some("7\x1b".into())),
+                r#"invalid value "7\u{1b}" of x"#,
+            ),
+            (InvalidValue("x", None), "missing value of x"),
+            (NotGranted("x"), "x was asked for and not granted"),
+            (NotOffered("x"), "x was answered and not offered"),
+            (Required("x"), "x is required and not offered"),
+        ] {
+            assert_eq!(format!("{error}"), shown);
+        }
     }
 }

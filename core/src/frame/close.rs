@@ -4,6 +4,8 @@ use core::fmt;
 
 use bytestring::ByteString;
 
+use crate::escape::escaped;
+
 /// Why a connection is closed: the number in a Close frame (RFC 6455 section 7.4).
 ///
 /// A newtype, so that codes registered after this release survive. Whether a code may stand in a
@@ -148,14 +150,14 @@ impl CloseFrame {
     }
 }
 
-/// Writes `1001 (going away) back soon`.
+/// Writes `1001 (going away) back soon`, the reason [escaped](crate::escaped).
 impl fmt::Display for CloseFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         if self.reason.is_empty() {
             Ok(())
         } else {
-            write!(f, " {}", self.reason)
+            write!(f, " {}", escaped(&*self.reason))
         }
     }
 }
@@ -224,6 +226,9 @@ mod tests {
     fn a_frame_is_its_code_and_its_reason_if_it_has_one() {
         let frame = CloseFrame::new(1001, "back soon");
         assert_eq!(frame.to_string(), "1001 (going away) back soon");
+        let hostile = CloseFrame::new(1000, "\u{1b}[2J\r\n\u{202e}");
+        let shown = r"1000 (OK) \u{1b}[2J\r\n\u{202e}";
+        assert_eq!(hostile.to_string(), shown);
         let empty = CloseFrame::empty();
         assert_eq!((empty.code.number(), &*empty.reason), (1005, ""));
         assert_eq!(empty.to_string(), "1005 (no status received [internal])");

@@ -1,8 +1,8 @@
 //! The body of a response that refuses the handshake (RFC 9112 sections 6 and 7).
 //!
 //! Enough of it is kept to tell what went wrong; once that much is there, the rest is not waited
-//! for. Lengths are strictly digits: no sign, no space, no `0x`. Trailers are not read, for the
-//! connection ends with the body.
+//! for. Lengths are strictly digits: no sign, no `0x`, and no space except after the size of a chunk.
+//! Trailers are not read, for the connection ends with the body.
 
 use alloc::vec::Vec;
 use core::{fmt, mem, str};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::handshake::{HandshakeError, Headers, Response};
 
-/// Longest length that is accepted, in digits: as many hexadecimal ones fit 60 bits.
+/// Longest length that is accepted, in digits after leading zeros: as many hexadecimal ones fit 60 bits.
 const MAX_DIGITS: usize = 15;
 
 /// Longest line between chunks that is accepted, in bytes.
@@ -149,7 +149,7 @@ impl Framing {
     /// RFC 9112 section 6.3: what tells where the body ends.
     fn of(response: &Response) -> Result<Self, BodyError> {
         let headers = response.headers();
-        if matches!(response.status().number(), 100..=199 | 204 | 304) {
+        if !response.status().allows_body() {
             return Ok(Self::Done);
         }
         if headers.contains("Transfer-Encoding") {
@@ -183,18 +183,26 @@ impl Framing {
     }
 }
 
-/// Parses a length that consists of digits only.
+/// Parses a length that consists of digits only. Zeros in front mean nothing.
 pub(super) fn parse_length(digits: &[u8], radix: u32) -> Option<u64> {
     let is_digit = |byte: &u8| char::from(*byte).is_digit(radix);
-    if digits.len() > MAX_DIGITS || !digits.iter().all(is_digit) {
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    let significant = digits.len().saturating_sub(zeros);
+    if significant > MAX_DIGITS || !digits.iter().all(is_digit) {
         return None;
     }
     u64::from_str_radix(str::from_utf8(digits).ok()?, radix).ok()
 }
 
 /// RFC 9112 section 7.1: the size is hexadecimal, and what follows a semicolon is ignored.
+///
+/// Spaces after the size are the bad whitespace of section 7.1.1, which a recipient has to accept: some
+/// servers pad the size to a fixed width.
 fn chunk_size(line: &[u8]) -> Result<u64, BodyError> {
-    let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    let mut size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    while let [digits @ .., b' ' | b'\t'] = size {
+        size = digits;
+    }
     parse_length(size, 16).ok_or(BodyError::Chunk)
 }
 
@@ -301,14 +309,30 @@ mod tests {
 
     #[test]
     fn a_body_ends_where_its_headers_say() {
-        let cases: [(u16, Fields, &str, &str, bool); 12] = [
+        let cases: [(u16, Fields, &str, &str, bool); 16] = [
             (404, &[], "abc", "abc", false),
             (404, &[], "", "", false),
             (404, &[LENGTH], "abc", "abc", true),
             (404, &[LENGTH], "abcdef", "abc", true),
             (404, &[("content-length", "0")], "abc", "", true),
             (404, &[("Content-Length", "000003")], "abc", "abc", true),
+            (
+                404,
+                &[("Content-Length", "00000000000000003")],
+                "abc",
+                "abc",
+                true,
+            ),
             (404, &[CHUNKED], "3\r\nabc\r\n0\r\n\r\n", "abc", true),
+            (404, &[CHUNKED], "3 \r\nabc\r\n0 \r\n\r\n", "abc", true),
+            (404, &[CHUNKED], "3\t ;x\r\nabc\r\n0\r\n\r\n", "abc", true),
+            (
+                404,
+                &[CHUNKED],
+                "00000000000000003  \r\nabc\r\n0000\r\n\r\n",
+                "abc",
+                true,
+            ),
             (
                 404,
                 &[CHUNKED],
@@ -368,6 +392,7 @@ mod tests {
             "3.0",
             "٣",
             "9999999999999999",
+            "09999999999999999",
         ] {
             let response = response(404, &[("Content-Length", length.trim_end())]);
             let expected = match length {
@@ -432,7 +457,10 @@ mod tests {
         let bodies = [
             "+3\r\nabc\r\n",
             "0x3\r\nabc\r\n",
-            "3 \r\nabc\r\n",
+            " 3\r\nabc\r\n",
+            "3 3\r\nabc\r\n",
+            "3\x0c\r\nabc\r\n",
+            " \r\nabc\r\n",
             "\r\nabc\r\n",
             ";x\r\n",
             "3\nabc\r\n",

@@ -530,8 +530,8 @@ mod tests {
         let offers = ClientOptions::new().extensions("x; a, y".parse().unwrap());
         let agreed = check(&offers, EXTENSIONS, &["y; b=1", "x"]).unwrap();
         assert_eq!(agreed.extensions.to_string(), "y; b=1, x");
-        let error = |name: &str, problem| {
-            let name = name.into();
+        let error = |name: &str, problem: &str| {
+            let (name, problem) = (name.into(), problem.into());
             Err(HandshakeError::Extension { name, problem })
         };
         let not_offered = "accepted by the server but not offered";
@@ -560,6 +560,8 @@ mod tests {
             let error = HandshakeError::UnexpectedSubprotocol(selected.into());
             assert_eq!(check(options, NAME, &[selected]), Err(error));
         }
+        let empty = check(&offers, NAME, &[""]);
+        assert!(matches!(empty, Err(HandshakeError::InvalidHeader { .. })));
         let several = Err(HandshakeError::RepeatedHeader(NAME));
         assert_eq!(check(&offers, NAME, &["chat, superchat"]), several);
         assert_eq!(check(&offers, NAME, &["chat", "chat"]), several);

@@ -1,13 +1,14 @@
 //! Why an opening handshake failed, and what a server answers to it.
 //!
-//! Errors never repeat the value of a header that may hold a secret.
+//! Errors never repeat the value of a header that may hold a secret. What they show of the peer is escaped.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, string::String};
 use core::{error::Error, fmt};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::escape::escaped;
 use crate::frame::CloseFrame;
 use crate::handshake::{BodyError, GrammarError, HeadError, HttpVersion, Response, StatusCode};
 
@@ -52,8 +53,22 @@ pub enum HandshakeError {
     RequestBody,
     /// `Sec-WebSocket-Version` is not 13.
     WebSocketVersion,
+    /// The client offers no subprotocol that the server supports, and the server
+    /// [requires](super::ServerOptions::require_subprotocol) one.
+    NoSubprotocol {
+        /// How many the client offers. Some clients send credentials there, which no error shows.
+        offered: usize,
+        /// What the server supports, separated by commas; empty if the application selects.
+        supported: ByteString,
+    },
     /// The page that wants to connect may not, or did not tell its origin.
-    OriginNotAllowed(Option<ByteString>),
+    OriginNotAllowed {
+        /// The `Origin` of the request; `None` if it has none.
+        origin: Option<ByteString>,
+        /// The `Host` of the request, with which [`Origins::SameHost`](super::Origins::SameHost) compares; `None`
+        /// with a list.
+        host: Option<ByteString>,
+    },
 
     // Servers, about their application.
     /// The application refused the request.
@@ -87,8 +102,8 @@ pub enum HandshakeError {
     Extension {
         /// The extension.
         name: ByteString,
-        /// What is wrong with the answer.
-        problem: &'static str,
+        /// What is wrong with the answer, and with which parameter.
+        problem: ByteString,
     },
     /// The server selected a subprotocol that we did not offer.
     UnexpectedSubprotocol(ByteString),
@@ -117,7 +132,7 @@ impl HandshakeError {
             }
             Self::NoUpgrade { .. } | Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OriginNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
             Self::Rejected { status, .. } => *status,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::SubprotocolNotOffered(_) | Self::Aborted(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -127,6 +142,7 @@ impl HandshakeError {
             | Self::RepeatedHeader(_)
             | Self::InvalidHeader { .. }
             | Self::RequestBody
+            | Self::NoSubprotocol { .. }
             | Self::NotHttp { .. }
             | Self::Refused(_)
             | Self::Body(_)
@@ -152,31 +168,42 @@ impl fmt::Display for HandshakeError {
             Self::Method => f.write_str("request method is not GET"),
             Self::RequestBody => f.write_str("request has a body"),
             Self::WebSocketVersion => f.write_str("Sec-WebSocket-Version is not 13"),
-            Self::OriginNotAllowed(None) => f.write_str("requests without Origin are not allowed"),
-            Self::OriginNotAllowed(Some(origin)) => write!(f, "Origin {origin} is not allowed"),
-            Self::Rejected { status, text } => write!(f, "rejected with {status}: {text}"),
+            Self::NoSubprotocol { offered, supported } => {
+                write_no_subprotocol(f, *offered, supported)
+            }
+            Self::OriginNotAllowed { origin, host } => {
+                write_origin_not_allowed(f, origin.as_deref(), host.as_deref())
+            }
+            Self::Rejected { status, text } => {
+                write!(f, "rejected with {status}: {}", escaped(&**text))
+            }
             Self::SubprotocolNotOffered(name) => {
                 write!(
                     f,
-                    "selected subprotocol {name:?}, which the client does not offer"
+                    "selected subprotocol \"{}\", which the client does not offer",
+                    escaped(&**name)
                 )
             }
             Self::NotHttp { start } => write!(
                 f,
                 "server does not speak HTTP; it began with \"{}\"",
-                start.escape_ascii()
+                escaped(start)
             ),
             Self::Refused(response) => write_refused(f, response),
             Self::Body(_) => f.write_str("did not receive a valid HTTP body"),
             Self::Accept { expected, received } => write!(
                 f,
-                "Sec-WebSocket-Accept is {received:?}, expected {expected:?}"
+                "Sec-WebSocket-Accept is \"{}\", expected \"{expected}\"",
+                escaped(&**received)
             ),
-            Self::Extension { name, problem } => write!(f, "extension {name}: {problem}"),
+            Self::Extension { name, problem } => {
+                write!(f, "extension {}: {problem}", escaped(&**name))
+            }
             Self::UnexpectedSubprotocol(name) => {
                 write!(
                     f,
-                    "server selected subprotocol {name:?}, which was not offered"
+                    "server selected subprotocol \"{}\", which was not offered",
+                    escaped(&**name)
                 )
             }
         }
@@ -199,7 +226,8 @@ impl Error for HandshakeError {
             | Self::Method
             | Self::RequestBody
             | Self::WebSocketVersion
-            | Self::OriginNotAllowed(_)
+            | Self::NoSubprotocol { .. }
+            | Self::OriginNotAllowed { .. }
             | Self::Rejected { .. }
             | Self::SubprotocolNotOffered(_)
             | Self::NotHttp { .. }
@@ -211,6 +239,39 @@ impl Error for HandshakeError {
     }
 }
 
+fn write_no_subprotocol(
+    f: &mut fmt::Formatter<'_>,
+    offered: usize,
+    supported: &str,
+) -> fmt::Result {
+    match offered {
+        0 => f.write_str("the client offers no subprotocol")?,
+        _ => write!(
+            f,
+            "no subprotocol of the {offered} that the client offers is supported"
+        )?,
+    }
+    match supported {
+        "" => Ok(()),
+        _ => write!(f, "; supported: {supported}"),
+    }
+}
+
+fn write_origin_not_allowed(
+    f: &mut fmt::Formatter<'_>,
+    origin: Option<&str>,
+    host: Option<&str>,
+) -> fmt::Result {
+    let Some(origin) = origin else {
+        return f.write_str("requests without Origin are not allowed");
+    };
+    write!(f, "Origin {} is not allowed", escaped(origin))?;
+    match host {
+        Some(host) => write!(f, ": the Host of the request is {}", escaped(host)),
+        None => f.write_str(": it is not in the server's list"),
+    }
+}
+
 fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result {
     const SHOWN: usize = 80;
 
@@ -219,18 +280,22 @@ fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result
         response.status().is_redirect(),
         response.headers().get_str("Location"),
     ) {
-        write!(f, ", a redirect to {}", without_user_info(location))?;
+        write!(
+            f,
+            ", a redirect to {}",
+            escaped(&without_user_info(location))
+        )?;
     }
     let body = response.body();
     if body.is_empty() {
         return Ok(());
     }
-    let start = body.get(..SHOWN).unwrap_or(body).escape_ascii();
-    write!(f, "; first bytes of body: \"{start}\"")
+    let start = body.get(..SHOWN).unwrap_or(body);
+    write!(f, "; first bytes of body: \"{}\"", escaped(start))
 }
 
 /// Returns a URL up to its user information, and what follows that.
-fn without_user_info(url: &str) -> impl fmt::Display {
+fn without_user_info(url: &str) -> String {
     let start = url.find("//").map_or(0, |at| at.saturating_add(2));
     let (scheme, rest) = url.split_at_checked(start).unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -271,6 +336,69 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_origin_names_what_it_was_compared_with() {
+        let text = |origin: Option<&'static str>, host: Option<&'static str>| {
+            let (origin, host) = (origin.map(Into::into), host.map(Into::into));
+            HandshakeError::OriginNotAllowed { origin, host }.to_string()
+        };
+        assert_eq!(
+            text(Some("https://a"), Some("b:1")),
+            "Origin https://a is not allowed: the Host of the request is b:1"
+        );
+        assert_eq!(
+            text(Some("https://a"), None),
+            "Origin https://a is not allowed: it is not in the server's list"
+        );
+        assert_eq!(text(None, None), "requests without Origin are not allowed");
+    }
+
+    #[test]
+    fn what_the_peer_chose_is_escaped() {
+        const HOSTILE: &str = "a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
+        const SHOWN: &str = r"a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
+        let mut redirect = Response::new(StatusCode::new(302).unwrap());
+        let location = HOSTILE.replace(|c: char| c.is_ascii_control(), "");
+        let headers = redirect.headers_mut();
+        headers.append("Location", &location).unwrap();
+        let mut refusal = Response::new(StatusCode::NOT_FOUND);
+        refusal.set_body(HOSTILE);
+        let hostile = ByteString::from(HOSTILE);
+        let errors = [
+            HandshakeError::Aborted(CloseFrame::new(1000, HOSTILE)),
+            HandshakeError::OriginNotAllowed {
+                origin: Some(hostile.clone()),
+                host: None,
+            },
+            HandshakeError::OriginNotAllowed {
+                origin: Some("https://a".into()),
+                host: Some(hostile.clone()),
+            },
+            HandshakeError::rejected(StatusCode::FORBIDDEN, HOSTILE),
+            HandshakeError::SubprotocolNotOffered(hostile.clone()),
+            HandshakeError::UnexpectedSubprotocol(hostile.clone()),
+            HandshakeError::NotHttp {
+                start: Bytes::from_static(HOSTILE.as_bytes()),
+            },
+            HandshakeError::Refused(Box::new(refusal)),
+            HandshakeError::Accept {
+                expected: ByteString::from("x"),
+                received: hostile.clone(),
+            },
+            HandshakeError::Extension {
+                name: hostile,
+                problem: "x".into(),
+            },
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.contains(SHOWN), "{text}");
+            assert!(text.is_ascii(), "{text}");
+        }
+        let text = HandshakeError::Refused(Box::new(redirect)).to_string();
+        assert!(text.ends_with(r"a[2J\u{9b}\u{202e}\u{2028}"), "{text}");
+    }
+
+    #[test]
     fn texts_are_lower_case_without_full_stop() {
         let errors = [
             HandshakeError::MissingHeader("Host"),
@@ -278,7 +406,10 @@ mod tests {
             HandshakeError::ConnectionLost,
             HandshakeError::Aborted(CloseFrame::new(1011, "")),
             HandshakeError::Method,
-            HandshakeError::OriginNotAllowed(None),
+            HandshakeError::OriginNotAllowed {
+                origin: None,
+                host: None,
+            },
             HandshakeError::rejected(StatusCode::FORBIDDEN, "no"),
             HandshakeError::Head(HeadError::LooksLikeTls),
             HandshakeError::Body(BodyError::Chunk),

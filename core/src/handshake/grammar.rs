@@ -94,10 +94,10 @@ impl ExtensionOffer {
     }
 
     /// Returns the error that refuses the way in which the server accepted this extension.
-    pub(crate) fn error(&self, problem: &'static str) -> HandshakeError {
+    pub(crate) fn error(&self, problem: impl Into<ByteString>) -> HandshakeError {
         HandshakeError::Extension {
             name: self.name.clone(),
-            problem,
+            problem: problem.into(),
         }
     }
 }

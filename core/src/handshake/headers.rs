@@ -207,6 +207,14 @@ impl Headers {
         put(LINE_END);
     }
 
+    /// Passes on the same pieces without the fields of this name.
+    pub(super) fn pieces_without(&self, name: &str, mut put: impl FnMut(&[u8])) {
+        for field in self.fields().filter(|field| !field.is_named(name)) {
+            put(field.line);
+        }
+        put(LINE_END);
+    }
+
     fn fields(&self) -> Fields<'_> {
         Fields { rest: &self.block }
     }

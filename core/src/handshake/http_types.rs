@@ -79,7 +79,7 @@ impl TryFrom<&Response> for http::Response<Bytes> {
         let mut converted = http::Response::builder()
             .status(response.status().number())
             .version(response.version().into())
-            .body(response.body().clone())?;
+            .body(response.sent_body().clone())?;
         *converted.headers_mut() = response.headers().try_into()?;
         Ok(converted)
     }
@@ -127,6 +127,14 @@ mod tests {
         let there = http::Response::try_from(&response).unwrap();
         assert_eq!(there.status(), 404);
         assert_eq!(Response::try_from(there), Ok(response));
+    }
+
+    #[test]
+    fn a_body_that_the_status_forbids_is_left_behind() {
+        let response = Response::text(StatusCode::new(304).unwrap(), "the same");
+        let there = http::Response::try_from(&response).unwrap();
+        assert_eq!(there.body(), "");
+        assert_eq!(there.headers()["content-length"], "8");
     }
 
     #[test]

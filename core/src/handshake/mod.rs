@@ -64,7 +64,7 @@ pub use grammar::{ExtensionList, ExtensionOffer, ExtensionParam, GrammarError};
 pub use head::{HeadError, HeadLimits, HttpVersion};
 pub use headers::{Headers, InvalidHeader};
 pub use key::accept_value;
-pub use origin::{OriginList, Origins};
+pub use origin::{InvalidOrigin, OriginList, OriginProblem, Origins};
 pub use request::Request;
 pub use response::{Response, StatusCode};
 pub use scanner::HeadScanner;

@@ -91,6 +91,11 @@ impl Request {
         })
     }
 
+    /// Whether the response to this request has no body (RFC 9110 section 9.3.2).
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     /// Returns the method, which is `GET` in a handshake.
     #[must_use]
     pub fn method(&self) -> &str {

@@ -77,6 +77,16 @@ impl StatusCode {
         matches!(self.0, 301 | 302 | 303 | 307 | 308)
     }
 
+    /// Whether a response with this status may have a body: not 1xx, 204 and 304 (RFC 9112 section 6.3).
+    pub(super) const fn allows_body(self) -> bool {
+        !matches!(self.0, 100..=199 | 204 | 304)
+    }
+
+    /// Whether a response with this status may have `Content-Length`: not 1xx and 204 (RFC 9110 section 8.6).
+    const fn allows_content_length(self) -> bool {
+        !matches!(self.0, 100..=199 | 204)
+    }
+
     /// Returns the phrase that stands after the number in a status line.
     #[must_use]
     pub const fn reason_phrase(self) -> &'static str {
@@ -267,12 +277,24 @@ impl Response {
     }
 
     /// Replaces the body and the `Content-Length` header.
+    ///
+    /// Neither is sent where HTTP forbids it: the body with the status 1xx, 204 or 304 and in the response to a
+    /// `HEAD` request, the header with 1xx and 204 (RFC 9110 sections 8.6 and 9.3.2).
     pub fn set_body(&mut self, body: impl Into<Bytes>) {
         self.body = body.into();
         self.body_truncated = false;
         self.headers.remove("Content-Length");
         let length = alloc::format!("{}", self.body.len());
         self.headers.push(b"Content-Length", length.as_bytes());
+    }
+
+    /// Removes the body and keeps the headers, `Content-Length` included, as the response to a `HEAD` request
+    /// needs it (RFC 9110 section 9.3.2).
+    ///
+    /// [`ServerConnection`](crate::ServerConnection) and [`ServerOptions::accept`](super::ServerOptions::accept) do
+    /// this for you.
+    pub fn omit_body(&mut self) {
+        self.body = Bytes::new();
     }
 
     /// Gives a parsed response the body that followed it, without touching the headers.
@@ -293,13 +315,31 @@ impl Response {
 
     /// Gives out the response as it goes over the wire.
     pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
+        self.head_pieces(&mut put);
+        put(self.sent_body());
+    }
+
+    /// Passes on the head of the response as it goes over the wire.
+    pub(crate) fn head_pieces(&self, mut put: impl FnMut(&[u8])) {
         let [hundreds, tens, ones] = self.status.digits();
         put(self.version.as_str().as_bytes());
         put(&[b' ', hundreds, tens, ones, b' ']);
         put(self.reason.as_bytes());
         put(b"\r\n");
-        self.headers.pieces(&mut put);
-        put(&self.body);
+        match self.status.allows_content_length() {
+            true => self.headers.pieces(put),
+            false => self.headers.pieces_without("Content-Length", put),
+        }
+    }
+
+    /// Returns the body, unless the status forbids one.
+    pub(super) fn sent_body(&self) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+
+        match self.status.allows_body() {
+            true => &self.body,
+            false => &NONE,
+        }
     }
 }
 

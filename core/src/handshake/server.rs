@@ -48,6 +48,7 @@ type SelectSubprotocol =
 pub struct ServerOptions {
     origins: Origins,
     subprotocols: Vec<ByteString>,
+    requires_subprotocol: bool,
     select_subprotocol: Option<Arc<SelectSubprotocol>>,
 }
 
@@ -68,8 +69,9 @@ impl ServerOptions {
 
     /// Sets the supported subprotocols, the preferred one first. Default: none.
     ///
-    /// The first that the client offers is selected. If it offers none of them, the connection has
-    /// no subprotocol, and the client decides whether to go on.
+    /// The first that the client offers is selected. If it offers none of them, the connection opens without a
+    /// subprotocol (RFC 6455 section 4.2.2), and the client decides whether to use it: browsers that offered one
+    /// close it. To refuse such clients instead, use [`require_subprotocol`](Self::require_subprotocol).
     #[must_use]
     pub fn subprotocols<I>(mut self, names: I) -> Self
     where
@@ -77,6 +79,14 @@ impl ServerOptions {
         I::Item: Into<ByteString>,
     {
         self.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Refuses clients with 400 if no subprotocol is selected: those that offer none, or none that the server
+    /// supports. Default: their connections open without a subprotocol.
+    #[must_use]
+    pub const fn require_subprotocol(mut self) -> Self {
+        self.requires_subprotocol = true;
         self
     }
 
@@ -111,7 +121,13 @@ impl ServerOptions {
     ) -> (Response, Result<Negotiated, HandshakeError>) {
         match self.negotiate(request, answer) {
             Ok(acceptance) => (acceptance.response(), Ok(acceptance.negotiated)),
-            Err(error) => (refuse(&error), Err(error)),
+            Err(error) => {
+                let mut response = refuse(&error);
+                if request.is_head() {
+                    response.omit_body();
+                }
+                (response, Err(error))
+            }
         }
     }
 
@@ -156,16 +172,28 @@ impl ServerOptions {
             true => Vec::new(),
             false => tokens(lines).collect::<Result<_, _>>()?,
         };
+        match self.select(request, &offered)? {
+            Some(name) if !offered.contains(&&*name) => {
+                Err(HandshakeError::SubprotocolNotOffered(name))
+            }
+            None if self.requires_subprotocol => Err(HandshakeError::NoSubprotocol {
+                offered: offered.len(),
+                supported: self.subprotocols.join(", ").into(),
+            }),
+            selected => Ok(selected),
+        }
+    }
+
+    fn select(
+        &self,
+        request: &Request,
+        offered: &[&str],
+    ) -> Result<Option<ByteString>, HandshakeError> {
         let Some(select) = &self.select_subprotocol else {
             let mut ours = self.subprotocols.iter();
             return Ok(ours.find(|name| offered.contains(&&***name)).cloned());
         };
-        match select(request, &offered)? {
-            Some(name) if !offered.contains(&&*name) => {
-                Err(HandshakeError::SubprotocolNotOffered(name))
-            }
-            selected => Ok(selected),
-        }
+        select(request, offered)
     }
 }
 
@@ -184,6 +212,7 @@ impl fmt::Debug for ServerOptions {
         f.debug_struct("ServerOptions")
             .field("origins", &self.origins)
             .field("subprotocols", &self.subprotocols)
+            .field("requires_subprotocol", &self.requires_subprotocol)
             .finish_non_exhaustive()
     }
 }
@@ -423,7 +452,7 @@ mod tests {
         let (response, _) = ServerOptions::new().accept(&elsewhere);
         assert_eq!(response.status(), Status::FORBIDDEN);
         let options = ServerOptions::new()
-            .origins(Origins::list(["https://example.org"]))
+            .origins(Origins::list(["https://example.org"]).unwrap())
             .subprotocols(["chat"]);
         assert!(options.accept(&elsewhere).1.is_ok());
         let shown = format!("{options:?}");
@@ -610,6 +639,44 @@ mod tests {
             let (response, negotiated) = negotiate(options, &request(PROTOCOL, offers));
             assert_eq!(negotiated.subprotocol.as_deref(), expected, "{offers:?}");
             assert_eq!(response.headers().get_str(PROTOCOL), expected);
+        }
+    }
+
+    #[test]
+    fn a_server_may_require_a_subprotocol() {
+        let ours = ServerOptions::new()
+            .subprotocols(["b", "a"])
+            .require_subprotocol();
+        let (_, negotiated) = negotiate(&ours, &request(PROTOCOL, &["c, a"]));
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("a"));
+        let selecting = ServerOptions::new()
+            .select_subprotocol(|_, _| Ok(None))
+            .require_subprotocol();
+        let cases: [(&ServerOptions, &[&str], &str); 4] = [
+            (
+                &ours,
+                &["secret", "B"],
+                "no subprotocol of the 2 that the client offers is supported; supported: b, a",
+            ),
+            (
+                &ours,
+                &[],
+                "the client offers no subprotocol; supported: b, a",
+            ),
+            (
+                &selecting,
+                &["a"],
+                "no subprotocol of the 1 that the client offers is supported",
+            ),
+            (&selecting, &[], "the client offers no subprotocol"),
+        ];
+        for (options, offers, expected) in cases {
+            let (response, result) = options.accept(&request(PROTOCOL, offers));
+            assert_eq!(response.status(), Status::BAD_REQUEST);
+            let text = result.unwrap_err().to_string();
+            assert_eq!(text, expected);
+            let body = String::from_utf8_lossy(response.body());
+            assert!(body.contains(&text), "{body}");
         }
     }
 

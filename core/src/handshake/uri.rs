@@ -10,9 +10,17 @@ use core::{
     str::{self, FromStr},
 };
 
+use crate::escape::escaped;
 use crate::handshake::{Credentials, InvalidCredentials, ascii::is_host_name_byte};
 
-/// A `ws://` or `wss://` URI.
+/// The printable characters of the URL standard's path percent-encode set, without those that end a path or
+/// that a URL may not contain.
+const PATH_ENCODED: &[char] = &['"', '<', '>', '^', '`', '{', '}'];
+
+/// The same of its special-query percent-encode set: `ws` and `wss` are special schemes.
+const QUERY_ENCODED: &[char] = &['"', '<', '>', '\''];
+
+/// The URI of a WebSocket: `ws://` or `wss://`, or `http://` or `https://` instead of them.
 ///
 /// Neither `Display` nor `Debug` shows the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +28,7 @@ pub struct Uri {
     is_secure: bool,
     credentials: Option<Credentials>,
     host: String,
+    zone: Option<String>,
     port: u16,
     resource_name: String,
 }
@@ -27,12 +36,20 @@ pub struct Uri {
 impl Uri {
     /// Parses a URI.
     ///
-    /// Characters outside ASCII are percent-encoded in path and query. In the host they need the
-    /// feature `idna`.
+    /// `http://` means `ws://`, and `https://` means `wss://`, as in the WebSocket standard of the
+    /// WHATWG. A user name without a password has an empty password (RFC 7617 section 2); empty user
+    /// information is none.
+    ///
+    /// An IPv6 address may have a zone, as `[fe80::1%25eth0]` (RFC 6874) or `[fe80::1%eth0]`.
+    ///
+    /// Path and query are percent-encoded as browsers do it: characters outside ASCII, `"`, `<` and `>` in both,
+    /// `` ` ``, `^`, `{` and `}` in the path, and `'` in the query (the path and special-query percent-encode sets
+    /// of the [URL standard](https://url.spec.whatwg.org/#percent-encoded-bytes)). A `%` is kept, so what is encoded
+    /// already does not change. Characters outside ASCII in the host need the feature `idna`.
     ///
     /// # Errors
     ///
-    /// The text is no `ws://` or `wss://` URI, has a fragment (RFC 6455 section 3), or has a
+    /// The text has another scheme or no valid host, has a fragment (RFC 6455 section 3), or has a
     /// character that would break the request.
     pub fn parse(text: &str) -> Result<Self, UriError> {
         check_characters(text)?;
@@ -44,10 +61,15 @@ impl Uri {
             None => (None, authority),
         };
         let (host, port) = split_port(host)?;
+        let (host, zone) = split_zone(host)?;
         Ok(Self {
             is_secure,
-            credentials: user_info.map(parse_user_info).transpose()?,
-            host: parse_host(host)?,
+            credentials: user_info
+                .filter(|user_info| !user_info.is_empty())
+                .map(parse_user_info)
+                .transpose()?,
+            host: parse_host(&host)?,
+            zone: zone.map(String::from),
             port: port.unwrap_or(default_port(is_secure)),
             resource_name: resource_name(path),
         })
@@ -59,10 +81,17 @@ impl Uri {
         self.is_secure
     }
 
-    /// Returns the host in lower case, an IPv6 address without brackets.
+    /// Returns the host in lower case, an IPv6 address without brackets and without its zone.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the zone of an IPv6 address: the interface of this machine that leads to it, by its name
+    /// or number. It means nothing to other machines, and is not sent (RFC 6874 section 4).
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     /// Returns the port: the scheme's default of 80 or 443 unless another is given.
@@ -77,13 +106,18 @@ impl Uri {
         &self.resource_name
     }
 
-    /// Returns the value of the `Host` header: brackets around an IPv6 address, and the port only
-    /// where it is not the default.
+    /// Returns the value of the `Host` header: brackets around an IPv6 address, no zone, and the port
+    /// only where it is not the default.
     #[must_use]
     pub fn authority(&self) -> String {
-        let mut authority = match self.host.contains(':') {
-            true => alloc::format!("[{}]", self.host),
-            false => self.host.clone(),
+        self.authority_with(None)
+    }
+
+    fn authority_with(&self, zone: Option<&str>) -> String {
+        let mut authority = match (self.host.contains(':'), zone) {
+            (true, Some(zone)) => alloc::format!("[{}%25{zone}]", self.host),
+            (true, None) => alloc::format!("[{}]", self.host),
+            (false, _) => self.host.clone(),
         };
         if self.port != default_port(self.is_secure) {
             let _ = write!(authority, ":{}", self.port);
@@ -92,16 +126,18 @@ impl Uri {
     }
 
     /// Whether scheme, host and port are the same, so that what is meant for one may be sent to the other.
+    /// The same address in another zone is another host.
     #[must_use]
     pub fn is_same_origin(&self, other: &Self) -> bool {
-        (self.is_secure, &*self.host, self.port) == (other.is_secure, &*other.host, other.port)
+        (self.is_secure, &self.host, &self.zone, self.port)
+            == (other.is_secure, &other.host, &other.zone, other.port)
     }
 
     /// Returns where a redirect leads: the value of a `Location` header, seen from this URI (RFC 3986
     /// section 5.2, RFC 9110 section 10.2.2).
     ///
-    /// `http` and `https` stand for `ws` and `wss`, and a fragment is dropped. The credentials stay within
-    /// the same origin, and are never taken from the redirect.
+    /// A fragment is dropped. The credentials stay within the same origin, and are never taken from the
+    /// redirect.
     ///
     /// # Errors
     ///
@@ -109,9 +145,7 @@ impl Uri {
     pub fn resolve(&self, location: &str) -> Result<Self, UriError> {
         let (location, _fragment) = split_before(location, &['#']);
         let mut target = match split_scheme(location) {
-            Some((scheme, rest)) if rest.starts_with("//") => {
-                Self::parse(&alloc::format!("{}:{rest}", webized(scheme)))?
-            }
+            Some((_, rest)) if rest.starts_with("//") => Self::parse(location)?,
             Some((scheme, _)) => return Err(UriError::Scheme(scheme.into())),
             None => self.resolve_relative(location)?,
         };
@@ -134,7 +168,7 @@ impl Uri {
         };
         Self::parse(&alloc::format!(
             "{scheme}://{}{path}{query}",
-            self.authority()
+            self.authority_with(self.zone())
         ))
     }
 
@@ -165,7 +199,8 @@ impl TryFrom<&str> for Uri {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_secure { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.resource_name)
+        let authority = self.authority_with(self.zone());
+        write!(f, "{scheme}://{authority}{}", self.resource_name)
     }
 }
 
@@ -175,7 +210,7 @@ impl fmt::Display for Uri {
 pub enum UriError {
     /// There is no `://`.
     NoScheme,
-    /// The scheme is neither `ws` nor `wss`.
+    /// The scheme is none of `ws`, `wss`, `http` and `https`.
     Scheme(String),
     /// There is a fragment (`#`).
     Fragment,
@@ -190,8 +225,6 @@ pub enum UriError {
     IdnaDisabled,
     /// The port is not a number up to 65535.
     Port,
-    /// There is a user without a password.
-    MissingPassword,
     /// The user information is not percent-encoded UTF-8.
     PercentEncoding,
     /// The user information cannot be sent.
@@ -202,7 +235,13 @@ impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoScheme => f.write_str("URL must begin with ws:// or wss://"),
-            Self::Scheme(scheme) => write!(f, "URL scheme must be ws or wss; got {scheme:?}"),
+            Self::Scheme(scheme) => {
+                let scheme = escaped(scheme);
+                write!(
+                    f,
+                    "URL scheme must be ws or wss (or http or https); got \"{scheme}\""
+                )
+            }
             Self::Fragment => f.write_str("URL has a fragment (#), which WebSocket does not allow"),
             Self::Character { offset } => {
                 write!(f, "URL has a space or control character at offset {offset}")
@@ -213,9 +252,6 @@ impl fmt::Display for UriError {
                  enable the feature idna or write the host in its xn-- form",
             ),
             Self::Port => f.write_str("port must be a number from 0 to 65535"),
-            Self::MissingPassword => {
-                f.write_str("URL has a user but no password; write user:@host if it is empty")
-            }
             Self::PercentEncoding => f.write_str("user information is not percent-encoded UTF-8"),
             Self::Credentials(_) => f.write_str("user information cannot be sent"),
         }
@@ -268,10 +304,14 @@ fn check_characters(text: &str) -> Result<(), UriError> {
 
 fn parse_scheme(scheme: &str) -> Result<bool, UriError> {
     match scheme {
-        _ if scheme.eq_ignore_ascii_case("ws") => Ok(false),
-        _ if scheme.eq_ignore_ascii_case("wss") => Ok(true),
+        _ if is_one_of(scheme, ["ws", "http"]) => Ok(false),
+        _ if is_one_of(scheme, ["wss", "https"]) => Ok(true),
         _ => Err(UriError::Scheme(scheme.into())),
     }
+}
+
+fn is_one_of(scheme: &str, names: [&str; 2]) -> bool {
+    names.iter().any(|name| scheme.eq_ignore_ascii_case(name))
 }
 
 /// Splits off the scheme that a reference starts with, and what follows its colon (RFC 3986 sections 3.1 and 4.2).
@@ -281,15 +321,6 @@ fn split_scheme(reference: &str) -> Option<(&str, &str)> {
     let is_scheme =
         scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(may_stand);
     is_scheme.then_some((scheme, rest))
-}
-
-/// The scheme of a WebSocket that is told by the scheme of a web page.
-fn webized(scheme: &str) -> &str {
-    match scheme {
-        _ if scheme.eq_ignore_ascii_case("http") => "ws",
-        _ if scheme.eq_ignore_ascii_case("https") => "wss",
-        _ => scheme,
-    }
 }
 
 /// RFC 3986 sections 5.2.3 and 5.2.4: the path, seen from another, without `.` and `..`.
@@ -314,7 +345,7 @@ fn merge_paths(base: &str, path: &str) -> String {
 }
 
 fn parse_user_info(user_info: &str) -> Result<Credentials, UriError> {
-    let (user, password) = user_info.split_once(':').ok_or(UriError::MissingPassword)?;
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
     Credentials::new(percent_decode(user)?, percent_decode(password)?)
         .map_err(UriError::Credentials)
 }
@@ -333,6 +364,24 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), UriError> {
         Ok(0) => Ok((host, None)),
         Ok(port) => Ok((host, Some(port))),
         Err(_) => Err(UriError::Port),
+    }
+}
+
+/// Splits off the zone of an IPv6 address (RFC 6874 section 2). A percent sign that is not encoded is
+/// accepted as well, as users copy it from other programs (section 3).
+fn split_zone(host: &str) -> Result<(Cow<'_, str>, Option<&str>), UriError> {
+    let Some((address, zone)) = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .and_then(|host| host.split_once('%'))
+    else {
+        return Ok((Cow::Borrowed(host), None));
+    };
+    let zone = zone.strip_prefix("25").unwrap_or(zone);
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    match !zone.is_empty() && zone.bytes().all(is_unreserved) {
+        true => Ok((Cow::Owned(alloc::format!("[{address}]")), Some(zone))),
+        false => Err(UriError::Host),
     }
 }
 
@@ -361,12 +410,12 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-fn is_name(host: &[u8]) -> bool {
+pub(super) fn is_name(host: &[u8]) -> bool {
     !host.is_empty() && host.iter().copied().all(is_host_name_byte)
 }
 
 #[cfg(feature = "idna")]
-fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
+pub(super) fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
     match host.is_ascii() {
         true => Ok(Cow::Borrowed(host)),
         false => idna::domain_to_ascii(host)
@@ -376,33 +425,35 @@ fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
 }
 
 #[cfg(not(feature = "idna"))]
-const fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
+pub(super) const fn to_ascii(host: &str) -> Result<Cow<'_, str>, UriError> {
     match host.is_ascii() {
         true => Ok(Cow::Borrowed(host)),
         false => Err(UriError::IdnaDisabled),
     }
 }
 
-fn resource_name(path: &str) -> String {
-    let path = path.strip_suffix('?').unwrap_or(path);
-    let mut name = String::with_capacity(path.len().saturating_add(1));
+fn resource_name(path_and_query: &str) -> String {
+    let text = path_and_query.strip_suffix('?').unwrap_or(path_and_query);
+    let (path, query) = split_before(text, &['?']);
+    let mut name = String::with_capacity(text.len().saturating_add(1));
     if !path.starts_with('/') {
         name.push('/');
     }
-    for character in path.chars() {
-        percent_encode(character, &mut name);
-    }
+    percent_encode(path, PATH_ENCODED, &mut name);
+    percent_encode(query, QUERY_ENCODED, &mut name);
     name
 }
 
-/// RFC 3987 section 3.1: what is not ASCII is encoded as UTF-8.
-fn percent_encode(character: char, out: &mut String) {
-    if character.is_ascii() {
-        out.push(character);
-        return;
-    }
-    for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-        let _ = write!(out, "%{byte:02X}");
+/// Encodes these characters, and those that are not ASCII as UTF-8 (RFC 3987 section 3.1).
+fn percent_encode(text: &str, encoded: &[char], out: &mut String) {
+    for character in text.chars() {
+        if character.is_ascii() && !encoded.contains(&character) {
+            out.push(character);
+            continue;
+        }
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(out, "%{byte:02X}");
+        }
     }
 }
 
@@ -476,6 +527,9 @@ mod tests {
                 "127.0.0.1:8080",
             ),
             ("ws://a_b.c-d~", false, "a_b.c-d~", 80, "/", "a_b.c-d~"),
+            ("http://h/a", false, "h", 80, "/a", "h"),
+            ("Https://h:80/a", true, "h", 80, "/a", "h:80"),
+            ("ws://@h", false, "h", 80, "/", "h"),
         ];
         for (text, is_secure, host, port, resource_name, authority) in cases {
             let uri = parse(text);
@@ -494,11 +548,31 @@ mod tests {
         assert_eq!(uri.resource_name(), "/%C3%BC%20?%E2%82%AC=%F0%9F%98%80");
     }
 
+    /// Every printable character of ASCII, as browsers send it.
+    #[test]
+    fn path_and_query_are_encoded_as_the_url_standard_does() {
+        let graphic = (0x21..=0x7e_u8).map(char::from).filter(|c| *c != '#');
+        let printable: String = graphic.collect();
+        let path = printable.replace('?', "");
+        let uri = parse(&format!("ws://h/{path}?{printable}"));
+        let expected = "/!%22$%&'()*+,-./0123456789:;%3C=%3E@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]%5E_%60\
+                        abcdefghijklmnopqrstuvwxyz%7B|%7D~\
+                        ?!%22$%&%27()*+,-./0123456789:;%3C=%3E?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`\
+                        abcdefghijklmnopqrstuvwxyz{|}~";
+        assert_eq!(uri.resource_name(), expected);
+        assert_eq!(parse(&uri.to_string()), uri);
+        let redirected = parse("ws://h/<").resolve("{}?'").unwrap();
+        assert_eq!(redirected.resource_name(), "/%7B%7D?%27");
+    }
+
     #[test]
     fn user_information_is_decoded() {
         let cases = [
             ("ws://a:b@h", "a", "b"),
             ("ws://a:@h", "a", ""),
+            ("ws://a@h", "a", ""),
+            ("ws://a%3f@h", "a?", ""),
+            ("ws://a@b@h", "a@b", ""),
             ("ws://:b@h", "", "b"),
             ("ws://a%40b:%3a%2F%25@h", "a@b", ":/%"),
             ("ws://%C3%BC:é@h", "ü", "é"),
@@ -522,8 +596,8 @@ mod tests {
         for (error, text) in [
             (UriError::NoScheme, "URL must begin with ws:// or wss://"),
             (
-                UriError::Scheme("http".into()),
-                "URL scheme must be ws or wss; got \"http\"",
+                UriError::Scheme("ftp".into()),
+                "URL scheme must be ws or wss (or http or https); got \"ftp\"",
             ),
             (
                 UriError::Fragment,
@@ -535,10 +609,6 @@ mod tests {
             ),
             (UriError::Host, "URL has no valid host"),
             (UriError::Port, "port must be a number from 0 to 65535"),
-            (
-                UriError::MissingPassword,
-                "URL has a user but no password; write user:@host if it is empty",
-            ),
             (
                 UriError::PercentEncoding,
                 "user information is not percent-encoded UTF-8",
@@ -558,7 +628,9 @@ mod tests {
             ("h/a", UriError::NoScheme),
             ("ws:/h", UriError::NoScheme),
             ("htp://h", UriError::Scheme("htp".into())),
-            ("https://h", UriError::Scheme("https".into())),
+            ("httpss://h", UriError::Scheme("httpss".into())),
+            ("http:h", UriError::NoScheme),
+            ("https://h/#", UriError::Fragment),
             ("://h", UriError::Scheme(String::new())),
             ("ws://h/#frag", UriError::Fragment),
             ("ws://h/#", UriError::Fragment),
@@ -577,7 +649,15 @@ mod tests {
             ("ws://::1", UriError::Host),
             ("ws://[::1", UriError::Host),
             ("ws://[1.2.3.4]", UriError::Host),
-            ("ws://[fe80::1%25eth0]", UriError::Host),
+            ("ws://[fe80::1%25]", UriError::Host),
+            ("ws://[fe80::1%]", UriError::Host),
+            ("ws://[fe80::1%25eth0%25]", UriError::Host),
+            ("ws://[fe80::1%25a]b]", UriError::Host),
+            ("ws://[fe80::1%25a[b]", UriError::Host),
+            ("ws://[fe80::1%25ä]", UriError::Host),
+            ("ws://[127.0.0.1%25eth0]", UriError::Host),
+            ("ws://[name%25eth0]", UriError::Host),
+            ("ws://fe80%25eth0", UriError::Host),
             ("ws://[::1]x", UriError::Port),
             ("ws://h:65536", UriError::Port),
             ("ws://h:+80", UriError::Port),
@@ -585,8 +665,11 @@ mod tests {
             ("ws://h:-1", UriError::Port),
             ("ws://h:80x", UriError::Port),
             ("ws://h:99999999999999999999", UriError::Port),
-            ("ws://a@h", UriError::MissingPassword),
-            ("ws://@h", UriError::MissingPassword),
+            ("ws://a%@h", UriError::PercentEncoding),
+            (
+                "ws://a%3A@h",
+                UriError::Credentials(InvalidCredentials::ColonInUser),
+            ),
             ("ws://a:%@h", UriError::PercentEncoding),
             ("ws://a:%4@h", UriError::PercentEncoding),
             ("ws://a:%zz@h", UriError::PercentEncoding),
@@ -608,6 +691,68 @@ mod tests {
         let cause = error.source().unwrap().to_string();
         assert_eq!(cause, InvalidCredentials::ControlCharacter.to_string());
         assert!(Uri::parse("ws://").unwrap_err().source().is_none());
+    }
+
+    #[test]
+    fn the_zone_of_an_address_is_kept_and_not_sent() {
+        for (text, zone, authority, shown) in [
+            (
+                "ws://[fe80::1%25eth0]",
+                "eth0",
+                "[fe80::1]",
+                "ws://[fe80::1%25eth0]/",
+            ),
+            (
+                "wss://[FE80::1%25En_0.1-a~]:81/b?c",
+                "En_0.1-a~",
+                "[fe80::1]:81",
+                "wss://[fe80::1%25En_0.1-a~]:81/b?c",
+            ),
+            (
+                "ws://a:b@[fe80::1%eth0]:80",
+                "eth0",
+                "[fe80::1]",
+                "ws://[fe80::1%25eth0]/",
+            ),
+            ("ws://[::1%2525]", "25", "[::1]", "ws://[::1%2525]/"),
+        ] {
+            let uri = parse(text);
+            assert_eq!(uri.zone(), Some(zone), "{text}");
+            assert_eq!(uri.authority(), authority, "{text}");
+            assert_eq!(uri.to_string(), shown, "{text}");
+            assert_eq!(
+                uri.host(),
+                authority.trim_end_matches(":81").trim_matches(['[', ']'])
+            );
+            let again = parse(shown);
+            assert!(again.is_same_origin(&uri), "{text}");
+        }
+        assert_eq!(parse("ws://[fe80::1]").zone(), None);
+        assert_eq!(parse("ws://h/[a%25b]").zone(), None);
+    }
+
+    #[test]
+    fn a_redirect_stays_in_the_zone_unless_it_names_another_host() {
+        let base = parse("ws://u:p@[fe80::1%25eth0]:1/a/b");
+        for (location, target) in [
+            ("c", "ws://[fe80::1%25eth0]:1/a/c"),
+            ("//[fe80::1]:1/c", "ws://[fe80::1]:1/c"),
+            ("ws://[fe80::1%25eth1]:1/c", "ws://[fe80::1%25eth1]:1/c"),
+        ] {
+            let resolved = base.resolve(location).unwrap();
+            assert_eq!(resolved.to_string(), target);
+            let stays = location == "c";
+            assert_eq!(resolved.is_same_origin(&base), stays, "{location}");
+            assert_eq!(resolved.credentials().is_some(), stays, "{location}");
+        }
+    }
+
+    /// The WebSocket standard of the WHATWG, constructor, steps 4 and 5.
+    #[test]
+    fn schemes_of_http_mean_those_of_websockets() {
+        assert_eq!(parse("http://u:p@h:1/a?b"), parse("ws://u:p@h:1/a?b"));
+        assert_eq!(parse("HTTPS://h"), parse("wss://h"));
+        assert_eq!(parse("https://h/a").to_string(), "wss://h/a");
     }
 
     #[test]
@@ -706,8 +851,24 @@ mod tests {
             assert!(is_authority(value.as_bytes()), "{value}");
         }
         for value in [
-            "", ":", ":80", "a b", "a@b", "a/b", "a:b", "a:80:80", "a:65536", "a:+80", "a:80 ",
-            "[::1", "[::1]:b", "::1", "a%20", "a\\", "a#",
+            "",
+            ":",
+            ":80",
+            "a b",
+            "a@b",
+            "a/b",
+            "a:b",
+            "a:80:80",
+            "a:65536",
+            "a:+80",
+            "a:80 ",
+            "[fe80::1%25eth0]",
+            "[::1",
+            "[::1]:b",
+            "::1",
+            "a%20",
+            "a\\",
+            "a#",
         ] {
             assert!(!is_authority(value.as_bytes()), "{value}");
         }

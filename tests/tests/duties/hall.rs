@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use sansock::Config;
 use sansock::clock::VirtualClock;
-use sansock::serve::{Accepted, Acceptor, BoxFuture, Origins, Outcome, Peer, Serve, ServerHandle};
+use sansock::runtime::{BoxFuture, Threads};
+use sansock::serve::{Accepted, Acceptor, Origins, Outcome, Peer, Serve, ServerHandle};
 use sansock_core::Instant;
 use sansock_tests::driver::{Meter, MeteredTimer, Runs, Task};
 
@@ -20,7 +21,7 @@ const MOST_POLLS: usize = 1_000_000;
 pub(crate) struct Tasks {
     pub(crate) clock: VirtualClock,
     tasks: Vec<Task<'static, ()>>,
-    spawned: Shared<Vec<BoxFuture<'static, ()>>>,
+    spawned: Shared<Vec<BoxFuture<Threads, ()>>>,
 }
 
 /// A server, to be run by [`Tasks`].

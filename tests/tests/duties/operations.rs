@@ -10,10 +10,9 @@ use futures_lite::Stream;
 use futures_sink::Sink;
 use sansock::clock::VirtualClock;
 use sansock::core::OpCode;
-use sansock::serve::BoxFuture;
 use sansock::{Compression, Error, Fin, Kind, Message, Prepared, Result};
 
-use super::rig::{End, Owner, Report, Subject, boxed, sleep};
+use super::rig::{End, Owner, Report, Running, Subject, boxed, sleep};
 
 /// One operation of one type.
 #[derive(Clone, Copy)]
@@ -25,7 +24,7 @@ pub(crate) struct Operation {
     pub(crate) method: &'static str,
     pub(crate) class: Class,
     /// Calls it once.
-    pub(crate) run: for<'a> fn(&'a mut Subject, &'a Use) -> BoxFuture<'a, Report>,
+    pub(crate) run: for<'a> fn(&'a mut Subject, &'a Use) -> Running<'a, Report>,
 }
 
 /// What an operation waits for.
@@ -177,7 +176,7 @@ macro_rules! writer_rows {
                         sent(writer.write(&with.payload[..]).await)?;
                         sent(writer.finish("").await)
                     })
-                }) as for<'a> fn(&'a mut Subject, &'a Use) -> BoxFuture<'a, Report>,
+                }) as for<'a> fn(&'a mut Subject, &'a Use) -> Running<'a, Report>,
             ),
             ("finish", |subject, with| {
                 let $pattern = subject else {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::block_on;
 use sansock::clock::VirtualClock;
-use sansock::serve::{Accepted, BoxFuture, Handle, Origins, Peer, Serve, Server};
+use sansock::serve::{Accepted, Handle, Origins, Peer, Serve, Server};
 use sansock::{Closed, Config, Error, Result, Timer, serve};
 use sansock_core::{Connection, Instant, Negotiated, Side};
 use sansock_tests::driver::{Meter, MeteredTimer, Task};
@@ -301,7 +301,10 @@ pub(crate) fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// A future that may be stored.
-pub(crate) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+/// A future on the heap.
+pub(crate) type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+pub(crate) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Running<'a, T> {
     Box::pin(future)
 }
 

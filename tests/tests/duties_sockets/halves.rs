@@ -10,7 +10,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_util::{SinkExt, StreamExt};
 use sansock::Message;
 use sansock::core::Side;
-use sansock::serve::BoxFuture;
+use sansock::runtime::{BoxFuture, Threads};
 
 use crate::flood::counted;
 use crate::peer::elsewhere;
@@ -28,9 +28,9 @@ const MUCH: usize = 16 << 20;
 /// The two tasks of a connection.
 struct Halves {
     /// Reports each message to the channel, which it closes at the end.
-    read: BoxFuture<'static, ()>,
+    read: BoxFuture<Threads, ()>,
     /// Sends [`MUCH`].
-    write: BoxFuture<'static, ()>,
+    write: BoxFuture<Threads, ()>,
 }
 
 /// Blocks the task that writes, then has the other one read, then lets both end.

@@ -17,9 +17,8 @@ use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
 use futures_lite::future::zip;
 use sansock::core::{Connection, Instant, Negotiated, Side};
-use sansock::serve::{
-    Accepted, BoxFuture, Listen, Listener, Origins, Outcome, Serve, ServerHandle, Socket,
-};
+use sansock::runtime::{BoxFuture, Threads};
+use sansock::serve::{Accepted, Listen, Listener, Origins, Outcome, Serve, ServerHandle, Socket};
 use sansock::{Config, Timer, WebSocket};
 use tokio::io::ReadBuf;
 use tokio::runtime::Builder;
@@ -254,7 +253,7 @@ impl Runtime for Tokio {
     {
         let bind = async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-            Ok(TokioListener(listener))
+            Ok(TokioListener(listener.into()))
         };
         Serve::new(handler, Self::timer, Self::spawn)
             .origins(Origins::Any)
@@ -262,12 +261,13 @@ impl Runtime for Tokio {
     }
 }
 
-struct TokioListener(tokio::net::TcpListener);
+struct TokioListener(Arc<tokio::net::TcpListener>);
 
 impl Listener<TokioStream> for TokioListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<TokioStream>>> {
-        Box::pin(async {
-            let (stream, address) = self.0.accept().await?;
+    fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<TokioStream>>> {
+        let listener = self.0.clone();
+        Box::pin(async move {
+            let (stream, address) = listener.accept().await?;
             stream.set_nodelay(true)?;
             Ok(Accepted::new(TokioStream(stream), address))
         })

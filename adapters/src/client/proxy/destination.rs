@@ -31,6 +31,13 @@ pub(super) enum Host {
     Address(IpAddr),
 }
 
+impl Destination {
+    /// Whether this is an address that only IPv6 reaches.
+    pub(super) fn is_ipv6(&self) -> bool {
+        matches!(self.host, Host::Address(address) if address.to_canonical().is_ipv6())
+    }
+}
+
 impl From<&Uri> for Destination {
     fn from(uri: &Uri) -> Self {
         let host = match uri.host().parse() {

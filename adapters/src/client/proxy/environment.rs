@@ -4,6 +4,7 @@
 //! variable in lower case hides the one in upper case, and `HTTP_PROXY` in upper case is ignored in a CGI
 //! program, whose client can set it with a header called `Proxy`.
 
+use std::borrow::Cow;
 use std::env;
 use std::net::IpAddr;
 
@@ -42,11 +43,19 @@ impl Proxy {
     /// None for a host in `NO_PROXY`. Otherwise the first that is set decides: `WSS_PROXY`,
     /// `SOCKS_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` for `wss://`; `WS_PROXY`, `SOCKS_PROXY`, `HTTPS_PROXY`,
     /// `HTTP_PROXY`, `ALL_PROXY` for `ws://`. Each is looked for in lower case, then in upper case. One
-    /// that is empty is not set. A `SOCKS_PROXY` that says `http://` means `socks5h://`.
+    /// that is empty is not set. A `SOCKS_PROXY` with `http://`, or without a scheme, means `socks5h://`.
     ///
-    /// `NO_PROXY` is a list, separated by commas or spaces, of `*`, names (`example.com`, `.example.com`
-    /// and `*.example.com` all mean this host and those below it), addresses, and networks
-    /// (`10.0.0.0/8`), of which names and addresses may have a port.
+    /// `NO_PROXY` is a list, separated by commas, spaces or both, of what curl documents and more:
+    ///
+    /// - `*` exempts all hosts;
+    /// - a name exempts the host and those below it: `example.com`, `.example.com` and `*.example.com`
+    ///   mean the same. One that is not ASCII needs the feature `idna`, as in a URL;
+    /// - an address exempts itself: `127.0.0.1`, `::1`, `[::1]`;
+    /// - a network exempts its addresses: `10.0.0.0/8`, `fe80::/10`, `[fe80::]/10`, `[fe80::/10]`. It has
+    ///   no names: they are not looked up;
+    /// - with a port, an entry exempts that port only: `example.com:8080`, `[::1]:8080`.
+    ///
+    /// An entry that is malformed exempts no host.
     ///
     /// ```
     /// use sansock::core::handshake::Uri;
@@ -98,12 +107,16 @@ fn find(name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String
     (!value.is_empty()).then(|| (name, value.into()))
 }
 
-/// A proxy for SOCKS that is written as one for HTTP speaks SOCKS all the same.
+/// A proxy for SOCKS that is written as one for HTTP, or without a scheme, speaks SOCKS all the same.
 fn with_scheme(name: &str, value: &str) -> String {
-    let rest = value.strip_prefix("http://");
-    match rest.filter(|_| name.eq_ignore_ascii_case("socks_proxy")) {
-        Some(rest) => format!("socks5h://{rest}"),
-        None => value.into(),
+    let rest = match value.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        Some(_) => return value.into(),
+        None => value,
+    };
+    match name.eq_ignore_ascii_case("socks_proxy") {
+        true => format!("socks5h://{rest}"),
+        false => value.into(),
     }
 }
 
@@ -113,37 +126,69 @@ fn is_exempt(uri: &Uri, list: &str) -> bool {
     entries.into_iter().any(|entry| covers(entry, uri))
 }
 
+/// Whether an entry covers the host: `*`, a name, an address or a network, with or without a port.
 fn covers(entry: &str, uri: &Uri) -> bool {
-    let address = uri.host().parse::<IpAddr>().ok();
-    if entry == "*" {
-        return true;
-    }
-    if let (Some((network, length)), Some(address)) = (entry.split_once('/'), address) {
-        return contains(network, length, address).unwrap_or(false);
-    }
-    let (host, port) = split_port(entry);
+    let (place, port) = split_port(entry);
     if port.is_some_and(|port| port != uri.port()) {
         return false;
     }
-    match address {
-        Some(address) => host
+    let (network, length) = split_length(place);
+    match (uri.host().parse::<IpAddr>(), length) {
+        _ if place == "*" => true,
+        (Ok(address), Some(length)) => contains(network, length, address).unwrap_or(false),
+        (Ok(address), None) => network
             .parse::<IpAddr>()
-            .is_ok_and(|host| host.to_canonical() == address.to_canonical()),
-        None => is_below(uri.host(), host),
+            .is_ok_and(|network| network.to_canonical() == address.to_canonical()),
+        (Err(_), None) => is_below(uri.host(), &to_ascii(network)),
+        (Err(_), Some(_)) => false,
     }
 }
 
-/// Splits `host:port` and `[address]:port`. An IPv6 address without brackets has no port.
+/// Splits off the port. An IPv6 address without brackets has none.
 fn split_port(entry: &str) -> (&str, Option<u16>) {
-    let (host, port) = match entry.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') && !host.ends_with(']') => (entry, None),
-        Some((host, digits)) if digits.parse::<u16>().is_ok() => (host, digits.parse().ok()),
-        _ => (entry, None),
+    let Some((place, digits)) = entry.rsplit_once(':') else {
+        return (entry, None);
     };
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    (address.unwrap_or(host), port)
+    let has_brackets = place.starts_with('[') && place.contains(']');
+    match number(digits).and_then(|port| u16::try_from(port).ok()) {
+        Some(port) if has_brackets || !place.contains(':') => (place, Some(port)),
+        _ => (entry, None),
+    }
+}
+
+/// Splits off the length of a network, which may be inside the brackets or after them.
+fn split_length(place: &str) -> (&str, Option<&str>) {
+    let (network, length) = match without_brackets(place).split_once('/') {
+        Some((network, length)) => (network, Some(length)),
+        None => (without_brackets(place), None),
+    };
+    (without_brackets(network), length)
+}
+
+fn without_brackets(text: &str) -> &str {
+    let inner = text.strip_prefix('[');
+    let inner = inner.and_then(|inner| inner.strip_suffix(']'));
+    inner.unwrap_or(text)
+}
+
+/// Parses digits and nothing else; the parser of integers takes a sign as well.
+fn number(digits: &str) -> Option<u32> {
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
+}
+
+/// Converts a name as the host of a URI is converted. A name that cannot be converted is unchanged, and
+/// matches no host.
+fn to_ascii(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() {
+        return Cow::Borrowed(name);
+    }
+    // A wildcard is not part of a name.
+    let name = name.trim_start_matches(['*', '.']);
+    match Uri::parse(&format!("ws://{name}")) {
+        Ok(uri) => Cow::Owned(uri.host().into()),
+        Err(_) => Cow::Borrowed(name),
+    }
 }
 
 /// Whether the host is the domain, or below it.
@@ -161,22 +206,60 @@ fn is_below(host: &str, domain: &str) -> bool {
         && (before.is_empty() || before.ends_with('.'))
 }
 
-/// Whether a network like `10.0.0.0/8` contains the address; `None` where it is malformed.
+/// Whether a network like `10.0.0.0/8` contains the address; `None` if it is malformed.
 fn contains(network: &str, length: &str, address: IpAddr) -> Option<bool> {
-    let length: u32 = length.parse().ok()?;
     let network: IpAddr = network.parse().ok()?;
-    let address = match network.is_ipv4() {
-        true => address.to_canonical(),
-        false => address,
+    let length = number(length)?;
+    // A mapped network is one of IPv4, whose bits follow 96 others.
+    let length = match network.is_ipv6() && network.to_canonical().is_ipv4() {
+        true => length.checked_sub(96)?,
+        false => length,
     };
-    let (network, address, width) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (network.to_bits().into(), address.to_bits().into(), 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return Some(false),
-    };
+    let (network, width) = bits(network);
     let host_bits = u32::checked_sub(width, length)?;
-    let differences: u128 = network ^ address;
-    Some(differences.checked_shr(host_bits).unwrap_or(0) == 0)
+    let (address, width_of_address) = bits(address);
+    let is_same_family = width == width_of_address;
+    let differences = network ^ address;
+    Some(is_same_family && differences.checked_shr(host_bits).unwrap_or(0) == 0)
+}
+
+/// Returns the bits of an address, and how many it has. An IPv4 address that is mapped to IPv6 is one of
+/// IPv4.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => (address.to_bits().into(), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    }
+}
+
+#[cfg(all(test, feature = "idna"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn international_names_are_exempt_in_either_form() {
+        for entry in [
+            "bücher.example",
+            ".BÜCHER.example",
+            "*.bücher.example.",
+            "bücher.example:80",
+            "xn--bcher-kva.example",
+            "XN--BCHER-KVA.example",
+        ] {
+            for url in [
+                "ws://bücher.example/",
+                "ws://a.xn--bcher-kva.example./",
+                "ws://ä.Bücher.Example/",
+            ] {
+                let uri = Uri::parse(url).unwrap();
+                assert!(is_exempt(&uri, entry), "{entry} {url}");
+            }
+            for url in ["ws://bucher.example/", "ws://xbücher.example/"] {
+                let uri = Uri::parse(url).unwrap();
+                assert!(!is_exempt(&uri, entry), "{entry} {url}");
+            }
+        }
+        let uri = Uri::parse("ws://a/").unwrap();
+        assert!(!is_exempt(&uri, "\u{ad},*\u{ad},ü/8,ü ü"));
+    }
 }

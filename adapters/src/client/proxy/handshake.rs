@@ -1,4 +1,5 @@
-//! The handshake with a proxy, without I/O, over HTTP CONNECT (`connect.rs`) or SOCKS5 (`socks.rs`).
+//! The handshake with a proxy, without I/O, over HTTP CONNECT (`connect.rs`), SOCKS5 (`socks.rs`) or SOCKS4
+//! (`socks4.rs`).
 //!
 //! The rule: it never asks for bytes beyond the end of the proxy's answer. What follows belongs to the
 //! destination.
@@ -8,6 +9,7 @@ use std::fmt;
 use super::connect::Connect;
 use super::destination::{Destination, Host};
 use super::socks::Socks;
+use super::socks4::Socks4;
 use super::{Proxy, Scheme};
 use crate::error::ProxyError;
 
@@ -46,6 +48,7 @@ pub struct Handshake {
 enum Machine {
     Connect(Connect),
     Socks(Socks),
+    Socks4(Socks4),
 }
 
 impl Handshake {
@@ -55,7 +58,8 @@ impl Handshake {
     /// Returns a handshake that asks this proxy for a tunnel to the destination.
     ///
     /// # Errors
-    /// [`ProxyError::HostTooLong`] and [`ProxyError::CredentialsTooLong`] for what cannot be sent.
+    /// [`ProxyError::HostTooLong`], [`ProxyError::CredentialsTooLong`] and [`ProxyError::Ipv6`] for what
+    /// cannot be sent.
     pub fn new(proxy: &Proxy, destination: &Destination) -> Result<Self, ProxyError> {
         if let Host::Name(name) = &destination.host {
             let length = name.len();
@@ -66,9 +70,14 @@ impl Handshake {
         let mut output = Vec::new();
         let credentials = proxy.credentials.as_ref();
         let machine = match proxy.scheme {
-            Scheme::Http => Machine::Connect(Connect::new(destination, credentials, &mut output)),
+            Scheme::Http | Scheme::Https => {
+                Machine::Connect(Connect::new(destination, credentials, &mut output))
+            }
             Scheme::Socks5 | Scheme::Socks5h => {
                 Machine::Socks(Socks::new(destination, credentials, &mut output)?)
+            }
+            Scheme::Socks4 | Scheme::Socks4a => {
+                Machine::Socks4(Socks4::new(destination, credentials, &mut output)?)
             }
         };
         Ok(Self {
@@ -97,6 +106,7 @@ impl Handshake {
             (_, Some(_)) => 0,
             (Machine::Connect(machine), None) => machine.bytes_needed(),
             (Machine::Socks(machine), None) => machine.bytes_needed(),
+            (Machine::Socks4(machine), None) => machine.bytes_needed(),
         }
     }
 
@@ -120,6 +130,7 @@ impl Handshake {
         match &mut self.machine {
             Machine::Connect(machine) => machine.receive(bytes),
             Machine::Socks(machine) => machine.receive(bytes, &mut self.output),
+            Machine::Socks4(machine) => machine.receive(bytes),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Proxies: which one to go through, and how to ask it for a tunnel.
 //!
-//! A [`Proxy`] comes from a URL or from the environment. Connect to its host and port, then let
-//! [`Proxy::tunnel`] do the handshake: HTTP CONNECT (RFC 9110 section 9.3.6) or SOCKS5 (RFC 1928, RFC
-//! 1929). From there on the stream leads to the destination, TLS included.
+//! A [`Proxy`] comes from a URL or from the environment. Connect to its host and port, with TLS if it
+//! [uses TLS](Proxy::uses_tls), then let [`Proxy::tunnel`] do the handshake: HTTP CONNECT (RFC 9110
+//! section 9.3.6), SOCKS5 (RFC 1928, RFC 1929), SOCKS4 or SOCKS4a. From there on the stream leads to the
+//! destination, TLS included.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +26,9 @@ mod destination;
 mod environment;
 mod handshake;
 mod socks;
+mod socks4;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -37,7 +40,7 @@ use futures_lite::future::poll_once;
 use sansock_core::handshake::{Credentials, Uri};
 
 use crate::error::{Error, Result};
-pub use crate::error::{ProxyError, SocksReply};
+pub use crate::error::{ProxyError, Socks4Reply, SocksReply};
 
 pub use destination::Destination;
 pub use handshake::Handshake;
@@ -55,6 +58,12 @@ pub struct Proxy {
 enum Scheme {
     /// HTTP CONNECT.
     Http,
+    /// HTTP CONNECT over TLS.
+    Https,
+    /// SOCKS4, with addresses that the caller has looked up.
+    Socks4,
+    /// SOCKS4a, with names that the proxy looks up.
+    Socks4a,
     /// SOCKS5, with addresses that the caller has looked up.
     Socks5,
     /// SOCKS5, with names that the proxy looks up.
@@ -67,14 +76,20 @@ impl Proxy {
     /// | scheme | handshake | the name of the destination is looked up by | default port |
     /// |---|---|---|---|
     /// | `http`, or none | HTTP CONNECT, Basic authentication | the proxy | 80 |
+    /// | `https` | the same, over TLS to the proxy | the proxy | 443 |
+    /// | `socks4` | SOCKS4, user id | the caller, to an IPv4 address | 1080 |
+    /// | `socks4a` | SOCKS4a, user id | the proxy | 1080 |
     /// | `socks5` | SOCKS5, user and password | the caller | 1080 |
-    /// | `socks5h` | SOCKS5, user and password | the proxy | 1080 |
+    /// | `socks5h`, `socks` | SOCKS5, user and password | the proxy | 1080 |
+    ///
+    /// SOCKS4 has no passwords: one in the URL is not sent. Neither SOCKS4 nor SOCKS4a leads to an IPv6
+    /// address.
     ///
     /// # Errors
-    /// [`ProxyError`] where the URL is malformed, goes on after the port, or has another scheme.
+    /// [`ProxyError`] if the URL is malformed, has a path, or has another scheme.
     pub fn parse(url: &str) -> Result<Self, ProxyError> {
         let (scheme, rest) = match url.split_once("://") {
-            Some((scheme, rest)) => (scheme.parse()?, rest),
+            Some((scheme, rest)) => (Scheme::parse(scheme)?, rest),
             None => (Scheme::Http, url),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -85,7 +100,7 @@ impl Proxy {
         let secure = Uri::parse(&format!("wss://{authority}"))?;
         Ok(Self {
             scheme,
-            host: uri.host().into(),
+            host: with_zone(&uri).into_owned(),
             // A port that depends on the scheme was not given.
             port: match uri.port() == secure.port() {
                 true => uri.port(),
@@ -104,10 +119,17 @@ impl Proxy {
         }
     }
 
-    /// Returns the host to connect to, an IPv6 address without brackets.
+    /// Returns the host to connect to, an IPv6 address without brackets. Its zone, if it has one, follows
+    /// a percent sign.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the host for TLS to verify, which knows no zones.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    pub(super) fn name(&self) -> &str {
+        self.host.split('%').next().unwrap_or_default()
     }
 
     /// Returns the port to connect to.
@@ -116,11 +138,23 @@ impl Proxy {
         self.port
     }
 
-    /// Whether the proxy looks up the name of the destination: all but `socks5`, for which the caller
-    /// makes the [`Destination`] from an address.
+    /// Whether the proxy looks up the name of the destination: all but `socks4` and `socks5`, for which
+    /// the caller makes the [`Destination`] from an address.
     #[must_use]
     pub const fn resolves_names(&self) -> bool {
-        !matches!(self.scheme, Scheme::Socks5)
+        !matches!(self.scheme, Scheme::Socks4 | Scheme::Socks5)
+    }
+
+    /// Whether the connection to the proxy itself uses TLS, which the caller negotiates before
+    /// [`tunnel`](Self::tunnel): the scheme is `https`.
+    #[must_use]
+    pub const fn uses_tls(&self) -> bool {
+        matches!(self.scheme, Scheme::Https)
+    }
+
+    /// Whether the proxy can be asked for this destination: SOCKS4 has no IPv6 addresses.
+    pub(super) fn can_ask_for(&self, destination: &Destination) -> bool {
+        !matches!(self.scheme, Scheme::Socks4 | Scheme::Socks4a) || !destination.is_ipv6()
     }
 
     /// Asks the proxy, over a stream that is connected to it, for a tunnel: once this returns, the
@@ -150,6 +184,14 @@ impl Proxy {
                 return Err(ProxyError::Ended.into());
             }
         }
+    }
+}
+
+/// Returns the host with its zone, as the resolver of the system takes it.
+pub(super) fn with_zone(uri: &Uri) -> Cow<'_, str> {
+    match uri.zone() {
+        Some(zone) => Cow::Owned(format!("{}%{zone}", uri.host())),
+        None => Cow::Borrowed(uri.host()),
     }
 }
 
@@ -224,7 +266,7 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, port) = (self.scheme.as_str(), self.port);
         match self.host.contains(':') {
-            true => write!(f, "{scheme}://[{}]:{port}", self.host),
+            true => write!(f, "{scheme}://[{}]:{port}", self.host.replace('%', "%25")),
             false => write!(f, "{scheme}://{}:{port}", self.host),
         }
     }
@@ -234,6 +276,9 @@ impl Scheme {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks4 => "socks4",
+            Self::Socks4a => "socks4a",
             Self::Socks5 => "socks5",
             Self::Socks5h => "socks5h",
         }
@@ -243,21 +288,31 @@ impl Scheme {
     const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
-            Self::Socks5 | Self::Socks5h => 1080,
+            Self::Https => 443,
+            Self::Socks4 | Self::Socks4a | Self::Socks5 | Self::Socks5h => 1080,
+        }
+    }
+
+    fn parse(scheme: &str) -> Result<Self, ProxyError> {
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            "socks4" => Ok(Self::Socks4),
+            "socks4a" => Ok(Self::Socks4a),
+            "socks5" => Ok(Self::Socks5),
+            // Desktops write the proxy of a user without a version.
+            "socks5h" | "socks" => Ok(Self::Socks5h),
+            _ => Err(ProxyError::Scheme(shown(scheme))),
         }
     }
 }
 
-impl FromStr for Scheme {
-    type Err = ProxyError;
-
-    fn from_str(scheme: &str) -> Result<Self, ProxyError> {
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => Ok(Self::Http),
-            "socks5" => Ok(Self::Socks5),
-            "socks5h" => Ok(Self::Socks5h),
-            "https" => Err(ProxyError::Tls),
-            _ => Err(ProxyError::Scheme),
-        }
+/// Returns an unknown scheme for an error message. It is empty if the text cannot be a scheme (RFC 3986
+/// section 3.1), for it may be credentials then.
+fn shown(scheme: &str) -> String {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    match scheme.bytes().all(is_part) {
+        true => scheme.into(),
+        false => String::new(),
     }
 }

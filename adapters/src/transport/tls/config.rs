@@ -218,11 +218,16 @@ impl fmt::Debug for ClientTls {
 
 /// Uses a configuration as it is, a certificate of the client for whatever server included. What is set on
 /// the result later, but for the name of the server, makes another.
+///
+/// The one exception: `http/1.1` replaces `h2` in its protocols (ALPN), because the request is one of HTTP/1.1. So
+/// you can share a configuration with a client of HTTP/2.
 #[cfg(feature = "rustls")]
 impl From<Arc<futures_rustls::rustls::ClientConfig>> for ClientTls {
     fn from(config: Arc<futures_rustls::rustls::ClientConfig>) -> Self {
         Self {
-            ready: Arc::new(OnceLock::from(Connector::Rustls(config.into()))),
+            ready: Arc::new(OnceLock::from(Connector::Rustls(
+                super::rustls::client_over_http1(config).into(),
+            ))),
             ..Self::with_backend(Backend::Rustls)
         }
     }
@@ -299,9 +304,13 @@ impl fmt::Debug for ServerTls {
     }
 }
 
+/// Uses a configuration unchanged, except that `http/1.1` replaces `h2` in its protocols (ALPN): this server speaks
+/// HTTP/1.1.
 #[cfg(feature = "rustls")]
 impl From<Arc<futures_rustls::rustls::ServerConfig>> for ServerTls {
     fn from(config: Arc<futures_rustls::rustls::ServerConfig>) -> Self {
-        Self(Acceptor::Rustls(config.into()))
+        Self(Acceptor::Rustls(
+            super::rustls::server_over_http1(config).into(),
+        ))
     }
 }

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use native_tls::{Certificate, HandshakeError, TlsAcceptor, TlsConnector};
 
-use super::options::{ALPN, Identity, Options};
+use super::options::{ALPN, Identity, NO_PROTOCOL, Options};
 use crate::error::{TlsError, TlsErrorKind};
 
 /// How much is encrypted before it is written, in bytes.
@@ -132,6 +132,7 @@ fn diagnose(text: &str, hint: &str) -> (TlsErrorKind, String) {
         );
     }
     let reason = match text.split_once(" alert ") {
+        Some((_, alert)) if alert.starts_with("no application protocol") => NO_PROTOCOL.into(),
         Some((_, alert)) => {
             let end = alert.find(':').unwrap_or(alert.len());
             format!(

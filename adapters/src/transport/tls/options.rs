@@ -8,6 +8,9 @@ use crate::error::TlsError;
 /// The only protocol that is negotiated for what is inside (RFC 7301).
 pub(super) const ALPN: &str = "http/1.1";
 
+/// What is wrong if a peer accepts none of the protocols.
+pub(super) const NO_PROTOCOL: &str = "it accepts none of the protocols that were offered (ALPN)";
+
 #[derive(Clone, Default)]
 pub(super) struct Options {
     /// The roots to trust in place of those of the system.

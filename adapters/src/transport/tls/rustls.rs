@@ -13,14 +13,14 @@ use futures_rustls::rustls::client::danger::{
 };
 use futures_rustls::rustls::crypto::{self, CryptoProvider};
 use futures_rustls::rustls::{
-    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    self, AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use futures_rustls::{TlsAcceptor, TlsConnector, client, server};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::options::{ALPN, Identity, Options, certificates};
+use super::options::{ALPN, Identity, NO_PROTOCOL, Options, certificates};
 use crate::error::{TlsError, TlsErrorKind};
 
 /// The cryptography that this build has.
@@ -86,6 +86,36 @@ pub(super) fn acceptor(identity: &Identity) -> Result<TlsAcceptor, TlsError> {
     Ok(Arc::new(config).into())
 }
 
+/// Returns the configuration for connections over HTTP/1.1: a server that selected HTTP/2 would not understand
+/// the request. Applications share one configuration with HTTP clients that offer HTTP/2.
+pub(super) fn client_over_http1(mut config: Arc<ClientConfig>) -> Arc<ClientConfig> {
+    if let Some(protocols) = alpn_without_http2(&config.alpn_protocols) {
+        Arc::make_mut(&mut config).alpn_protocols = protocols;
+    }
+    config
+}
+
+/// Returns the configuration for connections over HTTP/1.1.
+pub(super) fn server_over_http1(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    if let Some(protocols) = alpn_without_http2(&config.alpn_protocols) {
+        Arc::make_mut(&mut config).alpn_protocols = protocols;
+    }
+    config
+}
+
+/// Returns the protocols without HTTP/2 and with HTTP/1.1; `None` if HTTP/2 is not among them.
+fn alpn_without_http2(protocols: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    let mut kept = protocols.to_vec();
+    kept.retain(|protocol| protocol != b"h2");
+    if kept.len() == protocols.len() {
+        return None;
+    }
+    if !kept.iter().any(|protocol| protocol == ALPN.as_bytes()) {
+        kept.push(ALPN.into());
+    }
+    Some(kept)
+}
+
 fn private_key(identity: &Identity) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |error| TlsError::configuration("private key is not PEM", error);
     PrivateKeyDer::from_pem_slice(&identity.key).map_err(unreadable)
@@ -124,6 +154,13 @@ fn explain(error: &Arc<io::Error>, peer: &str, hint: &str) -> TlsError {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             (TlsErrorKind::NotTls, hint.into())
         }
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            (TlsErrorKind::Negotiation, NO_PROTOCOL.into())
+        }
+        Some(rustls::Error::NoApplicationProtocol) => (
+            TlsErrorKind::Negotiation,
+            "it offers no protocol that is accepted (ALPN)".into(),
+        ),
         Some(rustls::Error::AlertReceived(alert)) => (
             TlsErrorKind::Negotiation,
             format!("it ended with the alert {alert:?}"),

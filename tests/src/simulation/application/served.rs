@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_lite::future::pending;
 use sansock::Prepared;
+use sansock::runtime::{BoxFuture, Threads};
 use sansock::serve::{
-    Accepted, BoxFuture, Handle, Listen, Listener, Origins, OverflowPolicy, Peer, Push, Serve,
-    ServerEvent, ServerHandle,
+    Accepted, Handle, Listen, Listener, Origins, OverflowPolicy, Peer, Push, Serve, ServerEvent,
+    ServerHandle,
 };
 
 use super::methods::Served;
@@ -26,7 +27,7 @@ use crate::simulation::world::World;
 struct One(Mutex<Option<Accepted<Wire>>>);
 
 impl Listener<Wire> for One {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted<Wire>>> {
+    fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<Wire>>> {
         let accepted = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async {
             match accepted {
@@ -103,7 +104,7 @@ impl Application {
             let serving: Rc<Serving> = (*tasks.get()).clone();
             let app = serving.app.clone();
             app.spawn(async move {
-                let future: BoxFuture<'static, ()> = future;
+                let future: BoxFuture<Threads, ()> = future;
                 future.await;
                 serving.gone.give(());
             });

@@ -1,0 +1,9 @@
+//! The runtimes: one file each, which an application can copy.
+//!
+//! Each has a type `R` that implements [`Runtime`](sansock::runtime::Runtime), a function `runtime` that returns a
+//! value of it, and `block_on`, which runs the program.
+
+pub mod async_std;
+pub mod local;
+pub mod smol;
+pub mod tokio;
