@@ -55,9 +55,7 @@ pub fn parse_frames(mut bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// Returns the first frame, and what follows it, if it is there whole.
-#[must_use]
-pub fn parse_frame(bytes: &[u8]) -> Option<(Frame, &[u8])> {
+pub(super) fn parse_frame(bytes: &[u8]) -> Option<(Frame, &[u8])> {
     let (&[first, second], mut rest) = bytes.split_first_chunk::<2>()?;
     let size = match second & 0x7f {
         126 => {

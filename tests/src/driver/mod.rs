@@ -21,7 +21,7 @@ use sansock_core::{ClientConnection, Connection, FixedSeed, Negotiated, ServerCo
 pub use executor::{Runs, Task, both, poll_once, recreated, run, settle, settle_with, waker_fn};
 pub use flood::{Flood, Source};
 pub use flush_only::FlushOnly;
-pub use frames::{Frame, close_frame, frame, parse_frame, parse_frames};
+pub use frames::{Frame, close_frame, frame, parse_frames};
 pub use meter::{Meter, Metered, MeteredTimer, Work};
 pub use pipe::{End, Manner, Watch, pipe, pipe_with};
 pub use reactor::{Far, Reactive, Reactor};
