@@ -88,11 +88,7 @@ impl Decoder<'_> {
             Kind::Binary
         };
         let reassembly = Reassembly::of(kind, self.reassembly);
-        let growth = Growth {
-            announced: 0,
-            most: self.limit,
-            both: self.limit,
-        };
+        let growth = Growth::within(self.limit);
         let (limit, before, coding_mask) = (self.limit, open.decoded, open.coding_mask);
         let pool = self.pool;
         let mut sink = |decoded: &[u8]| {

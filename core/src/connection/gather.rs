@@ -1,7 +1,7 @@
 //! From the parts of a message to the message.
 //!
 //! A message begins to arrive in the delivery of that time, often while the application only sends. Until a
-//! part of it was given out, it can still be received whole.
+//! part of it is taken, it can still be received whole.
 
 use crate::config::{Delivery, Settings};
 use crate::error::{Failure, ProtocolError};
@@ -27,7 +27,11 @@ impl Incoming {
     pub(super) fn set_delivery(&mut self, delivery: Delivery, link: &mut Link) -> bool {
         let is_inside = self.open.is_some() || self.is_data_ready();
         if is_inside && self.delivery != delivery {
-            let Some(first) = self.first_part().filter(|_| delivery == Delivery::Messages) else {
+            let first = match delivery {
+                Delivery::Messages => self.first_part(),
+                Delivery::Frames | Delivery::Chunks => None,
+            };
+            let Some(first) = first else {
                 return false;
             };
             self.gather(first, link);
@@ -58,7 +62,7 @@ impl Incoming {
             // A frame that is not complete.
             _ => self
                 .open
-                .filter(|open| !open.is_part_taken && self.delivery != Delivery::Messages)
+                .filter(|open| !open.is_part_taken)
                 .map(|open| FirstPart {
                     kind: open.kind,
                     is_last: false,
@@ -82,12 +86,7 @@ impl Incoming {
     /// Moves the first part to where messages are put together, unless it is all and lies in one piece.
     fn put_together(&mut self, first: FirstPart, settings: &Settings) -> Result<(), ProtocolError> {
         self.check_size(first.place, settings)?;
-        let limit = settings.message_limit(Delivery::Messages);
-        let growth = Growth {
-            announced: 0,
-            most: limit,
-            both: limit,
-        };
+        let growth = Growth::within(settings.message_limit(Delivery::Messages));
         let pool = &*settings.buffers;
         let mut tail = Utf8Tail::default();
         match (first.place, first.kind) {

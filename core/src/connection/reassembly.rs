@@ -43,6 +43,15 @@ impl Growth {
     /// Bytes reserved ahead of their arrival, where less has arrived.
     const AHEAD: usize = 4096;
 
+    /// Nothing has been announced; the whole has at most `limit` bytes.
+    pub(super) const fn within(limit: usize) -> Self {
+        Self {
+            announced: 0,
+            most: limit,
+            both: limit,
+        }
+    }
+
     /// Returns the capacity to have for `needed` bytes; `capacity` where that is enough.
     fn capacity_for(self, needed: usize, capacity: usize) -> usize {
         if needed <= capacity {

@@ -73,6 +73,7 @@ impl Origin {
 
     fn relative(&self, parent: &str, name: &str, field: &Value<'_>) -> Option<i128> {
         let number = || field.name.parse::<i128>().ok();
+        let inner = || field.fields.first()?.1.name.parse::<i128>().ok();
         match (parent, name) {
             ("At", _) => Some(nanos(field.name) - self.now),
             ("Instant", "nanos") => Some(number()? - self.now),
@@ -89,17 +90,11 @@ impl Origin {
                 first => Some(first - self.now),
             },
             // What has arrived already has no effect.
-            (_, "arrives" | "delivered_at") => {
-                let (_, nanos) = field.fields.first()?;
-                Some((nanos.name.parse::<i128>().ok()? - self.now).max(0))
-            }
+            (_, "arrives" | "delivered_at") => Some((inner()? - self.now).max(0)),
             ("Keepalive", "counted") => Some(self.taken - number()?),
             // Whether something came since.
             ("AwaitedPong", "received") => Some((self.received - number()?).min(1)),
-            ("AwaitedPong", "full_at") => {
-                let (_, full_at) = field.fields.first()?;
-                Some((self.taken - full_at.name.parse::<i128>().ok()?).min(1))
-            }
+            ("AwaitedPong", "full_at") => Some((self.taken - inner()?).min(1)),
             ("AwaitedPong", "position") => {
                 let (_, end) = field.name.split_once("..")?;
                 Some((end.parse::<i128>().ok()? - self.taken).max(0))
