@@ -319,13 +319,15 @@ fn connect(pieces: &[&[u8]], ends: bool) -> Outcome {
     }
 }
 
-/// Section 4.1, of the response behind those that are interim.
+/// Section 4.1, of the response behind those that are interim. Where the phrase is missing, so may be the
+/// space before it.
 fn is_response(mut wire: &[u8], accept: &[u8]) -> bool {
     loop {
         let Some((start, headers)) = lines(wire) else {
             return false;
         };
-        let is_interim = start.starts_with("HTTP/1.") && !start.starts_with("HTTP/1.1 101 ");
+        let is_switching = start == "HTTP/1.1 101" || start.starts_with("HTTP/1.1 101 ");
+        let is_interim = start.starts_with("HTTP/1.") && !is_switching;
         if is_interim && start.as_bytes().get(9) == Some(&b'1') {
             wire = &wire[end_of_head(wire).expect("a head")..];
             continue;
@@ -336,7 +338,7 @@ fn is_response(mut wire: &[u8], accept: &[u8]) -> bool {
             name == "chat" || name == "superchat"
         };
         let accept = std::str::from_utf8(accept).expect("base64");
-        return start.starts_with("HTTP/1.1 101 ")
+        return is_switching
             && has_token(&headers, "upgrade", "websocket")
             && has_token(&headers, "connection", "upgrade")
             && values(&headers, "sec-websocket-accept") == [accept]
