@@ -309,7 +309,7 @@ fn cli_over_tls() {
         (
             &["--proxy", "ftp://127.0.0.1", &secure],
             2,
-            "proxy must begin",
+            "scheme of a proxy",
         ),
     ] {
         let (ended, printed, said) = cli(arguments, "hello\n");

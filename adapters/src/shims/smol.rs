@@ -34,21 +34,12 @@ use crate::runtime::{self, BoxFuture, Runtime, Threads};
 use crate::serve::{ChooseOrigins, Outcome};
 use crate::transport::{Accepted, ReadinessTcp, limit_unsent};
 
-/// The runtime: sockets of async-net, timers of async-io.
+/// The runtime: sockets of async-net, timers of async-io. The connections of a server run in the task that runs the
+/// server.
 #[derive(Clone, Default)]
 pub struct Smol {
-    /// Where the connections of a server run, while it does.
-    executor: Option<Arc<Executor<'static>>>,
-}
-
-impl Smol {
-    /// Returns a runtime for a server: its connections run in the task that runs the server.
-    #[must_use]
-    pub fn serving() -> Self {
-        Self {
-            executor: Some(Arc::default()),
-        }
-    }
+    /// Where the connections of a server run, while it does. It allocates when it first spawns.
+    executor: Arc<Executor<'static>>,
 }
 
 #[cfg(not(unix))]
@@ -65,16 +56,12 @@ impl Runtime for Smol {
     }
 
     fn spawn(&self, task: BoxFuture<Threads, ()>) {
-        if let Some(executor) = &self.executor {
-            executor.spawn(task).detach();
-        }
+        self.executor.spawn(task).detach();
     }
 
     fn run(&self, server: BoxFuture<Threads, ()>) -> BoxFuture<Threads, ()> {
-        match self.executor.clone() {
-            Some(executor) => Box::pin(async move { executor.run(server).await }),
-            None => server,
-        }
+        let executor = self.executor.clone();
+        Box::pin(async move { executor.run(server).await })
     }
 
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<Threads, io::Result<Vec<SocketAddr>>> {
@@ -342,5 +329,5 @@ where
     F: Future<Output = R> + Send + 'static,
     R: Outcome,
 {
-    runtime::serve(Smol::serving(), at, handler)
+    runtime::serve(Smol::default(), at, handler)
 }

@@ -32,13 +32,13 @@ where
     /// more are read until some of them are received.
     ///
     /// # Cancel safety
-    /// The ping is sent, and its pong ignored.
+    /// Dropped before the ping is queued, it is not sent. Dropped later, it is sent, and its pong ignored.
     pub async fn ping(&mut self) -> Result<Duration> {
         let mut ping = None;
         poll_fn(|cx| self.poll_ping(cx, &mut ping)).await
     }
 
-    /// Pings the peer in the first poll, and waits for the pong.
+    /// Pings the peer as soon as the queue has room, and waits for the pong.
     pub(crate) fn poll_ping(
         &mut self,
         cx: &mut Context<'_>,
@@ -57,7 +57,10 @@ where
             {
                 return Poll::Ready(Err(Error::InMessage));
             }
-            None => *ping.insert(self.queue_ping()?),
+            None => {
+                ready!(self.poll_room(cx))?;
+                *ping.insert(self.queue_ping()?)
+            }
         };
         self.poll_pong(cx, ping)
     }
@@ -134,6 +137,7 @@ where
     /// # Cancel safety
     /// As [`send`](Self::send).
     pub async fn send_ping(&mut self, payload: &[u8]) -> Result<()> {
+        self.capacity().await?;
         self.queue(|connection| connection.send_ping(payload))?;
         self.flush().await
     }
@@ -150,6 +154,7 @@ where
     /// # Cancel safety
     /// As [`send`](Self::send).
     pub async fn send_pong(&mut self, payload: &[u8]) -> Result<()> {
+        self.capacity().await?;
         self.queue(|connection| connection.send_pong(payload))?;
         self.flush().await
     }

@@ -546,7 +546,7 @@ where
     /// What ended the connection.
     ///
     /// # Cancel safety
-    /// The ping is sent, and its pong ignored.
+    /// Dropped before the ping is queued, it is not sent. Dropped later, it is sent, and its pong ignored.
     pub async fn ping(&self) -> Result<Duration> {
         let waiter = self.shared.waiter();
         let mut ping: Option<PingId> = None;
@@ -557,7 +557,10 @@ where
                         socket.inner.driver.begin_poll();
                         ping
                     }
-                    None => *ping.insert(socket.queue_ping()?),
+                    None => {
+                        ready!(socket.poll_room(cx))?;
+                        *ping.insert(socket.queue_ping()?)
+                    }
                 };
                 socket.poll_answer(cx, ping)
             })
@@ -573,10 +576,8 @@ where
     /// # Cancel safety
     /// As [`WebSocket::send`].
     pub async fn send_ping(&self, payload: &[u8]) -> Result<()> {
-        self.shared
-            .lock()
-            .queue(|connection| connection.send_ping(payload))?;
-        self.flush().await
+        self.queue_and_flush(|connection| connection.send_ping(payload))
+            .await
     }
 
     /// Sends a pong that answers no ping; see [`WebSocket::send_pong`].
@@ -587,10 +588,8 @@ where
     /// # Cancel safety
     /// As [`WebSocket::send`].
     pub async fn send_pong(&self, payload: &[u8]) -> Result<()> {
-        self.shared
-            .lock()
-            .queue(|connection| connection.send_pong(payload))?;
-        self.flush().await
+        self.queue_and_flush(|connection| connection.send_pong(payload))
+            .await
     }
 
     /// Sends a Close frame and returns. The receiver still gets every message that the peer sent before

@@ -351,7 +351,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`SendError::State`] unless the connection is open or waits for the peer's Close frame;
-    /// [`SendError::ControlTooLong`] over 125 bytes.
+    /// [`SendError::ControlTooLong`] over 125 bytes; [`SendError::QueueFull`] while the queue has no
+    /// [capacity](Self::has_capacity).
     pub fn send_ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.link.send_ping(payload)
     }

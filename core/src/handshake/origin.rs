@@ -283,7 +283,8 @@ fn host_problem(error: &UriError) -> OriginProblem {
 
 /// Whether a host that ends in a number is an IPv4 address in its usual form: browsers take it for one.
 fn is_name_or_ipv4(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default();
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let last = labels.rsplit('.').next().unwrap_or_default();
     let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
     !is_number || name.contains('*') || name.parse::<Ipv4Addr>().is_ok()
 }
@@ -459,6 +460,8 @@ mod tests {
             ("http://example.com:443", "http://example.com:443"),
             ("https://example.com:80", "https://example.com:80"),
             ("https://example.com:", "https://example.com"),
+            ("https://example.com.", "https://example.com."),
+            ("https://a..", "https://a.."),
             ("HTTPS://Example.COM:8443", "https://example.com:8443"),
             (" https://example.com ", "https://example.com"),
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
@@ -506,6 +509,7 @@ mod tests {
             ("https://[::1", OriginProblem::Host),
             ("https://[x]", OriginProblem::Host),
             ("http://127.1", OriginProblem::Host),
+            ("http://127.0.0.1.", OriginProblem::Host),
             ("http://a.256", OriginProblem::Host),
             ("app://a b", OriginProblem::Host),
             ("https://a:65536", OriginProblem::Port),

@@ -14,6 +14,9 @@ use super::{Cell, Kept, ensure};
 /// What one connection may hold over a flood: the backlog of a ping, and its buffers.
 const MOST: u64 = 3 << 20;
 
+/// What a queue of 64 KiB may take, in a buffer that grows by doubling, and what else a connection holds.
+const QUEUE: i64 = 136 << 10;
+
 pub(crate) fn check(operation: &Operation) -> Cell {
     tasks_that_come_and_go(operation)?;
     flood(operation)?;
@@ -37,19 +40,23 @@ fn tasks_that_come_and_go(operation: &Operation) -> Result<(), String> {
             rig.settle();
         }
     };
-    // What may queue has queued: frames of at least a few bytes.
-    begin(match operation.class {
-        Class::Ping => 12_000,
-        Class::Send if operation.method.contains("_p") => 25_000,
-        Class::Receive
-        | Class::Send
-        | Class::Queue
-        | Class::Flush
-        | Class::Attend
-        | Class::SendClose
-        | Class::Close
-        | Class::Fail => 200,
+    // Twice what fills the queue: frames of a thousand bytes, or of at least six.
+    let queued = measure(|| {
+        begin(match operation.class {
+            Class::Ping => 22_000,
+            Class::Send if operation.method.contains("_p") => 22_000,
+            Class::Receive
+            | Class::Send
+            | Class::Queue
+            | Class::Flush
+            | Class::Attend
+            | Class::SendClose
+            | Class::Close
+            | Class::Fail => 200,
+        });
     });
+    let queued = queued.bytes_current;
+    ensure!(queued <= QUEUE, "{queued} bytes were queued");
     let grown = measure(|| begin(1000)).bytes_current;
     ensure!(
         grown <= 2048,

@@ -402,13 +402,18 @@ impl Application {
     }
 }
 
+/// How often one operation is dropped at most: a ping that is dropped before its pong can come is never answered.
+const MOST_DROPS: usize = 100;
+
 /// Makes a future anew whenever it was dropped while it waits.
 async fn again<T>(world: &World, mut make: impl AsyncFnMut() -> T) -> T {
+    let mut dropped = 0;
     loop {
         let mut future = pin!(make());
         let output = poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if world.strikes(Fault::DropFuture, 6) => {
+            Poll::Pending if dropped < MOST_DROPS && world.strikes(Fault::DropFuture, 6) => {
+                dropped += 1;
                 world.goes_on();
                 Poll::Ready(None)
             }
