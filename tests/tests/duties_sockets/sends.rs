@@ -183,6 +183,8 @@ async fn a_client_that_discards_what_it_gets_sees_the_close_behind_it<R: Runtime
 
 async fn a_stream_of_sends_sees_pings<R: Runtime>() {
     let (mut ws, mut peer) = opened::<R>(Side::Server, sansock::config());
+    // The pong is behind what the system holds: few frames.
+    let more = "more".repeat(1000);
     let peer = elsewhere(move || {
         for number in 0..5 {
             let payload = number.to_string();
@@ -196,7 +198,7 @@ async fn a_stream_of_sends_sees_pings<R: Runtime>() {
     });
     let sends = async {
         // Nothing else is ever awaited.
-        while ws.send("more").await.is_ok() {}
+        while ws.send(&*more).await.is_ok() {}
     };
     let ((), code) = futures_lite::future::zip(sends, peer).await;
     assert_eq!(code, 1000);
