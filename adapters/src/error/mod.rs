@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, InvalidHeader, InvalidOrigin, Response, UriError};
+use sansock_core::handshake::{
+    HandshakeError, InvalidHeader, InvalidHost, InvalidOrigin, Response, UriError,
+};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
@@ -54,6 +56,8 @@ pub enum Error {
     Uri(UriError),
     /// A server's list of origins has one that no browser sends.
     Origin(InvalidOrigin),
+    /// A server's list of hosts has an entry that is not a host.
+    Host(InvalidHost),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
     /// The server could not be reached, or not in time.
@@ -151,6 +155,7 @@ impl Error {
             | Self::Discarded { .. }
             | Self::Uri(_)
             | Self::Origin(_)
+            | Self::Host(_)
             | Self::Connection(_)
             | Self::NoTls => false,
         }
@@ -249,6 +254,7 @@ impl fmt::Display for Error {
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
             Self::Uri(error) => write!(f, "{error}"),
             Self::Origin(error) => write!(f, "{error}"),
+            Self::Host(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -293,6 +299,7 @@ impl StdError for Error {
             | Self::InMessage
             | Self::Backlog
             | Self::Origin(_)
+            | Self::Host(_)
             | Self::NoTls => None,
         }
     }
@@ -313,6 +320,12 @@ impl From<HandshakeError> for Error {
 impl From<UriError> for Error {
     fn from(error: UriError) -> Self {
         Self::Uri(error)
+    }
+}
+
+impl From<InvalidHost> for Error {
+    fn from(error: InvalidHost) -> Self {
+        Self::Host(error)
     }
 }
 
@@ -370,7 +383,8 @@ impl From<Error> for io::Error {
             | Error::InMessage
             | Error::Backlog
             | Error::Uri(_)
-            | Error::Origin(_) => io::ErrorKind::InvalidInput,
+            | Error::Origin(_)
+            | Error::Host(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) | Error::NotSent(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
             Error::Failed(_)

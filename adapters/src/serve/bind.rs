@@ -61,7 +61,10 @@ macro_rules! serves {
             fn secures(
                 tls: ServerTls,
             ) -> Self::Function<Accepted<Stream<R>, Self>, Accepted<Stream<R>, Self>> {
-                Self::method(tls, |tls, Accepted { transport, peer }| {
+                Self::method(tls, |tls, accepted| {
+                    let Accepted {
+                        transport, peer, ..
+                    } = accepted;
                     let tls = tls.clone();
                     let secured = async move { tls.accept(transport.open().await?).await };
                     Accepted::opening(secured, peer)

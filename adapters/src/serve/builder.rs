@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::Config;
-use sansock_core::handshake::{HandshakeError, Headers, Origins, Request, ServerOptions};
+use sansock_core::handshake::{HandshakeError, Headers, Hosts, Origins, Request, ServerOptions};
 
 use super::bind::Serves;
 use super::connection::{OnEvent, ProcessRequest, Shared};
@@ -22,7 +22,7 @@ use super::request::{HandshakeDecision, IncomingRequest};
 use super::server::{Bound, Executor, Runs, Server};
 use super::socket::Socket;
 use crate::driver::{Timer, config};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transport::mode::{Boxes, Lends, Shares};
 use crate::transport::runtime::Address;
 use crate::transport::{
@@ -196,6 +196,8 @@ pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
     bind: Option<Bind<S, M>>,
     executor: Executor<M>,
     options: ServerOptions,
+    /// The first setting that is invalid.
+    invalid: Option<Error>,
     config: Config,
     headers: Headers,
     open_timeout: Option<Duration>,
@@ -277,6 +279,7 @@ where
             bind: None,
             executor: Executor { spawn, run: None },
             options: ServerOptions::new(),
+            invalid: None,
             config: config(),
             headers: Headers::new(),
             open_timeout: Some(Duration::from_secs(10)),
@@ -332,6 +335,43 @@ where
     /// for the opening handshake is set by [`open_timeout`](Self::open_timeout) instead.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Sets the hosts to which requests may be addressed, such as `example.com`, `*.example.com`, `localhost:8080`
+    /// or `[::1]`; see [`HostList::new`](super::HostList::new). The `Host` of other requests is refused with 421
+    /// (misdirected request, RFC 9110 section 15.5.20). `"*"` accepts every host.
+    ///
+    /// By default every host is accepted, with one exception: under [`Origins::SameHost`], a listener at a loopback
+    /// address accepts [`Hosts::Loopback`] only. Otherwise a page could have its name resolve to that address after
+    /// it was loaded (DNS rebinding): it would have the same host as its request. So a server behind a reverse proxy
+    /// on the same machine needs this list; see [`reverse_proxies`](crate::reverse_proxies).
+    ///
+    /// The host is checked where the origin is: when a request is accepted, not when
+    /// [`process_request`](Self::process_request) answers it otherwise, as a health check.
+    ///
+    /// ```no_run
+    /// # use sansock::serve::Origins;
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn echo(ws: Socket) {}
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("127.0.0.1:9001", echo)
+    ///     .origins(Origins::SameHost)
+    ///     .hosts(["chat.example.com", "localhost"])
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// An entry that is not a host is reported by [`bind`](Self::bind).
+    pub fn hosts<I>(mut self, hosts: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        match Hosts::list(hosts) {
+            Ok(hosts) => self.options = self.options.hosts(hosts),
+            Err(error) => self.invalid = self.invalid.or(Some(error.into())),
+        }
         self
     }
 
@@ -474,7 +514,8 @@ where
     /// Binds, in the order in which they were given. From then on clients can connect.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) for the first that cannot be bound.
+    /// [`Error::Host`] for an invalid host in the list of [`hosts`](Self::hosts); [`Error::Io`] for the first
+    /// listener that cannot be bound.
     ///
     /// # Cancel safety
     /// What was bound is dropped.
@@ -482,6 +523,9 @@ where
     where
         M: Runs<S, T>,
     {
+        if let Some(invalid) = self.invalid {
+            return Err(invalid);
+        }
         let mut listeners = Vec::with_capacity(self.listen.len());
         for listen in self.listen {
             listeners.push(listen.bind(self.bind.as_ref()).await?);
@@ -491,6 +535,7 @@ where
             registry,
             // The transport's handshake counts as well: the server minds the time.
             config: self.config.open_timeout(None),
+            loopback_options: Arc::new(self.options.clone().on_loopback()),
             options: Arc::new(self.options),
             headers: self.headers,
             open_timeout: self.open_timeout,

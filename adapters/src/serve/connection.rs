@@ -39,6 +39,8 @@ pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) registry: Arc<Registry>,
     pub(super) config: Config,
     pub(super) options: Arc<ServerOptions>,
+    /// The options of connections to a loopback address.
+    pub(super) loopback_options: Arc<ServerOptions>,
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
     pub(super) timer: M::Function<(), T>,
@@ -171,8 +173,12 @@ where
             commanded(handle, Command::Leave).await;
             Err(Error::Lost(None))
         };
+        let options = match accepted.on_loopback {
+            true => &self.loopback_options,
+            false => &self.options,
+        };
         let transport = or(accepted.transport.open(), leaving).await?;
-        let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
+        let mut connection = ServerConnection::new(options.clone(), self.config.clone());
         trace::peer(connection.io(), || Some(handle.peer()));
         let mut pending = Pending::new(transport, self.timer(), connection);
         pending.set_inbox(handle.inbox().clone());

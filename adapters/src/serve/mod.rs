@@ -25,7 +25,9 @@ mod server;
 mod slot;
 mod socket;
 
-pub use sansock_core::handshake::{InvalidOrigin, OriginList, OriginProblem, Origins};
+pub use sansock_core::handshake::{
+    HostList, Hosts, InvalidHost, InvalidOrigin, OriginList, OriginProblem, Origins,
+};
 
 pub use bind::Serves;
 pub use broadcast::{Broadcast, broadcast};

@@ -76,6 +76,17 @@ impl<S: 'static, M: Mode> Bound<S, M> {
             wraps: Vec::new(),
         }
     }
+
+    /// Passes a connection that was accepted through all functions.
+    fn wrap(&self, accepted: Accepted<S, M>) -> Accepted<S, M> {
+        let wraps = self.wraps.iter();
+        let wrapped = wraps.fold(accepted, |accepted, wrap| M::call(wrap, accepted));
+        let address = self.address.map(|address| address.ip().to_canonical());
+        Accepted {
+            on_loopback: address.is_some_and(|address| address.is_loopback()),
+            ..wrapped
+        }
+    }
 }
 
 /// A server that is bound. It serves while [`run`](Self::run) is awaited.
@@ -231,9 +242,7 @@ async fn accept_one<S: 'static, M: Mode>(
         }
         let accepting = accepting.get_or_insert_with(|| M::call(&listener.accept, ()));
         let accepted = ready!(Pin::new(accepting).poll(cx));
-        let wraps = listener.wraps.iter();
-        let wrapped = |accepted| wraps.fold(accepted, |accepted, wrap| M::call(wrap, accepted));
-        Poll::Ready(Some(accepted.map(wrapped)))
+        Poll::Ready(Some(accepted.map(|accepted| listener.wrap(accepted))))
     })
     .await
 }

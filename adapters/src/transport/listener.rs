@@ -47,6 +47,8 @@ pub trait Listener<S: 'static, M: Mode = Threads> {
 pub struct Accepted<S: 'static, M: Mode = Threads> {
     pub(crate) transport: Transport<S, M>,
     pub(crate) peer: Peer,
+    /// Whether the listener has a loopback address.
+    pub(crate) on_loopback: bool,
 }
 
 pub(crate) enum Transport<S: 'static, M: Mode> {
@@ -61,6 +63,7 @@ impl<S: 'static, M: Mode> Accepted<S, M> {
         Self {
             transport: Transport::Ready(transport),
             peer: peer.into(),
+            on_loopback: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl<S: 'static, M: Mode> Accepted<S, M> {
         Self {
             transport: Transport::Opening(transport),
             peer: peer.into(),
+            on_loopback: false,
         }
     }
 }

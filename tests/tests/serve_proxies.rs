@@ -1,0 +1,324 @@
+//! Servers and the names by which they are reached, in memory and on a clock that is moved by hand: the hosts that a
+//! server answers for, and what a reverse proxy in front of it says about its clients.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use async_executor::Executor;
+use sansock::clock::{VirtualClock, VirtualTimer};
+use sansock::runtime::{BoxFuture, Threads};
+use sansock::serve::{
+    Accepted, Acceptor, Listen, Listener, Origins, Peer, Serve, ServerHandle, Socket,
+};
+use sansock::{Error, Result};
+use sansock_core::handshake::StatusCode;
+use sansock_tests::driver::{End, Watch, pipe};
+
+type Building = Serve<End, VirtualTimer>;
+
+/// A listener at an address that gives what tests put into it.
+#[derive(Clone)]
+struct Queue {
+    address: Option<SocketAddr>,
+    waiting: Arc<Mutex<VecDeque<Accepted<End>>>>,
+    waker: Arc<Mutex<Option<Waker>>>,
+}
+
+impl Listener<End> for Queue {
+    fn accept(&self) -> BoxFuture<Threads, io::Result<Accepted<End>>> {
+        let queue = self.clone();
+        Box::pin(poll_fn(move |cx| {
+            *queue.waker.lock().unwrap() = Some(cx.waker().clone());
+            match queue.waiting.lock().unwrap().pop_front() {
+                Some(accepted) => Poll::Ready(Ok(accepted)),
+                None => Poll::Pending,
+            }
+        }))
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+/// A server, what it runs on, and its clock.
+struct World {
+    executor: Arc<Executor<'static>>,
+    queue: Queue,
+    acceptor: Acceptor<End, VirtualTimer>,
+    server: ServerHandle,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+struct Client {
+    end: End,
+    server: Watch,
+}
+
+async fn echo(mut ws: Socket<End, VirtualTimer>) -> Result<()> {
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    Ok(())
+}
+
+fn peer(address: &str) -> Peer {
+    SocketAddr::new(address.parse().unwrap(), 1).into()
+}
+
+/// A request with these headers.
+fn request(headers: &[(&str, &str)]) -> String {
+    let mut head = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        .to_owned();
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head + "\r\n"
+}
+
+impl World {
+    /// A server that listens at an address, with these settings under [`Origins::SameHost`].
+    fn new(address: &str, set: impl FnOnce(Building) -> Building) -> Self {
+        Self::with(address, Origins::SameHost, echo, set)
+    }
+
+    fn with<F>(
+        address: &str,
+        origins: Origins,
+        handler: impl Fn(Socket<End, VirtualTimer>) -> F + Send + Sync + 'static,
+        set: impl FnOnce(Building) -> Building,
+    ) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let clock = VirtualClock::new();
+        let executor = Arc::new(Executor::new());
+        let queue = Queue {
+            address: address.parse().ok(),
+            waiting: Arc::default(),
+            waker: Arc::default(),
+        };
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let spawn = {
+            let executor = executor.clone();
+            move |task| executor.spawn(task).detach()
+        };
+        let (timers, reported) = (clock.clone(), events.clone());
+        let serve = Serve::new(handler, move || timers.timer(), spawn)
+            .listen(Listen::on(queue.clone()))
+            .origins(origins)
+            .on_event(move |event| reported.lock().unwrap().push(event.to_string()));
+        let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
+        let world = Self {
+            executor: executor.clone(),
+            queue,
+            acceptor: server.acceptor(),
+            server: server.handle(),
+            events,
+        };
+        executor.spawn(server.run()).detach();
+        world.settle();
+        world
+    }
+
+    fn with_origins(address: &str, origins: Origins) -> Self {
+        Self::with(address, origins, echo, |serve| serve)
+    }
+
+    /// Runs until nothing can go on.
+    #[track_caller]
+    fn settle(&self) {
+        let mut ticks = 0;
+        while self.executor.try_tick() {
+            ticks += 1;
+            assert!(ticks < 100_000, "the server spins");
+        }
+    }
+
+    /// Connects from an address and sends these bytes.
+    fn ask(&self, peer: Peer, bytes: impl AsRef<[u8]>) -> Client {
+        let (there, mut end) = pipe(1 << 16);
+        let server = there.watch();
+        end.put(bytes.as_ref());
+        let accepted = Accepted::new(there, peer);
+        self.queue.waiting.lock().unwrap().push_back(accepted);
+        if let Some(waker) = self.queue.waker.lock().unwrap().take() {
+            waker.wake();
+        }
+        self.settle();
+        Client { end, server }
+    }
+
+    /// Returns the status that a request with these headers gets.
+    #[track_caller]
+    fn status(&self, from: Peer, headers: &[(&str, &str)]) -> u16 {
+        self.ask(from, request(headers)).status()
+    }
+
+    fn take_events(&self) -> Vec<String> {
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+}
+
+impl Client {
+    fn response(&mut self) -> String {
+        String::from_utf8(self.end.take_all()).unwrap()
+    }
+
+    #[track_caller]
+    fn status(&mut self) -> u16 {
+        let response = self.response();
+        let status = response.split(' ').nth(1);
+        status.and_then(|status| status.parse().ok()).unwrap()
+    }
+}
+
+// The hosts that a server answers for.
+
+const PUBLIC: &str = "192.0.2.1:80";
+
+#[test]
+fn a_request_to_a_host_that_is_not_listed_is_refused_and_reported() {
+    let world = World::new(PUBLIC, |serve| {
+        serve.hosts(["chat.example.com", "*.example.org"])
+    });
+    let client = || peer("203.0.113.1");
+    for host in ["chat.example.com", "chat.example.com:8443", "a.example.org"] {
+        let origin = format!("https://{host}");
+        let headers = [("Host", host), ("Origin", &*origin)];
+        assert_eq!(world.status(client(), &headers), 101, "{host}");
+    }
+    assert_eq!(world.take_events(), [""; 0]);
+    let rebound = [("Host", "evil.example"), ("Origin", "http://evil.example")];
+    assert_eq!(world.status(client(), &rebound), 421);
+    assert_eq!(world.status(client(), &[("Host", "192.0.2.1")]), 421);
+    assert_eq!(
+        world.take_events(),
+        [
+            "203.0.113.1:1: opening handshake failed: Host evil.example is not allowed: it is not in the server's list",
+            "203.0.113.1:1: opening handshake failed: Host 192.0.2.1 is not allowed: it is not in the server's list",
+        ]
+    );
+    world.settle();
+    assert_eq!(world.server.snapshot().rejected[&421], 2);
+}
+
+#[test]
+fn a_listener_at_a_loopback_address_accepts_loopback_names_only() {
+    let status = |world: &World, host: &str| {
+        let origin = format!("http://{host}");
+        let headers = [("Host", host), ("Origin", &*origin)];
+        world.status(peer("127.0.0.1"), &headers)
+    };
+    let same = |serve: Building| serve;
+    for address in [
+        "127.0.0.1:9001",
+        "127.1.2.3:9001",
+        "[::1]:9001",
+        "[::ffff:127.0.0.1]:9001",
+    ] {
+        let world = World::new(address, same);
+        for host in ["localhost:9001", "a.localhost", "127.0.0.1:9001", "[::1]"] {
+            assert_eq!(status(&world, host), 101, "{address} {host}");
+        }
+        assert_eq!(world.take_events(), [""; 0]);
+        for host in [
+            "evil.example",
+            "evil.example:9001",
+            "192.168.0.1",
+            "0.0.0.0:9001",
+        ] {
+            assert_eq!(status(&world, host), 421, "{address} {host}");
+        }
+        assert!(world.take_events()[0].ends_with(
+            "Host evil.example is not allowed: \
+             the server listens at a loopback address and has no list of hosts"
+        ));
+    }
+    for address in ["0.0.0.0:9001", "[::]:9001", "192.168.0.1:80", "none"] {
+        let world = World::new(address, same);
+        assert_eq!(status(&world, "example.com"), 101, "{address}");
+    }
+}
+
+#[test]
+fn a_list_of_hosts_replaces_the_default_of_loopback_addresses() {
+    let world = World::new("127.0.0.1:9001", |serve| serve.hosts(["chat.example.com"]));
+    let client = || peer("127.0.0.1");
+    let status = |host| world.status(client(), &[("Host", host)]);
+    assert_eq!(status("chat.example.com"), 101);
+    assert_eq!(status("localhost"), 421);
+
+    let world = World::new("127.0.0.1:9001", |serve| serve.hosts(["*"]));
+    assert_eq!(world.status(client(), &[("Host", "a.example")]), 101);
+    let list = World::with_origins("127.0.0.1:9001", Origins::list(["https://a"]).unwrap());
+    let headers = [("Host", "a.example"), ("Origin", "https://a")];
+    assert_eq!(list.status(client(), &headers), 101);
+    let any = World::with_origins("127.0.0.1:9001", Origins::Any);
+    assert_eq!(any.status(client(), &[("Host", "a.example")]), 101);
+}
+
+#[test]
+fn what_process_request_answers_and_what_was_accepted_elsewhere_has_any_host() {
+    let world = World::new("127.0.0.1:9001", |serve| {
+        serve.process_request(async |request| match request.request().headers().len() {
+            0..5 => request.reject(StatusCode::OK, "ok\n"),
+            _ => request.accept(),
+        })
+    });
+    let check = "GET /healthz HTTP/1.1\r\nHost: pod-17\r\n\r\n";
+    assert_eq!(world.ask(peer("127.0.0.1"), check).status(), 200);
+
+    let (there, mut end) = pipe(1 << 16);
+    end.put(request(&[("Host", "a.example")]).as_bytes());
+    let accepted = Accepted::new(there, peer("127.0.0.1"));
+    world
+        .executor
+        .spawn(world.acceptor.serve(accepted))
+        .detach();
+    world.settle();
+    assert!(end.take_all().starts_with(b"HTTP/1.1 101 "));
+}
+
+#[test]
+fn a_host_that_cannot_match_is_an_error_before_the_server_starts() {
+    let serve = sansock::smol::serve("127.0.0.1:0", async |_: sansock::smol::Socket| {})
+        .origins(Origins::SameHost)
+        .hosts(["https://example.com"]);
+    let error = futures_lite::future::block_on(serve.bind()).unwrap_err();
+    assert!(matches!(&error, Error::Host(invalid) if invalid.host == "https://example.com"));
+    assert!(error.to_string().contains("https://example.com"));
+    assert!(std::error::Error::source(&error).is_none() && !error.is_transient());
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn loopback_names_are_the_default_over_sockets_as_well() {
+    let serve = sansock::smol::serve("127.0.0.1:0", async |_: sansock::smol::Socket| {});
+    let serve = serve.origins(Origins::SameHost);
+    let running = async {
+        let server = serve.bind().await.unwrap();
+        let handle = server.handle();
+        let address = server.local_addresses().next().unwrap();
+        let testing = async {
+            let connect = |host: &str| {
+                let connect = sansock::smol::connect(&format!("ws://{address}/"));
+                connect.header("Host", host)
+            };
+            assert!(connect("localhost").await.is_ok());
+            let error = connect("evil.example").await.unwrap_err();
+            assert_eq!(
+                error.response().map(|response| response.status().number()),
+                Some(421)
+            );
+            handle.shutdown();
+        };
+        futures_lite::future::zip(server.run(), testing).await;
+    };
+    futures_lite::future::block_on(running);
+}
