@@ -322,3 +322,325 @@ fn loopback_names_are_the_default_over_sockets_as_well() {
     };
     futures_lite::future::block_on(running);
 }
+
+// What trusted proxies say about their clients.
+
+const PROXY: &str = "10.0.0.5";
+
+/// A server that answers requests without `Upgrade` with the client and with the other end of the transport.
+fn behind_proxies() -> World {
+    World::new(PUBLIC, |serve| {
+        let serve = serve.trusted_proxies(["10.0.0.0/8", " ::1 ", "unix"]);
+        serve.process_request(async |request| {
+            match request.request().headers().contains("Upgrade") {
+                true => request.accept(),
+                false => {
+                    let peer = request.peer();
+                    let text = format!("{peer} through {}", peer.transport());
+                    request.reject(StatusCode::OK, &text)
+                }
+            }
+        })
+    })
+}
+
+/// Returns the client that a server sees, and the other end of the transport.
+fn seen(world: &World, from: Peer, headers: &[&str]) -> String {
+    let headers = headers.join("\r\n");
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n");
+    let response = world
+        .ask(from, head.replace("\r\n\r\n\r\n", "\r\n\r\n"))
+        .response();
+    response.rsplit("\r\n\r\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_client_is_read_from_the_right_up_to_the_first_address_that_is_not_trusted() {
+    let world = behind_proxies();
+    let cases: [(&[&str], &str); 29] = [
+        (&["X-Forwarded-For: 203.0.113.1"], "203.0.113.1"),
+        (
+            &["X-Forwarded-For: 198.51.100.9, 203.0.113.1"],
+            "203.0.113.1",
+        ),
+        (&["X-Forwarded-For: 203.0.113.1, 10.0.0.7"], "203.0.113.1"),
+        (
+            &["X-Forwarded-For: 198.51.100.9,203.0.113.1 ,10.0.0.7"],
+            "203.0.113.1",
+        ),
+        (
+            &["X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 10.0.0.7"],
+            "203.0.113.1",
+        ),
+        (&["X-Forwarded-For: 10.0.0.8, 10.0.0.7"], "10.0.0.8"),
+        (&["X-Forwarded-For: 203.0.113.1:4711"], "203.0.113.1:4711"),
+        (&["X-Forwarded-For: 2001:db8::1"], "2001:db8::1"),
+        (&["X-Forwarded-For: [2001:db8::1]"], "2001:db8::1"),
+        (
+            &["X-Forwarded-For: [2001:db8::1]:4711, ::ffff:10.0.0.7"],
+            "[2001:db8::1]:4711",
+        ),
+        // What cannot be read ends the reading.
+        (&["X-Forwarded-For: 203.0.113.1, garbage"], "10.0.0.5:1"),
+        (
+            &["X-Forwarded-For: 203.0.113.1, garbage, 10.0.0.7"],
+            "10.0.0.7",
+        ),
+        (&["X-Forwarded-For: 203.0.113.1,"], "10.0.0.5:1"),
+        (
+            &["X-Forwarded-For: 203.0.113.1, unknown, 10.0.0.7"],
+            "10.0.0.7",
+        ),
+        (&["X-Forwarded-For: 203.0.113.1, 10.0.0.256"], "10.0.0.5:1"),
+        (&["X-Forwarded-For: \u{e4}"], "10.0.0.5:1"),
+        (&["X-Forwarded-For:"], "10.0.0.5:1"),
+        (&["Forwarded: for=203.0.113.1"], "203.0.113.1"),
+        (
+            &["Forwarded: for=198.51.100.9, For=203.0.113.1;proto=https;by=_x, for=10.0.0.7"],
+            "203.0.113.1",
+        ),
+        (
+            &["Forwarded: for=\"[2001:db8::1]:4711\"; host=\"a\\\"b\""],
+            "[2001:db8::1]:4711",
+        ),
+        (
+            &[
+                "Forwarded: for=203.0.113.1",
+                "Forwarded: for=\"10.0.0.7:80\";",
+            ],
+            "203.0.113.1",
+        ),
+        (&["Forwarded: for=203.0.113.1, for=unknown"], "10.0.0.5:1"),
+        (
+            &["Forwarded: for=203.0.113.1, for=_hidden, for=10.0.0.7"],
+            "10.0.0.7",
+        ),
+        // A quotation mark that the client has left open.
+        (
+            &["Forwarded: for=198.51.100.9;x=\", for=203.0.113.1"],
+            "10.0.0.5:1",
+        ),
+        (
+            &[
+                "Forwarded: for=198.51.100.9;x=\"",
+                "Forwarded: for=10.0.0.7",
+            ],
+            "10.0.0.7",
+        ),
+        (
+            &["Forwarded: for=203.0.113.1;for=198.51.100.9"],
+            "10.0.0.5:1",
+        ),
+        (
+            &["Forwarded: for=203.0.113.1 for=198.51.100.9"],
+            "10.0.0.5:1",
+        ),
+        // A header that the proxy has passed on as its client sent it.
+        (
+            &[
+                "Forwarded: for=198.51.100.9",
+                "X-Forwarded-For: 203.0.113.1",
+            ],
+            "10.0.0.5:1",
+        ),
+        (
+            &[
+                "Forwarded: for=203.0.113.1, for=10.0.0.7",
+                "X-Forwarded-For: 203.0.113.1, 10.0.0.7",
+            ],
+            "203.0.113.1",
+        ),
+    ];
+    for (headers, client) in cases {
+        let expected = format!("{client} through 10.0.0.5:1");
+        assert_eq!(seen(&world, peer(PROXY), headers), expected, "{headers:?}");
+    }
+    let named = ["X-Forwarded-For: 203.0.113.1"];
+    assert_eq!(seen(&world, Peer::Unix, &named), "203.0.113.1 through unix");
+    assert_eq!(
+        seen(&world, peer(PROXY), &[]),
+        "10.0.0.5:1 through 10.0.0.5:1"
+    );
+}
+
+#[test]
+fn headers_of_a_peer_that_is_not_trusted_have_no_effect() {
+    let named = ["X-Forwarded-For: 203.0.113.1", "Forwarded: for=203.0.113.1"];
+    for header in named {
+        let world = behind_proxies();
+        for (from, expected) in [
+            (peer("192.168.0.1"), "192.168.0.1:1 through 192.168.0.1:1"),
+            (Peer::Unknown, "unknown through unknown"),
+        ] {
+            assert_eq!(seen(&world, from, &[header]), expected);
+        }
+        let world = World::new(PUBLIC, |serve| {
+            serve.process_request(async |request| {
+                let text = format!("{} through {}", request.peer(), request.peer().transport());
+                request.reject(StatusCode::OK, &text)
+            })
+        });
+        for from in [Peer::Unix, peer("127.0.0.1"), peer(PROXY)] {
+            let expected = format!("{from} through {from}");
+            assert_eq!(seen(&world, from, &[header]), expected, "off by default");
+        }
+    }
+}
+
+#[test]
+fn events_and_handles_name_the_client() {
+    let world = behind_proxies();
+    let headers = [("Host", "a"), ("X-Forwarded-For", "203.0.113.1")];
+    let bad = [&headers[..], &[("Origin", "https://b")]].concat();
+    assert_eq!(world.status(peer(PROXY), &bad), 403);
+    assert_eq!(
+        world.take_events(),
+        [
+            "203.0.113.1: opening handshake failed: Origin https://b is not allowed: the Host of the request is a"
+        ]
+    );
+    let client = world.ask(peer(PROXY), request(&headers));
+    let handle = world.server.connections().pop().unwrap();
+    assert_eq!(handle.peer().ip(), Some("203.0.113.1".parse().unwrap()));
+    assert_eq!(*handle.peer().transport(), peer(PROXY));
+    assert!(!client.server.is_dropped());
+}
+
+#[test]
+fn host_and_scheme_of_a_trusted_proxy_are_compared_with_the_origin() {
+    let world = behind_proxies();
+    let status = |from: Peer, origin: &str, more: &[(&str, &str)]| {
+        let headers = [("Host", "inner:9001"), ("Origin", origin)];
+        world.status(from, &[&headers[..], more].concat())
+    };
+    let accepted: [&[(&str, &str)]; 12] = [
+        &[("X-Forwarded-Host", "a.example")],
+        &[
+            ("X-Forwarded-Host", "a.example"),
+            ("X-Forwarded-Proto", "https"),
+        ],
+        &[
+            ("X-Forwarded-Host", "a.example"),
+            ("X-Forwarded-Proto", "WSS"),
+        ],
+        &[
+            ("X-Forwarded-Host", "a.example"),
+            ("X-Forwarded-Proto", "other"),
+        ],
+        &[
+            ("X-Forwarded-Host", "a.example:443"),
+            ("X-Forwarded-Proto", "http"),
+        ],
+        &[
+            ("X-Forwarded-Host", "b, a.example"),
+            ("X-Forwarded-For", "203.0.113.1"),
+        ],
+        &[
+            ("X-Forwarded-Host", "a.example, b"),
+            ("X-Forwarded-For", "203.0.113.1, 10.0.0.7"),
+        ],
+        &[
+            ("X-Forwarded-Host", "a.example"),
+            ("X-Forwarded-For", "203.0.113.1, 10.0.0.7"),
+        ],
+        &[("Forwarded", "for=203.0.113.1;host=a.example;proto=https")],
+        &[("Forwarded", "for=_x;host=\"a.example:443\"")],
+        &[("Forwarded", "for=_x;host=a.example, for=10.0.0.7;host=b")],
+        &[("Forwarded", "host=a.example"), ("X-Forwarded-Host", "b")],
+    ];
+    for headers in accepted {
+        let origin = "https://a.example";
+        assert_eq!(status(peer(PROXY), origin, headers), 101, "{headers:?}");
+        assert_eq!(
+            status(peer(PROXY), "https://evil.example", headers),
+            403,
+            "{headers:?}"
+        );
+        assert_eq!(
+            status(peer("192.168.0.1"), origin, headers),
+            403,
+            "{headers:?}"
+        );
+    }
+    // The request's own host with a known scheme.
+    let plain = [("X-Forwarded-Proto", "http")];
+    assert_eq!(status(peer(PROXY), "http://inner:9001", &plain), 101);
+    let refused: [(&str, &[(&str, &str)]); 6] = [
+        (
+            "http://a.example",
+            &[
+                ("X-Forwarded-Host", "a.example"),
+                ("X-Forwarded-Proto", "https"),
+            ],
+        ),
+        (
+            "https://a.example",
+            &[
+                ("X-Forwarded-Host", "a.example"),
+                ("X-Forwarded-Proto", "http"),
+            ],
+        ),
+        (
+            "https://a.example",
+            &[("Forwarded", "for=_x;host=a.example;proto=http")],
+        ),
+        ("https://a@b", &[("X-Forwarded-Host", "a@b")]),
+        ("https://a b", &[("X-Forwarded-Host", "a b")]),
+        // What the client of the nearest proxy has sent.
+        (
+            "https://a.example",
+            &[
+                ("X-Forwarded-Host", "a.example, b"),
+                ("X-Forwarded-For", "203.0.113.1"),
+            ],
+        ),
+    ];
+    for (origin, headers) in refused {
+        assert_eq!(status(peer(PROXY), origin, headers), 403, "{headers:?}");
+    }
+    // A request without `Host` stays malformed.
+    let headers = [("X-Forwarded-Host", "a.example")];
+    assert_eq!(world.status(peer(PROXY), &headers), 400);
+}
+
+#[test]
+fn a_request_of_a_trusted_proxy_may_have_any_host_at_a_loopback_address() {
+    let world = World::new("127.0.0.1:9001", |serve| {
+        serve.trusted_proxies(["127.0.0.1"])
+    });
+    let host = ("Host", "chat.example.com");
+    let origin = ("Origin", "https://chat.example.com");
+    let forwarded = ("X-Forwarded-For", "203.0.113.1");
+    assert_eq!(
+        world.status(peer("127.0.0.1"), &[host, origin, forwarded]),
+        101
+    );
+    assert_eq!(world.status(peer("127.0.0.1"), &[host, origin]), 421);
+    assert_eq!(
+        world.status(peer("127.0.0.2"), &[host, origin, forwarded]),
+        421
+    );
+
+    let listed = |serve: Building| serve.trusted_proxies(["127.0.0.1"]).hosts(["a.example"]);
+    let world = World::new("127.0.0.1:9001", listed);
+    assert_eq!(
+        world.status(peer("127.0.0.1"), &[host, origin, forwarded]),
+        421
+    );
+    let named = ("X-Forwarded-Host", "a.example");
+    assert_eq!(world.status(peer("127.0.0.1"), &[host, named]), 101);
+}
+
+#[test]
+fn a_network_that_is_none_is_an_error_before_the_server_starts() {
+    for network in ["10.0.0.0/33", "proxy.example", "", "10.0.0.0/"] {
+        let serve = sansock::smol::serve("127.0.0.1:0", async |_: sansock::smol::Socket| {})
+            .origins(Origins::SameHost)
+            .trusted_proxies(["::1", network]);
+        let error = futures_lite::future::block_on(serve.bind()).unwrap_err();
+        assert!(matches!(&error, Error::Network(invalid) if invalid.network == network));
+        assert!(error.to_string().contains(network));
+        assert!(std::error::Error::source(&error).is_none() && !error.is_transient());
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+    }
+}

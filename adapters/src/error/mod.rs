@@ -6,6 +6,7 @@
 //! The rule: this module imports nothing else from the crate, and no error shows credentials.
 
 mod connect;
+mod network;
 mod proxy;
 mod tls;
 mod transient;
@@ -25,6 +26,7 @@ use sansock_core::{
 use transient::{is_transient_handshake, is_transient_io, retry_after};
 
 pub use connect::{ConnectError, ConnectPhase};
+pub use network::InvalidNetwork;
 pub use proxy::{ProxyError, Socks4Reply, SocksReply};
 pub use tls::{TlsError, TlsErrorKind};
 
@@ -58,6 +60,8 @@ pub enum Error {
     Origin(InvalidOrigin),
     /// A server's list of hosts has an entry that is not a host.
     Host(InvalidHost),
+    /// A server's list of trusted proxies has an entry that is not a network.
+    Network(InvalidNetwork),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
     /// The server could not be reached, or not in time.
@@ -156,6 +160,7 @@ impl Error {
             | Self::Uri(_)
             | Self::Origin(_)
             | Self::Host(_)
+            | Self::Network(_)
             | Self::Connection(_)
             | Self::NoTls => false,
         }
@@ -255,6 +260,7 @@ impl fmt::Display for Error {
             Self::Uri(error) => write!(f, "{error}"),
             Self::Origin(error) => write!(f, "{error}"),
             Self::Host(error) => write!(f, "{error}"),
+            Self::Network(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -300,6 +306,7 @@ impl StdError for Error {
             | Self::Backlog
             | Self::Origin(_)
             | Self::Host(_)
+            | Self::Network(_)
             | Self::NoTls => None,
         }
     }
@@ -320,6 +327,12 @@ impl From<HandshakeError> for Error {
 impl From<UriError> for Error {
     fn from(error: UriError) -> Self {
         Self::Uri(error)
+    }
+}
+
+impl From<InvalidNetwork> for Error {
+    fn from(error: InvalidNetwork) -> Self {
+        Self::Network(error)
     }
 }
 
@@ -384,7 +397,8 @@ impl From<Error> for io::Error {
             | Error::Backlog
             | Error::Uri(_)
             | Error::Origin(_)
-            | Error::Host(_) => io::ErrorKind::InvalidInput,
+            | Error::Host(_)
+            | Error::Network(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) | Error::NotSent(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
             Error::Failed(_)

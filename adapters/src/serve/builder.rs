@@ -17,6 +17,7 @@ use sansock_core::handshake::{HandshakeError, Headers, Hosts, Origins, Request, 
 use super::bind::Serves;
 use super::connection::{OnEvent, ProcessRequest, Shared};
 use super::outcome::{Ending, Outcome, ServerEvent};
+use super::proxies::TrustedProxies;
 use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
 use super::server::{Bound, Executor, Runs, Server};
@@ -199,6 +200,7 @@ pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
     /// The first setting that is invalid.
     invalid: Option<Error>,
     config: Config,
+    trusted_proxies: TrustedProxies,
     headers: Headers,
     open_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
@@ -281,6 +283,7 @@ where
             options: ServerOptions::new(),
             invalid: None,
             config: config(),
+            trusted_proxies: TrustedProxies::default(),
             headers: Headers::new(),
             open_timeout: Some(Duration::from_secs(10)),
             shutdown_timeout: Some(Duration::from_secs(10)),
@@ -345,7 +348,7 @@ where
     /// By default every host is accepted, with one exception: under [`Origins::SameHost`], a listener at a loopback
     /// address accepts [`Hosts::Loopback`] only. Otherwise a page could have its name resolve to that address after
     /// it was loaded (DNS rebinding): it would have the same host as its request. So a server behind a reverse proxy
-    /// on the same machine needs this list; see [`reverse_proxies`](crate::reverse_proxies).
+    /// on the same machine needs this list, or [`trusted_proxies`](Self::trusted_proxies); see [`reverse_proxies`](crate::reverse_proxies).
     ///
     /// The host is checked where the origin is: when a request is accepted, not when
     /// [`process_request`](Self::process_request) answers it otherwise, as a health check.
@@ -370,6 +373,45 @@ where
     {
         match Hosts::list(hosts) {
             Ok(hosts) => self.options = self.options.hosts(hosts),
+            Err(error) => self.invalid = self.invalid.or(Some(error.into())),
+        }
+        self
+    }
+
+    /// Sets which reverse proxies are trusted to name their clients: addresses such as `::1`, networks such as
+    /// `10.0.0.0/8`, and `unix` for all Unix sockets. Default: none.
+    ///
+    /// The client is read from `Forwarded` (RFC 7239) and `X-Forwarded-For`, from the right, hop by hop, up to the
+    /// first address that is not trusted. A value that cannot be read ends this, and so does a request in which the
+    /// two headers name different addresses; then the hop before counts. [`Peer`](super::Peer) has the address of
+    /// the client and that of the transport. Events, limits and logs use that of the client as soon as the request
+    /// has been read.
+    ///
+    /// The host and the scheme of `Forwarded`, or else `X-Forwarded-Host` and `X-Forwarded-Proto`, replace what the
+    /// request says when hosts and origins are checked. Headers of a peer that is not trusted have no effect.
+    ///
+    /// A trusted proxy must set one of `Forwarded` and `X-Forwarded-For` in every request. Otherwise its clients can
+    /// send any address; see [`reverse_proxies`](crate::reverse_proxies).
+    ///
+    /// ```no_run
+    /// # use sansock::serve::Origins;
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("0.0.0.0:9001", async |ws: Socket| println!("{} has connected", ws.peer()))
+    ///     .origins(Origins::SameHost)
+    ///     .trusted_proxies(["10.0.0.0/8", "::1"])
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// An entry that is not a network is reported by [`bind`](Self::bind).
+    pub fn trusted_proxies<I>(mut self, proxies: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        match TrustedProxies::new(proxies) {
+            Ok(proxies) => self.trusted_proxies = proxies,
             Err(error) => self.invalid = self.invalid.or(Some(error.into())),
         }
         self
@@ -514,7 +556,8 @@ where
     /// Binds, in the order in which they were given. From then on clients can connect.
     ///
     /// # Errors
-    /// [`Error::Host`] for an invalid host in the list of [`hosts`](Self::hosts); [`Error::Io`] for the first
+    /// [`Error::Host`] and [`Error::Network`] for an entry of [`hosts`](Self::hosts) or
+    /// [`trusted_proxies`](Self::trusted_proxies) that is invalid; [`Error::Io`] for the first
     /// listener that cannot be bound.
     ///
     /// # Cancel safety
@@ -537,6 +580,7 @@ where
             config: self.config.open_timeout(None),
             loopback_options: Arc::new(self.options.clone().on_loopback()),
             options: Arc::new(self.options),
+            trusted_proxies: self.trusted_proxies,
             headers: self.headers,
             open_timeout: self.open_timeout,
             timer: self.timer,

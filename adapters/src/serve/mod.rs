@@ -18,6 +18,7 @@ mod connection;
 mod handle;
 mod handshakes;
 mod outcome;
+mod proxies;
 mod registry;
 mod request;
 mod room;
@@ -40,4 +41,5 @@ pub use room::Room;
 pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
-pub use crate::transport::{Accepted, Listener, Peer};
+pub use crate::error::InvalidNetwork;
+pub use crate::transport::{Accepted, Listener, Peer, Proxied};

@@ -397,6 +397,13 @@ impl Registration {
         &self.handle
     }
 
+    /// A trusted proxy has named the client.
+    pub(super) fn set_client(&self, client: Peer) {
+        self.handle.set_client(client);
+        self.registry
+            .change(|state| state.handshakes.regroup(self.id));
+    }
+
     /// The request is complete: the handshake keeps its place from now on. Returns whether it has one: it may
     /// have been evicted.
     pub(super) fn keep_place(&self) -> bool {

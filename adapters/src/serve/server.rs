@@ -210,7 +210,7 @@ async fn accept<S, T, M>(
         match accepted {
             Ok(accepted) => {
                 pause = FIRST_PAUSE;
-                let registration = shared.registry.enter(accepted.peer, clock.now());
+                let registration = shared.registry.enter(accepted.peer.clone(), clock.now());
                 let connection = M::connection(shared.clone(), registration, accepted);
                 M::call(&executor.spawn, connection);
                 // A queue that is never empty must not keep others from running.
@@ -380,7 +380,7 @@ where
     /// Dropping the future drops the transport.
     pub fn serve(&self, accepted: Accepted<S, M>) -> impl Future<Output = ()> + use<S, T, M> {
         let now = self.shared.timer().now();
-        let registration = self.shared.registry.enter(accepted.peer, now);
+        let registration = self.shared.registry.enter(accepted.peer.clone(), now);
         self.shared.clone().serve(registration, accepted)
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::{fmt, io};
 
 use super::mode::{BoxFuture, Boxes, Mode, Threads};
+use super::peer::Peer;
 use crate::error::{Error, Result};
 
 /// Accepts connections: a listening socket, or anything that gives transports.
@@ -100,44 +101,5 @@ impl<S: 'static, M: Mode> fmt::Debug for Accepted<S, M> {
         f.debug_struct("Accepted")
             .field("peer", &self.peer)
             .finish_non_exhaustive()
-    }
-}
-
-/// The other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Peer {
-    /// A host on the network. Behind a proxy this is the proxy.
-    Ip(SocketAddr),
-    /// A process on this machine, over a Unix socket.
-    Unix,
-    /// Nothing is known about it.
-    Unknown,
-}
-
-impl Peer {
-    /// Returns the address, where there is one.
-    #[must_use]
-    pub const fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            Self::Unix | Self::Unknown => None,
-        }
-    }
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
-        Self::Ip(address)
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Unix => f.write_str("unix"),
-            Self::Unknown => f.write_str("unknown"),
-        }
     }
 }
