@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use async_executor::Executor;
 use sansock::clock::{VirtualClock, VirtualTimer};
@@ -47,6 +48,7 @@ impl Listener<End> for Queue {
 
 /// A server, what it runs on, and its clock.
 struct World {
+    clock: VirtualClock,
     executor: Arc<Executor<'static>>,
     queue: Queue,
     acceptor: Acceptor<End, VirtualTimer>,
@@ -115,6 +117,7 @@ impl World {
             .on_event(move |event| reported.lock().unwrap().push(event.to_string()));
         let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
         let world = Self {
+            clock,
             executor: executor.clone(),
             queue,
             acceptor: server.acceptor(),
@@ -142,7 +145,12 @@ impl World {
 
     /// Connects from an address and sends these bytes.
     fn ask(&self, peer: Peer, bytes: impl AsRef<[u8]>) -> Client {
-        let (there, mut end) = pipe(1 << 16);
+        self.ask_through(1 << 16, peer, bytes)
+    }
+
+    /// Connects through a pipe that holds this many bytes.
+    fn ask_through(&self, capacity: usize, peer: Peer, bytes: impl AsRef<[u8]>) -> Client {
+        let (there, mut end) = pipe(capacity);
         let server = there.watch();
         end.put(bytes.as_ref());
         let accepted = Accepted::new(there, peer);
@@ -643,4 +651,121 @@ fn a_network_that_is_none_is_an_error_before_the_server_starts() {
         assert!(std::error::Error::source(&error).is_none() && !error.is_transient());
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
     }
+}
+
+// How many connections one address may have.
+
+#[test]
+fn an_address_has_no_more_connections_than_it_may_have() {
+    let world = World::new(PUBLIC, |serve| serve.max_connections_per_address(2));
+    let open = |address: &str| world.ask(peer(address), request(&[("Host", "a")]));
+    let mut first = open("203.0.113.1");
+    let mut second = open("::ffff:203.0.113.1");
+    assert_eq!((first.status(), second.status()), (101, 101));
+    let refusal = open("203.0.113.1").response();
+    assert!(refusal.starts_with("HTTP/1.1 429 "), "{refusal}");
+    assert!(refusal.contains("\r\nRetry-After: 10\r\n"), "{refusal}");
+    let mut others = [
+        "203.0.113.2",
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db8:0:1::1",
+    ]
+    .map(&open);
+    assert_eq!(others.each_mut().map(Client::status), [101; 4]);
+    assert_eq!(open("2001:db8:0:0:ffff::3").status(), 429);
+    world.settle();
+    assert_eq!(world.server.snapshot().rejected[&429], 2);
+    assert_eq!(world.server.snapshot().open, 6);
+    let events = world.take_events();
+    assert!(
+        events[0].contains("203.0.113.1:1: ") && events[0].contains("429"),
+        "{events:?}"
+    );
+
+    drop(first);
+    world.settle();
+    assert_eq!(open("203.0.113.1").status(), 101, "there is room again");
+
+    let unlimited = World::new(PUBLIC, |serve| serve);
+    let clients: Vec<_> = (0..20)
+        .map(|_| unlimited.ask(peer("203.0.113.1"), request(&[("Host", "a")])))
+        .collect();
+    assert_eq!(unlimited.server.snapshot().open, clients.len());
+    let none = World::new(PUBLIC, |serve| serve.max_connections_per_address(1));
+    let clients = [Peer::Unix, Peer::Unix, Peer::Unknown, Peer::Unknown];
+    let clients = clients.map(|peer| none.ask(peer, request(&[("Host", "a")])));
+    assert_eq!(
+        none.server.snapshot().open,
+        clients.len(),
+        "they have no address"
+    );
+}
+
+#[test]
+fn clients_of_a_trusted_proxy_are_counted_by_their_own_addresses() {
+    let world = World::new(PUBLIC, |serve| {
+        serve
+            .trusted_proxies(["10.0.0.0/8"])
+            .max_connections_per_address(1)
+    });
+    let open = |client: &str| {
+        let headers = [("Host", "a"), ("X-Forwarded-For", client)];
+        world.ask(peer(PROXY), request(&headers))
+    };
+    let mut clients = ["203.0.113.1", "203.0.113.2", "203.0.113.1"].map(open);
+    assert_eq!(clients.each_mut().map(Client::status), [101, 101, 429]);
+    let forged = open("203.0.113.77, 203.0.113.1").status();
+    assert_eq!(forged, 429);
+    drop(clients);
+    world.settle();
+    assert_eq!(open("203.0.113.1").status(), 101);
+}
+
+#[test]
+fn however_a_connection_ends_its_address_has_room_again() {
+    let handler = async |mut ws: Socket<End, VirtualTimer>| {
+        match ws.request().path() {
+            "/panic" => panic!("as it is asked to"),
+            "/error" => return Err(Error::NoTls),
+            "/return" => return Ok(()),
+            _ => {}
+        }
+        while ws.recv().await?.is_some() {}
+        Ok(())
+    };
+    let world = World::with(PUBLIC, Origins::SameHost, handler, |serve| {
+        serve.max_connections_per_address(1)
+    });
+    let ask = |path: &str, capacity: usize| {
+        let request = request(&[("Host", "a")]).replace("GET / ", &format!("GET {path} "));
+        world.ask_through(capacity, peer("203.0.113.1"), request)
+    };
+    let assert_room = |after: &str| {
+        world.settle();
+        assert_eq!(world.server.snapshot().open, 0, "{after}");
+        let mut client = ask("/", 1 << 16);
+        assert_eq!(client.status(), 101, "{after}");
+        assert_eq!(ask("/", 1 << 16).status(), 429, "{after}");
+        drop(client);
+        world.settle();
+    };
+    for path in ["/panic", "/error", "/return"] {
+        drop(ask(path, 1 << 16));
+        assert_room(path);
+    }
+    // The answer cannot be written: the client is gone, or does not read.
+    drop(ask("/", 8));
+    assert_room("a client that is gone");
+    let stuck = ask("/", 8);
+    assert_eq!(world.server.snapshot().open, 1);
+    world.clock.advance(Duration::from_secs(11));
+    world.settle();
+    assert!(stuck.server.is_dropped());
+    assert_room("the deadline of the handshake");
+    let client = ask("/", 1 << 16);
+    world.server.connections()[0].abort();
+    world.settle();
+    assert!(client.server.is_dropped());
+    assert_room("an abort");
 }

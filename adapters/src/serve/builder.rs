@@ -289,6 +289,7 @@ where
             shutdown_timeout: Some(Duration::from_secs(10)),
             limits: Limits {
                 connections: 10_000,
+                connections_per_address: None,
                 handshakes: 1_000,
                 backlog: 1 << 20,
             },
@@ -504,6 +505,31 @@ where
     /// 10,000.
     pub fn max_connections(mut self, most: impl Into<Option<usize>>) -> Self {
         self.limits.connections = most.into().unwrap_or(usize::MAX);
+        self
+    }
+
+    /// Sets how many connections one address may have open at once: an IPv4 address, or the first 64 bits of an IPv6
+    /// address. Default: any number, within [`max_connections`](Self::max_connections).
+    ///
+    /// Further ones are answered with 429 and `Retry-After: 10`. They are counted ([`rejected`](super::Snapshot::rejected))
+    /// and reported to [`on_event`](Self::on_event).
+    ///
+    /// Behind [`trusted_proxies`](Self::trusted_proxies), the address is that of the client. Without them, a reverse
+    /// proxy is one address. Unix sockets, and peers that are unknown, have no address and no such limit.
+    ///
+    /// ```no_run
+    /// # use sansock::serve::Origins;
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn echo(ws: Socket) {}
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("[::]:9001", echo)
+    ///     .origins(Origins::SameHost)
+    ///     .max_connections_per_address(20)
+    ///     .await
+    /// # }
+    /// ```
+    pub fn max_connections_per_address(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.limits.connections_per_address = most.into();
         self
     }
 

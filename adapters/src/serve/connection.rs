@@ -471,10 +471,20 @@ fn with_host(mut request: Request, host: &str) -> Request {
     request
 }
 
+/// The answer to an address that has as many connections as it may have.
+fn too_many_of_address() -> Response {
+    let text = "Too many connections of this address. Close some, or try again later.\n";
+    let mut response = Response::text(StatusCode::TOO_MANY_REQUESTS, text);
+    // Name and value are well-formed.
+    let _ = response.headers_mut().set("Retry-After", "10");
+    response
+}
+
 fn unavailable(refused: Refused) -> Response {
     let text = match refused {
         Refused::Full => "The server is full. Try again later.\n",
         Refused::Closing => "The server is shutting down.\n",
+        Refused::AddressFull => return too_many_of_address(),
     };
     Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }

@@ -58,9 +58,9 @@ enum Stage {
     Evicted,
 }
 
-/// Whose handshakes count together.
+/// Whose handshakes, and connections, count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Group {
+pub(super) enum Group {
     V4(Ipv4Addr),
     /// The first 64 bits. The others are chosen freely within one site.
     V6(u64),
@@ -83,7 +83,7 @@ struct Members {
 
 impl Group {
     /// Returns the group of a peer: of the client, if a trusted proxy names it.
-    fn of(peer: &Peer) -> Self {
+    pub(super) fn of(peer: &Peer) -> Self {
         match (peer, peer.ip()) {
             (_, Some(address)) => match address.to_canonical() {
                 IpAddr::V4(address) => Self::V4(address),
@@ -94,6 +94,14 @@ impl Group {
             },
             (Peer::Unix, None) => Self::Unix,
             (Peer::Ip(_) | Peer::Proxied(_) | Peer::Unknown, None) => Self::Unknown,
+        }
+    }
+
+    /// Whether these are the handshakes of an address, and not all of a kind.
+    pub(super) const fn is_address(self) -> bool {
+        match self {
+            Self::V4(_) | Self::V6(_) => true,
+            Self::Unix | Self::Unknown => false,
         }
     }
 }

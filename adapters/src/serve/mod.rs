@@ -11,6 +11,7 @@
 //! - Nothing is logged: [`Serve::on_event`] reports what to log, [`ServerHandle::snapshot`] what to
 //!   measure.
 
+mod addresses;
 mod bind;
 mod broadcast;
 mod builder;
