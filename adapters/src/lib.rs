@@ -48,6 +48,9 @@
 mod client;
 mod driver;
 mod error;
+#[cfg(doc)]
+#[doc = include_str!("../docs/reverse_proxies.md")]
+pub mod reverse_proxies {}
 pub mod runtime;
 #[cfg(doc)]
 #[doc = include_str!("../docs/runtimes.md")]

@@ -86,6 +86,11 @@ impl ServerConnection {
         }
     }
 
+    /// Replaces what is accepted, for a server whose decision depends on the request or on how it came.
+    pub fn set_options(&mut self, options: Arc<ServerOptions>) {
+        self.options = options;
+    }
+
     /// Checks a request and returns the response to it: 101, or the one that says what is wrong, in
     /// which case [`handshake_error`](Self::handshake_error) says it too.
     ///

@@ -6,6 +6,7 @@
 //! The rule: this module imports nothing else from the crate, and no error shows credentials.
 
 mod connect;
+mod network;
 mod proxy;
 mod tls;
 mod transient;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use sansock_core::handshake::{HandshakeError, InvalidHeader, InvalidOrigin, Response, UriError};
+use sansock_core::handshake::{
+    HandshakeError, InvalidHeader, InvalidHost, InvalidOrigin, Response, UriError,
+};
 use sansock_core::{
     CloseCode, Closed, ConnectionError, Deadline, Failure, ProtocolError, SendError,
 };
@@ -23,6 +26,7 @@ use sansock_core::{
 use transient::{is_transient_handshake, is_transient_io, retry_after};
 
 pub use connect::{ConnectError, ConnectPhase};
+pub use network::InvalidNetwork;
 pub use proxy::{ProxyError, Socks4Reply, SocksReply};
 pub use tls::{TlsError, TlsErrorKind};
 
@@ -54,6 +58,10 @@ pub enum Error {
     Uri(UriError),
     /// A server's list of origins has one that no browser sends.
     Origin(InvalidOrigin),
+    /// A server's list of hosts has an entry that is not a host.
+    Host(InvalidHost),
+    /// A server's list of trusted proxies has an entry that is not a network.
+    Network(InvalidNetwork),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
     /// The server could not be reached, or not in time.
@@ -151,6 +159,8 @@ impl Error {
             | Self::Discarded { .. }
             | Self::Uri(_)
             | Self::Origin(_)
+            | Self::Host(_)
+            | Self::Network(_)
             | Self::Connection(_)
             | Self::NoTls => false,
         }
@@ -249,6 +259,8 @@ impl fmt::Display for Error {
             Self::Backlog => f.write_str("messages wait to be received before the pong"),
             Self::Uri(error) => write!(f, "{error}"),
             Self::Origin(error) => write!(f, "{error}"),
+            Self::Host(error) => write!(f, "{error}"),
+            Self::Network(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -293,6 +305,8 @@ impl StdError for Error {
             | Self::InMessage
             | Self::Backlog
             | Self::Origin(_)
+            | Self::Host(_)
+            | Self::Network(_)
             | Self::NoTls => None,
         }
     }
@@ -313,6 +327,18 @@ impl From<HandshakeError> for Error {
 impl From<UriError> for Error {
     fn from(error: UriError) -> Self {
         Self::Uri(error)
+    }
+}
+
+impl From<InvalidNetwork> for Error {
+    fn from(error: InvalidNetwork) -> Self {
+        Self::Network(error)
+    }
+}
+
+impl From<InvalidHost> for Error {
+    fn from(error: InvalidHost) -> Self {
+        Self::Host(error)
     }
 }
 
@@ -370,7 +396,9 @@ impl From<Error> for io::Error {
             | Error::InMessage
             | Error::Backlog
             | Error::Uri(_)
-            | Error::Origin(_) => io::ErrorKind::InvalidInput,
+            | Error::Origin(_)
+            | Error::Host(_)
+            | Error::Network(_) => io::ErrorKind::InvalidInput,
             Error::Io(error) | Error::NotSent(error) => error.kind(),
             Error::Connect(error) => error.io_kind(),
             Error::Failed(_)

@@ -61,7 +61,10 @@ macro_rules! serves {
             fn secures(
                 tls: ServerTls,
             ) -> Wrap<Self, Accepted<Stream<R>, Self>> {
-                Self::method(tls, |tls, Accepted { transport, peer }| {
+                Self::method(tls, |tls, accepted| {
+                    let Accepted {
+                        transport, peer, ..
+                    } = accepted;
                     let tls = tls.clone();
                     let secured = async move { tls.accept(transport.open().await?).await };
                     Accepted::opening(secured, peer)

@@ -12,17 +12,18 @@ use std::time::Duration;
 use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::Config;
-use sansock_core::handshake::{HandshakeError, Headers, Origins, Request, ServerOptions};
+use sansock_core::handshake::{HandshakeError, Headers, Hosts, Origins, Request, ServerOptions};
 
 use super::bind::Serves;
 use super::connection::{OnEvent, ProcessRequest, Shared};
 use super::outcome::{Ending, Outcome, ServerEvent};
+use super::proxies::TrustedProxies;
 use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
 use super::server::{Bound, Executor, Runs, Server};
 use super::socket::Socket;
 use crate::driver::{Timer, config};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transport::mode::{Boxes, Lends, Shares};
 use crate::transport::runtime::Address;
 use crate::transport::{
@@ -196,7 +197,10 @@ pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
     bind: Option<Bind<S, M>>,
     executor: Executor<M>,
     options: ServerOptions,
+    /// The first setting that is invalid.
+    invalid: Option<Error>,
     config: Config,
+    trusted_proxies: TrustedProxies,
     headers: Headers,
     open_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
@@ -277,12 +281,15 @@ where
             bind: None,
             executor: Executor { spawn, run: None },
             options: ServerOptions::new(),
+            invalid: None,
             config: config(),
+            trusted_proxies: TrustedProxies::default(),
             headers: Headers::new(),
             open_timeout: Some(Duration::from_secs(10)),
             shutdown_timeout: Some(Duration::from_secs(10)),
             limits: Limits {
                 connections: 10_000,
+                connections_per_address: None,
                 handshakes: 1_000,
                 backlog: 1 << 20,
             },
@@ -332,6 +339,82 @@ where
     /// for the opening handshake is set by [`open_timeout`](Self::open_timeout) instead.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Sets the hosts to which requests may be addressed, such as `example.com`, `*.example.com`, `localhost:8080`
+    /// or `[::1]`; see [`HostList::new`](super::HostList::new). The `Host` of other requests is refused with 421
+    /// (misdirected request, RFC 9110 section 15.5.20). `"*"` accepts every host.
+    ///
+    /// By default every host is accepted, with one exception: under [`Origins::SameHost`], a listener at a loopback
+    /// address accepts [`Hosts::Loopback`] only. Otherwise a page could have its name resolve to that address after
+    /// it was loaded (DNS rebinding): it would have the same host as its request. So a server behind a reverse proxy
+    /// on the same machine needs this list, or [`trusted_proxies`](Self::trusted_proxies); see [`reverse_proxies`](crate::reverse_proxies).
+    ///
+    /// The host is checked where the origin is: when a request is accepted, not when
+    /// [`process_request`](Self::process_request) answers it otherwise, as a health check.
+    ///
+    /// ```no_run
+    /// # use sansock::serve::Origins;
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn echo(ws: Socket) {}
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("127.0.0.1:9001", echo)
+    ///     .origins(Origins::SameHost)
+    ///     .hosts(["chat.example.com", "localhost"])
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// An entry that is not a host is reported by [`bind`](Self::bind).
+    pub fn hosts<I>(mut self, hosts: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        match Hosts::list(hosts) {
+            Ok(hosts) => self.options = self.options.hosts(hosts),
+            Err(error) => self.invalid = self.invalid.or(Some(error.into())),
+        }
+        self
+    }
+
+    /// Sets which reverse proxies are trusted to name their clients: addresses such as `::1`, networks such as
+    /// `10.0.0.0/8`, and `unix` for all Unix sockets. Default: none.
+    ///
+    /// The client is read from `Forwarded` (RFC 7239) and `X-Forwarded-For`, from the right, hop by hop, up to the
+    /// first address that is not trusted. A value that cannot be read ends this, and so does a request in which the
+    /// two headers name different addresses; then the hop before counts. [`Peer`](super::Peer) has the address of
+    /// the client and that of the transport. Events, limits and logs use that of the client as soon as the request
+    /// has been read.
+    ///
+    /// The host and the scheme of `Forwarded`, or else `X-Forwarded-Host` and `X-Forwarded-Proto`, replace what the
+    /// request says when hosts and origins are checked. Headers of a peer that is not trusted have no effect.
+    ///
+    /// A trusted proxy must set one of `Forwarded` and `X-Forwarded-For` in every request. Otherwise its clients can
+    /// send any address; see [`reverse_proxies`](crate::reverse_proxies).
+    ///
+    /// ```no_run
+    /// # use sansock::serve::Origins;
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("0.0.0.0:9001", async |ws: Socket| println!("{} has connected", ws.peer()))
+    ///     .origins(Origins::SameHost)
+    ///     .trusted_proxies(["10.0.0.0/8", "::1"])
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// An entry that is not a network is reported by [`bind`](Self::bind).
+    pub fn trusted_proxies<I>(mut self, proxies: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        match TrustedProxies::new(proxies) {
+            Ok(proxies) => self.trusted_proxies = proxies,
+            Err(error) => self.invalid = self.invalid.or(Some(error.into())),
+        }
         self
     }
 
@@ -425,6 +508,31 @@ where
         self
     }
 
+    /// Sets how many connections one address may have open at once: an IPv4 address, or the first 64 bits of an IPv6
+    /// address. Default: any number, within [`max_connections`](Self::max_connections).
+    ///
+    /// Further ones are answered with 429 and `Retry-After: 10`. They are counted ([`rejected`](super::Snapshot::rejected))
+    /// and reported to [`on_event`](Self::on_event).
+    ///
+    /// Behind [`trusted_proxies`](Self::trusted_proxies), the address is that of the client. Without them, a reverse
+    /// proxy is one address. Unix sockets, and peers that are unknown, have no address and no such limit.
+    ///
+    /// ```no_run
+    /// # use sansock::serve::Origins;
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn echo(ws: Socket) {}
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("[::]:9001", echo)
+    ///     .origins(Origins::SameHost)
+    ///     .max_connections_per_address(20)
+    ///     .await
+    /// # }
+    /// ```
+    pub fn max_connections_per_address(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.limits.connections_per_address = most.into();
+        self
+    }
+
     /// Sets how many opening handshakes, including those of TLS, may be in progress at once. At least 1.
     /// Default: 1,000.
     ///
@@ -474,7 +582,9 @@ where
     /// Binds, in the order in which they were given. From then on clients can connect.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) for the first that cannot be bound.
+    /// [`Error::Host`] and [`Error::Network`] for an entry of [`hosts`](Self::hosts) or
+    /// [`trusted_proxies`](Self::trusted_proxies) that is invalid; [`Error::Io`] for the first
+    /// listener that cannot be bound.
     ///
     /// # Cancel safety
     /// What was bound is dropped.
@@ -482,6 +592,9 @@ where
     where
         M: Runs<S, T>,
     {
+        if let Some(invalid) = self.invalid {
+            return Err(invalid);
+        }
         let mut listeners = Vec::with_capacity(self.listen.len());
         for listen in self.listen {
             listeners.push(listen.bind(self.bind.as_ref()).await?);
@@ -491,7 +604,9 @@ where
             registry,
             // The transport's handshake counts as well: the server minds the time.
             config: self.config.open_timeout(None),
+            loopback_options: Arc::new(self.options.clone().on_loopback()),
             options: Arc::new(self.options),
+            trusted_proxies: self.trusted_proxies,
             headers: self.headers,
             open_timeout: self.open_timeout,
             timer: self.timer,

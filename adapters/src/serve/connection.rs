@@ -24,6 +24,7 @@ use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
 use super::handle::Handle;
 use super::outcome::{Ending, HandlerError, ServerEvent};
+use super::proxies::{ForwardedRequest, TrustedProxies};
 use super::registry::{Refused, Registration, Registry};
 use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
 use super::slot::Slot;
@@ -39,6 +40,9 @@ pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) registry: Arc<Registry>,
     pub(super) config: Config,
     pub(super) options: Arc<ServerOptions>,
+    /// The options of connections to a loopback address.
+    pub(super) loopback_options: Arc<ServerOptions>,
+    pub(super) trusted_proxies: TrustedProxies,
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
     pub(super) timer: M::Function<(), T>,
@@ -107,10 +111,10 @@ where
         registration: Registration,
         accepted: Accepted<S, M>,
     ) {
-        let peer = *registration.handle().peer();
+        let handle = registration.handle().clone();
         let serving = self.serve_one(registration, accepted);
         if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
-            self.report(&ServerEvent::Panic(&peer));
+            self.report(&ServerEvent::Panic(handle.peer()));
         }
     }
 
@@ -171,8 +175,12 @@ where
             commanded(handle, Command::Leave).await;
             Err(Error::Lost(None))
         };
+        let options = match accepted.on_loopback {
+            true => &self.loopback_options,
+            false => &self.options,
+        };
         let transport = or(accepted.transport.open(), leaving).await?;
-        let mut connection = ServerConnection::new(self.options.clone(), self.config.clone());
+        let mut connection = ServerConnection::new(options.clone(), self.config.clone());
         trace::peer(connection.io(), || Some(handle.peer()));
         let mut pending = Pending::new(transport, self.timer(), connection);
         pending.set_inbox(handle.inbox().clone());
@@ -188,14 +196,33 @@ where
             return Err(NotOpened::answered(pending));
         }
         let request = pending.take_request()?;
+        let host = self.read_forwarded(registration, &mut pending, &request);
         let leaving = async {
             commanded(handle, Command::Leave).await;
             Err(unavailable(Refused::Closing))
         };
-        match or(self.decide(request, *handle.peer()), leaving).await {
-            Ok(decision) => self.answer(registration, pending, decision).await,
+        match or(self.decide(request, handle.peer().clone()), leaving).await {
+            Ok(decision) => self.answer(registration, pending, decision, host).await,
             Err(response) => Err(NotOpened::rejected(pending, &response)),
         }
+    }
+
+    /// Reads what a trusted proxy says about the request. Returns what is checked in place of its `Host`.
+    fn read_forwarded(
+        &self,
+        registration: &Registration,
+        pending: &mut Pending<S, T>,
+        request: &Request,
+    ) -> Option<String> {
+        let peer = registration.handle().peer();
+        let ForwardedRequest { peer, host } = self.trusted_proxies.read(peer, request.headers())?;
+        let connection = pending.connection_mut();
+        // Only a proxy sends these headers: scripts of a page cannot. So the request does not come from a page on
+        // this machine, even if it arrives at a loopback address.
+        connection.set_options(self.options.clone());
+        trace::peer(connection.io(), || Some(&peer));
+        registration.set_client(peer);
+        host
     }
 
     /// Sends a refusal. It is counted and reported first: what the client does then changes neither.
@@ -221,7 +248,7 @@ where
         request: Request,
         peer: Peer,
     ) -> Result<HandshakeDecision<S, T, M>, Response> {
-        let incoming = IncomingRequest::new(request, peer, self.headers.clone());
+        let incoming = IncomingRequest::new(request, peer.clone(), self.headers.clone());
         let Some(process_request) = &self.process_request else {
             return Ok(incoming.accept());
         };
@@ -239,6 +266,7 @@ where
         registration: &Registration,
         mut pending: Box<Pending<S, T>>,
         decision: HandshakeDecision<S, T, M>,
+        host: Option<String>,
     ) -> Opens<S, T, M> {
         let HandshakeDecision {
             request,
@@ -252,7 +280,10 @@ where
             }
         };
         let connection = pending.connection_mut();
-        let response = connection.accept(&request);
+        let response = match host {
+            Some(host) => connection.accept(&with_host(request.clone(), &host)),
+            None => connection.accept(&request),
+        };
         if let Some(error) = connection.handshake_error().cloned() {
             let response = with(response, &headers);
             return Err(NotOpened::refused(pending, &response, Some(error)));
@@ -433,10 +464,27 @@ fn with(mut response: Response, headers: &Headers) -> Response {
     response
 }
 
+/// Returns a request with another `Host`.
+fn with_host(mut request: Request, host: &str) -> Request {
+    // It is well-formed: it was checked when the headers were read.
+    let _ = request.headers_mut().set("Host", host);
+    request
+}
+
+/// The answer to an address that has as many connections as it may have.
+fn too_many_of_address() -> Response {
+    let text = "Too many connections of this address. Close some, or try again later.\n";
+    let mut response = Response::text(StatusCode::TOO_MANY_REQUESTS, text);
+    // Name and value are well-formed.
+    let _ = response.headers_mut().set("Retry-After", "10");
+    response
+}
+
 fn unavailable(refused: Refused) -> Response {
     let text = match refused {
         Refused::Full => "The server is full. Try again later.\n",
         Refused::Closing => "The server is shutting down.\n",
+        Refused::AddressFull => return too_many_of_address(),
     };
     Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }

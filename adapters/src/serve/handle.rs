@@ -5,7 +5,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use sansock_core::{CloseCode, CloseFrame, Prepared, SendError};
@@ -25,6 +25,8 @@ pub struct Handle {
 
 struct Shared {
     peer: Peer,
+    /// The client, once the proxy of the transport has named it.
+    client: OnceLock<Box<Peer>>,
     max_backlog: usize,
     inbox: Arc<Inbox>,
 }
@@ -58,10 +60,17 @@ impl Handle {
         Self {
             shared: Arc::new(Shared {
                 peer,
+                client: OnceLock::new(),
                 max_backlog,
                 inbox: Arc::new(Inbox::new(totals)),
             }),
         }
+    }
+
+    /// A proxy has named the client. Once it has, nothing changes that.
+    pub(super) fn set_client(&self, client: Peer) {
+        // It is set once, when the request has been read.
+        let _ = self.shared.client.set(Box::new(client));
     }
 
     pub(super) fn inbox(&self) -> &Arc<Inbox> {
@@ -71,7 +80,8 @@ impl Handle {
     /// Returns whose connection it is.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        &self.shared.peer
+        let client = self.shared.client.get();
+        client.map_or(&self.shared.peer, |client| client)
     }
 
     /// Whether messages can still be sent.

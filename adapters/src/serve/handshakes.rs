@@ -58,9 +58,9 @@ enum Stage {
     Evicted,
 }
 
-/// Whose handshakes count together.
+/// Whose handshakes, and connections, count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Group {
+pub(super) enum Group {
     V4(Ipv4Addr),
     /// The first 64 bits. The others are chosen freely within one site.
     V6(u64),
@@ -82,19 +82,26 @@ struct Members {
 }
 
 impl Group {
-    /// Returns the group of a peer. Behind a proxy that is trusted to name its clients, pass the address
-    /// of the client.
-    fn of(peer: &Peer) -> Self {
-        match peer {
-            Peer::Ip(address) => match address.ip().to_canonical() {
+    /// Returns the group of a peer: of the client, if a trusted proxy names it.
+    pub(super) fn of(peer: &Peer) -> Self {
+        match (peer, peer.ip()) {
+            (_, Some(address)) => match address.to_canonical() {
                 IpAddr::V4(address) => Self::V4(address),
                 IpAddr::V6(address) => {
                     let [a, b, c, d, e, f, g, h, ..] = address.octets();
                     Self::V6(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
                 }
             },
-            Peer::Unix => Self::Unix,
-            Peer::Unknown => Self::Unknown,
+            (Peer::Unix, None) => Self::Unix,
+            (Peer::Ip(_) | Peer::Proxied(_) | Peer::Unknown, None) => Self::Unknown,
+        }
+    }
+
+    /// Whether these are the handshakes of an address, and not all of a kind.
+    pub(super) const fn is_address(self) -> bool {
+        match self {
+            Self::V4(_) | Self::V6(_) => true,
+            Self::Unix | Self::Unknown => false,
         }
     }
 }
@@ -150,6 +157,26 @@ impl Handshakes {
         self.all.insert(id, handshake);
         self.change(group, |members| members.all.insert(id));
         id
+    }
+
+    /// The proxy of the transport has named the client, whose handshakes count together from now on.
+    pub(super) fn regroup(&mut self, id: HandshakeId) {
+        let Some(handshake) = self.all.get(&id) else {
+            return;
+        };
+        let (stage, group) = (handshake.stage, Group::of(handshake.handle.peer()));
+        self.leave_group(id, Stage::Kept);
+        if let Some(handshake) = self.all.get_mut(&id) {
+            handshake.group = group;
+        }
+        if matches!(stage, Stage::Young | Stage::Old(_)) {
+            self.change(group, |members| {
+                members.all.insert(id);
+                // It may be older than others that were moved already.
+                members.next = members.next.min(id);
+            });
+            self.set_stage(id, Stage::Young);
+        }
     }
 
     /// The request is complete: the handshake is not evicted any more. Returns whether it was not evicted
@@ -358,6 +385,52 @@ mod tests {
         assert_eq!(order, expected);
         assert_eq!((handshakes.len(), handshakes.evicted()), (0, 0));
         assert!(handshakes.groups.is_empty() && handshakes.by_size.is_empty());
+    }
+
+    #[test]
+    fn a_handshake_counts_with_the_client_that_a_proxy_names() {
+        let mut handshakes = Handshakes::new(1);
+        let named = |client: &str| {
+            let proxied = handle("10.0.0.1");
+            let client = SocketAddr::new(client.parse().unwrap(), 0);
+            let client = proxied.peer().proxied(client);
+            (proxied, client)
+        };
+        let mut ids = Vec::new();
+        for client in ["1.1.1.1", "2.2.2.2", "1.1.1.1"] {
+            let (proxied, client) = named(client);
+            let id = handshakes.insert(proxied.clone(), at(0));
+            proxied.set_client(client);
+            ids.push((id, proxied));
+        }
+        let group = handshakes.groups.get(&Group::of(handle("10.0.0.1").peer()));
+        assert_eq!(group.unwrap().all.len(), 3, "they are not regrouped yet");
+        // The members of the old group have been moved to those that are evicted at random.
+        let group = Group::of(handle("10.0.0.1").peer());
+        let members = handshakes.groups.get_mut(&group).unwrap();
+        members.grow_old(&mut handshakes.all, at(2000));
+        assert_eq!(members.old.len(), 3);
+        for (id, _) in &ids {
+            handshakes.regroup(*id);
+        }
+        assert_eq!(handshakes.groups.len(), 2);
+        assert_eq!(handshakes.by_size.len(), 2);
+        let order = || evict(&mut handshakes, 3000);
+        let order: Vec<_> = std::iter::from_fn(order).collect();
+        assert_eq!(order.len(), 3);
+        assert_eq!(order[0], "1.1.1.1", "the larger group");
+        assert!(handshakes.groups.is_empty() && handshakes.by_size.is_empty());
+
+        let (proxied, client) = named("1.1.1.1");
+        let kept = handshakes.insert(proxied.clone(), at(0));
+        assert!(handshakes.keep(kept));
+        proxied.set_client(client);
+        handshakes.regroup(kept);
+        assert!(!handshakes.can_evict(), "its request is being decided");
+        handshakes.release(kept);
+        assert_eq!(evict(&mut handshakes, 0).as_deref(), Some("1.1.1.1"));
+        handshakes.regroup(kept);
+        assert!(handshakes.groups.is_empty());
     }
 
     #[test]

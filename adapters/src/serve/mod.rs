@@ -11,6 +11,7 @@
 //! - Nothing is logged: [`Serve::on_event`] reports what to log, [`ServerHandle::snapshot`] what to
 //!   measure.
 
+mod addresses;
 mod bind;
 mod broadcast;
 mod builder;
@@ -18,6 +19,7 @@ mod connection;
 mod handle;
 mod handshakes;
 mod outcome;
+mod proxies;
 mod registry;
 mod request;
 mod room;
@@ -25,7 +27,9 @@ mod server;
 mod slot;
 mod socket;
 
-pub use sansock_core::handshake::{InvalidOrigin, OriginList, OriginProblem, Origins};
+pub use sansock_core::handshake::{
+    HostList, Hosts, InvalidHost, InvalidOrigin, OriginList, OriginProblem, Origins,
+};
 
 pub use bind::Serves;
 pub use broadcast::{Broadcast, broadcast};
@@ -38,4 +42,5 @@ pub use room::Room;
 pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
-pub use crate::transport::{Accepted, Listener, Peer};
+pub use crate::error::InvalidNetwork;
+pub use crate::transport::{Accepted, Listener, Peer, Proxied};

@@ -16,8 +16,9 @@ use bytestring::ByteString;
 use sansock_core::handshake::StatusCode;
 use sansock_core::{CloseCode, CloseFrame, Instant};
 
+use super::addresses::Addresses;
 use super::handle::Handle;
-use super::handshakes::{HandshakeId, Handshakes};
+use super::handshakes::{Group, HandshakeId, Handshakes};
 use crate::driver::sync::atomic::Ordering;
 use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{Command, Totals};
@@ -69,6 +70,7 @@ pub(super) struct Registry {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) connections: usize,
+    pub(super) connections_per_address: Option<usize>,
     pub(super) handshakes: usize,
     pub(super) backlog: usize,
 }
@@ -78,6 +80,8 @@ struct State {
     phase: Phase,
     handshakes: Handshakes,
     open: HashSet<Handle>,
+    /// The open connections of each address, if they are limited.
+    addresses: Addresses,
     counts: Snapshot,
     /// Loops that wait for room for a handshake.
     for_room: Waiters,
@@ -123,6 +127,8 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Full,
+    /// The address has as many connections as one may have.
+    AddressFull,
     Closing,
 }
 
@@ -397,6 +403,13 @@ impl Registration {
         &self.handle
     }
 
+    /// A trusted proxy has named the client.
+    pub(super) fn set_client(&self, client: Peer) {
+        self.handle.set_client(client);
+        self.registry
+            .change(|state| state.handshakes.regroup(self.id));
+    }
+
     /// The request is complete: the handshake keeps its place from now on. Returns whether it has one: it may
     /// have been evicted.
     pub(super) fn keep_place(&self) -> bool {
@@ -429,6 +442,11 @@ impl Registration {
             if state.open.len() >= self.registry.limits.connections {
                 return Err(Refused::Full);
             }
+            let most = self.registry.limits.connections_per_address;
+            let group = Group::of(self.handle.peer());
+            if most.is_some_and(|most| !state.addresses.add(group, most)) {
+                return Err(Refused::AddressFull);
+            }
             state.open.insert(self.handle.clone());
             state.handshakes.remove(self.id);
             Ok(())
@@ -453,7 +471,10 @@ impl Drop for Registration {
         let code = code.unwrap_or(CloseCode::ABNORMAL_CLOSURE);
         self.registry.change(|state| {
             let was_evicted = state.handshakes.remove(self.id);
-            state.open.remove(&self.handle);
+            let was_open = state.open.remove(&self.handle);
+            if was_open && self.registry.limits.connections_per_address.is_some() {
+                state.addresses.remove(Group::of(self.handle.peer()));
+            }
             let counts = &mut state.counts;
             match self.stage {
                 Stage::Handshake if was_evicted => counts.evicted += 1,

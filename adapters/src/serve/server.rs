@@ -82,6 +82,17 @@ impl<S: 'static, M: Mode> Bound<S, M> {
             wraps: Vec::new(),
         }
     }
+
+    /// Passes a connection that was accepted through all functions.
+    fn wrap(&self, accepted: Accepted<S, M>) -> Accepted<S, M> {
+        let wraps = self.wraps.iter();
+        let wrapped = wraps.fold(accepted, |accepted, wrap| M::call(wrap, accepted));
+        let address = self.address.map(|address| address.ip().to_canonical());
+        Accepted {
+            on_loopback: address.is_some_and(|address| address.is_loopback()),
+            ..wrapped
+        }
+    }
 }
 
 /// A server that is bound. It serves while [`run`](Self::run) is awaited.
@@ -205,7 +216,7 @@ async fn accept<S, T, M>(
         match accepted {
             Ok(accepted) => {
                 pause = FIRST_PAUSE;
-                let registration = shared.registry.enter(accepted.peer, clock.now());
+                let registration = shared.registry.enter(accepted.peer.clone(), clock.now());
                 let connection = M::connection(shared.clone(), registration, accepted);
                 M::call(&executor.spawn, connection);
                 // A queue that is never empty must not keep others from running.
@@ -237,9 +248,7 @@ async fn accept_one<S: 'static, M: Mode>(
         }
         let accepting = accepting.get_or_insert_with(|| M::call(&listener.accept, ()));
         let accepted = ready!(Pin::new(accepting).poll(cx));
-        let wraps = listener.wraps.iter();
-        let wrapped = |accepted| wraps.fold(accepted, |accepted, wrap| M::call(wrap, accepted));
-        Poll::Ready(Some(accepted.map(wrapped)))
+        Poll::Ready(Some(accepted.map(|accepted| listener.wrap(accepted))))
     })
     .await
 }
@@ -377,7 +386,7 @@ where
     /// Dropping the future drops the transport.
     pub fn serve(&self, accepted: Accepted<S, M>) -> impl Future<Output = ()> + use<S, T, M> {
         let now = self.shared.timer().now();
-        let registration = self.shared.registry.enter(accepted.peer, now);
+        let registration = self.shared.registry.enter(accepted.peer.clone(), now);
         self.shared.clone().serve(registration, accepted)
     }
 }

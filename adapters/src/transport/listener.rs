@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::{fmt, io};
 
 use super::mode::{BoxFuture, Boxes, Mode, Threads};
+use super::peer::Peer;
 use crate::error::{Error, Result};
 
 /// Accepts connections: a listening socket, or anything that gives transports.
@@ -47,6 +48,8 @@ pub trait Listener<S: 'static, M: Mode = Threads> {
 pub struct Accepted<S: 'static, M: Mode = Threads> {
     pub(crate) transport: Transport<S, M>,
     pub(crate) peer: Peer,
+    /// Whether the listener has a loopback address.
+    pub(crate) on_loopback: bool,
 }
 
 pub(crate) enum Transport<S: 'static, M: Mode> {
@@ -61,6 +64,7 @@ impl<S: 'static, M: Mode> Accepted<S, M> {
         Self {
             transport: Transport::Ready(transport),
             peer: peer.into(),
+            on_loopback: false,
         }
     }
 
@@ -77,6 +81,7 @@ impl<S: 'static, M: Mode> Accepted<S, M> {
         Self {
             transport: Transport::Opening(transport),
             peer: peer.into(),
+            on_loopback: false,
         }
     }
 }
@@ -96,44 +101,5 @@ impl<S: 'static, M: Mode> fmt::Debug for Accepted<S, M> {
         f.debug_struct("Accepted")
             .field("peer", &self.peer)
             .finish_non_exhaustive()
-    }
-}
-
-/// The other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Peer {
-    /// A host on the network. Behind a proxy this is the proxy.
-    Ip(SocketAddr),
-    /// A process on this machine, over a Unix socket.
-    Unix,
-    /// Nothing is known about it.
-    Unknown,
-}
-
-impl Peer {
-    /// Returns the address, where there is one.
-    #[must_use]
-    pub const fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            Self::Unix | Self::Unknown => None,
-        }
-    }
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
-        Self::Ip(address)
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Unix => f.write_str("unix"),
-            Self::Unknown => f.write_str("unknown"),
-        }
     }
 }

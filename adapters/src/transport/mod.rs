@@ -8,6 +8,8 @@
 
 mod listener;
 pub(crate) mod mode;
+mod network;
+mod peer;
 pub(crate) mod runtime;
 mod stream;
 #[cfg(feature = "smol")]
@@ -16,8 +18,10 @@ pub mod tls;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 mod unsent;
 
-pub use listener::{Accepted, Listener, Peer};
+pub use listener::{Accepted, Listener};
 pub use mode::{BoxFuture, Local, Mode, Threads};
+pub(crate) use network::Network;
+pub use peer::{Peer, Proxied};
 pub use runtime::{Runtime, unsupported};
 pub use stream::Stream;
 #[cfg(feature = "smol")]

@@ -70,6 +70,15 @@ pub enum HandshakeError {
         host: Option<ByteString>,
     },
 
+    /// The request is addressed to a host that the server does not answer for.
+    HostNotAllowed {
+        /// The `Host` of the request.
+        host: ByteString,
+        /// Whether loopback names only are accepted ([`Hosts::Loopback`](super::Hosts::Loopback)); otherwise there
+        /// is a list.
+        only_loopback: bool,
+    },
+
     // Servers, about their application.
     /// The application refused the request.
     Rejected {
@@ -133,6 +142,7 @@ impl HandshakeError {
             Self::NoUpgrade { .. } | Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::HostNotAllowed { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Rejected { status, .. } => *status,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::SubprotocolNotOffered(_) | Self::Aborted(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -174,6 +184,10 @@ impl fmt::Display for HandshakeError {
             Self::OriginNotAllowed { origin, host } => {
                 write_origin_not_allowed(f, origin.as_deref(), host.as_deref())
             }
+            Self::HostNotAllowed {
+                host,
+                only_loopback,
+            } => write_host_not_allowed(f, host, *only_loopback),
             Self::Rejected { status, text } => {
                 write!(f, "rejected with {status}: {}", escaped(&**text))
             }
@@ -228,6 +242,7 @@ impl Error for HandshakeError {
             | Self::WebSocketVersion
             | Self::NoSubprotocol { .. }
             | Self::OriginNotAllowed { .. }
+            | Self::HostNotAllowed { .. }
             | Self::Rejected { .. }
             | Self::SubprotocolNotOffered(_)
             | Self::NotHttp { .. }
@@ -270,6 +285,18 @@ fn write_origin_not_allowed(
         Some(host) => write!(f, ": the Host of the request is {}", escaped(host)),
         None => f.write_str(": it is not in the server's list"),
     }
+}
+
+fn write_host_not_allowed(
+    f: &mut fmt::Formatter<'_>,
+    host: &str,
+    only_loopback: bool,
+) -> fmt::Result {
+    write!(f, "Host {} is not allowed: ", escaped(host))?;
+    f.write_str(match only_loopback {
+        true => "the server listens at a loopback address and has no list of hosts",
+        false => "it is not in the server's list",
+    })
 }
 
 fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result {
@@ -353,6 +380,26 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_host_says_what_is_accepted() {
+        let text = |only_loopback| {
+            let host = "b:1".into();
+            HandshakeError::HostNotAllowed {
+                host,
+                only_loopback,
+            }
+            .to_string()
+        };
+        assert_eq!(
+            text(false),
+            "Host b:1 is not allowed: it is not in the server's list"
+        );
+        assert_eq!(
+            text(true),
+            "Host b:1 is not allowed: the server listens at a loopback address and has no list of hosts"
+        );
+    }
+
+    #[test]
     fn what_the_peer_chose_is_escaped() {
         const HOSTILE: &str = "a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
         const SHOWN: &str = r"a\u{1b}[2J\u{9b}\u{202e}\u{2028}\r\n";
@@ -372,6 +419,10 @@ mod tests {
             HandshakeError::OriginNotAllowed {
                 origin: Some("https://a".into()),
                 host: Some(hostile.clone()),
+            },
+            HandshakeError::HostNotAllowed {
+                host: hostile.clone(),
+                only_loopback: false,
             },
             HandshakeError::rejected(StatusCode::FORBIDDEN, HOSTILE),
             HandshakeError::SubprotocolNotOffered(hostile.clone()),

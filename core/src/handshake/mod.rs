@@ -41,6 +41,7 @@ mod error;
 mod grammar;
 mod head;
 mod headers;
+mod hosts;
 #[cfg(feature = "http")]
 mod http_types;
 mod key;
@@ -63,6 +64,7 @@ pub use error::HandshakeError;
 pub use grammar::{ExtensionList, ExtensionOffer, ExtensionParam, GrammarError};
 pub use head::{HeadError, HeadLimits, HttpVersion};
 pub use headers::{Headers, InvalidHeader};
+pub use hosts::{HostList, Hosts, InvalidHost};
 pub use key::accept_value;
 pub use origin::{InvalidOrigin, OriginList, OriginProblem, Origins};
 pub use request::Request;

@@ -68,7 +68,7 @@ impl Origins {
         }
     }
 
-    const fn compares_host(&self) -> bool {
+    pub(super) const fn compares_host(&self) -> bool {
         matches!(self, Self::SameHost)
     }
 }
@@ -253,7 +253,7 @@ fn normalise_scheme(scheme: &str) -> Result<String, OriginProblem> {
     }
 }
 
-fn normalise_host(host: &str) -> Result<String, OriginProblem> {
+pub(super) fn normalise_host(host: &str) -> Result<String, OriginProblem> {
     let address = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));

@@ -37,6 +37,8 @@ impl StatusCode {
     pub const REQUEST_TIMEOUT: Self = Self(408);
     /// 414: the request line is too long.
     pub const URI_TOO_LONG: Self = Self(414);
+    /// 421: the server does not answer for the host of the request.
+    pub const MISDIRECTED_REQUEST: Self = Self(421);
     /// 426: only WebSocket is spoken here.
     pub const UPGRADE_REQUIRED: Self = Self(426);
     /// 429: the client comes too often.

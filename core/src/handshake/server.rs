@@ -14,7 +14,7 @@ use core::{error::Error, fmt, fmt::Write as _, str};
 use bytestring::ByteString;
 
 use crate::handshake::{
-    ExtensionList, GrammarError, HandshakeError, Headers, HttpVersion, Negotiated, Origins,
+    ExtensionList, GrammarError, HandshakeError, Headers, Hosts, HttpVersion, Negotiated, Origins,
     Request, Response, StatusCode,
     ascii::is_token,
     body::parse_length,
@@ -47,6 +47,7 @@ type SelectSubprotocol =
 #[derive(Clone, Default)]
 pub struct ServerOptions {
     origins: Origins,
+    hosts: Option<Hosts>,
     subprotocols: Vec<ByteString>,
     requires_subprotocol: bool,
     select_subprotocol: Option<Arc<SelectSubprotocol>>,
@@ -64,6 +65,47 @@ impl ServerOptions {
     #[must_use]
     pub fn origins(mut self, origins: impl Into<Origins>) -> Self {
         self.origins = origins.into();
+        self
+    }
+
+    /// Sets the hosts to which requests may be addressed. Others are refused with 421. Default: every host.
+    ///
+    /// [`Origins::SameHost`] accepts every page whose host is that of the request. Without a list of hosts, that may
+    /// be a name which its owner has resolve to this server (DNS rebinding).
+    #[must_use]
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = Some(hosts);
+        self
+    }
+
+    /// Changes the defaults to those of a server that listens at a loopback address: under [`Origins::SameHost`],
+    /// requests may be addressed to [`Hosts::Loopback`]. Other origins, and hosts that were set, stay as they are.
+    ///
+    /// ```
+    /// use sansock_core::handshake::{HandshakeError, Request, ServerOptions};
+    ///
+    /// let mut request = Request::get("/")?;
+    /// for (name, value) in [
+    ///     ("Host", "rebound.example"),
+    ///     ("Origin", "http://rebound.example"),
+    ///     ("Upgrade", "websocket"),
+    ///     ("Connection", "Upgrade"),
+    ///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ///     ("Sec-WebSocket-Version", "13"),
+    /// ] {
+    ///     request.headers_mut().append(name, value)?;
+    /// }
+    /// assert!(ServerOptions::new().accept(&request).1.is_ok());
+    /// let (response, result) = ServerOptions::new().on_loopback().accept(&request);
+    /// assert_eq!(response.status().number(), 421);
+    /// assert!(matches!(result, Err(HandshakeError::HostNotAllowed { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_loopback(mut self) -> Self {
+        if self.origins.compares_host() {
+            self.hosts.get_or_insert(Hosts::Loopback);
+        }
         self
     }
 
@@ -155,6 +197,9 @@ impl ServerOptions {
         check_upgrade(upgrade, "websocket")?;
         let key = check_key(key)?;
         check_version(version)?;
+        if let Some(hosts) = &self.hosts {
+            hosts.check(host)?;
+        }
         self.origins.check(origin, host)?;
         let negotiated = Negotiated {
             extensions: extensions(offers, answer)?,
@@ -211,6 +256,7 @@ impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerOptions")
             .field("origins", &self.origins)
+            .field("hosts", &self.hosts)
             .field("subprotocols", &self.subprotocols)
             .field("requires_subprotocol", &self.requires_subprotocol)
             .finish_non_exhaustive()
@@ -686,6 +732,34 @@ mod tests {
         let options = ServerOptions::new().subprotocols(["b"]);
         let (_, negotiated) = negotiate(&options, &request(PROTOCOL, &[&offers]));
         assert_eq!(negotiated.subprotocol.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_request_to_another_host_gets_421() {
+        let origin = |host: &str, options: ServerOptions| {
+            let mut request = request("Host", &[host]);
+            let origin = alloc::format!("http://{host}");
+            request.headers_mut().append("Origin", origin).unwrap();
+            let (response, result) = options.accept(&request);
+            if let Err(error) = result {
+                assert_eq!(response, refuse(&error));
+            }
+            response.status()
+        };
+        let listed = || ServerOptions::new().hosts(Hosts::list(["a"]).unwrap());
+        let (accepted, refused) = (Status::SWITCHING_PROTOCOLS, Status::MISDIRECTED_REQUEST);
+        assert_eq!(origin("a", listed()), accepted);
+        assert_eq!(origin("b", listed()), refused);
+        assert_eq!(origin("b", listed().origins(Origins::Any)), refused);
+        assert_eq!(origin("a", listed().on_loopback()), accepted);
+        assert_eq!(origin("localhost", listed().on_loopback()), refused);
+
+        let options = ServerOptions::new;
+        assert_eq!(origin("b", options()), accepted);
+        assert_eq!(origin("b", options().on_loopback()), refused);
+        assert_eq!(origin("localhost:1", options().on_loopback()), accepted);
+        let any = options().origins(Origins::Any);
+        assert_eq!(origin("b", any.on_loopback()), accepted);
     }
 
     #[test]

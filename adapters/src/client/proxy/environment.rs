@@ -12,6 +12,7 @@ use sansock_core::handshake::Uri;
 
 use super::Proxy;
 use crate::error::ProxyError;
+use crate::transport::Network;
 
 /// The variables for `wss://`, the first that is set decides.
 const SECURE: [&str; 4] = ["wss_proxy", "socks_proxy", "https_proxy", "all_proxy"];
@@ -208,28 +209,8 @@ fn is_below(host: &str, domain: &str) -> bool {
 
 /// Whether a network like `10.0.0.0/8` contains the address; `None` if it is malformed.
 fn contains(network: &str, length: &str, address: IpAddr) -> Option<bool> {
-    let network: IpAddr = network.parse().ok()?;
-    let length = number(length)?;
-    // A mapped network is one of IPv4, whose bits follow 96 others.
-    let length = match network.is_ipv6() && network.to_canonical().is_ipv4() {
-        true => length.checked_sub(96)?,
-        false => length,
-    };
-    let (network, width) = bits(network);
-    let host_bits = u32::checked_sub(width, length)?;
-    let (address, width_of_address) = bits(address);
-    let is_same_family = width == width_of_address;
-    let differences = network ^ address;
-    Some(is_same_family && differences.checked_shr(host_bits).unwrap_or(0) == 0)
-}
-
-/// Returns the bits of an address, and how many it has. An IPv4 address that is mapped to IPv6 is one of
-/// IPv4.
-fn bits(address: IpAddr) -> (u128, u32) {
-    match address.to_canonical() {
-        IpAddr::V4(address) => (address.to_bits().into(), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    }
+    let network = Network::new(network.parse().ok()?, number(length)?)?;
+    Some(network.contains(address))
 }
 
 #[cfg(all(test, feature = "idna"))]

@@ -1,0 +1,92 @@
+//! The other end of a connection: who has connected, and for whom.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// A host on the network. Behind a proxy this is the proxy, unless it is
+    /// [trusted](crate::serve::Serve::trusted_proxies).
+    Ip(SocketAddr),
+    /// A process on this machine, over a Unix socket.
+    Unix,
+    /// Nothing is known about it.
+    Unknown,
+    /// A client that a trusted proxy names.
+    Proxied(Proxied),
+}
+
+/// A client that connects through proxies, the last of which is trusted to name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Proxied {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Inner {
+    client: SocketAddr,
+    transport: Peer,
+}
+
+impl Peer {
+    /// Returns a client that a trusted proxy names. Its port is 0 if the proxy does not name it.
+    pub(crate) fn proxied(&self, client: SocketAddr) -> Self {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        Self::Proxied(Proxied {
+            inner: Arc::new(Inner {
+                client,
+                transport: self.transport().clone(),
+            }),
+        })
+    }
+
+    /// Returns the address of the client, if it is known. Its port is 0 if a proxy names the client without one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Proxied(proxied) => Some(proxied.inner.client),
+            Self::Unix | Self::Unknown => None,
+        }
+    }
+
+    /// Returns the IP address of the client, if it is known.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address().map(|address| address.ip())
+    }
+
+    /// Returns the other end of the transport: the proxy, if a trusted one names the client, or else this peer
+    /// itself.
+    #[must_use]
+    pub fn transport(&self) -> &Self {
+        match self {
+            Self::Proxied(proxied) => &proxied.inner.transport,
+            Self::Ip(_) | Self::Unix | Self::Unknown => self,
+        }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+/// Names the client.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Unix => f.write_str("unix"),
+            Self::Unknown => f.write_str("unknown"),
+            Self::Proxied(proxied) => match proxied.inner.client {
+                client if client.port() == 0 => write!(f, "{}", client.ip()),
+                client => write!(f, "{client}"),
+            },
+        }
+    }
+}
