@@ -41,6 +41,8 @@ pub(super) struct Delivered {
     pub(super) queued: bool,
     /// Whether messages are left. They are sent as soon as there is room, which wakes no task.
     pub(super) is_left: bool,
+    /// Whether a Close frame waits for a boundary between messages.
+    pub(super) waits_for_boundary: bool,
     /// Whether the transport is to be dropped.
     pub(super) drops_transport: bool,
 }
@@ -51,6 +53,8 @@ struct State {
     /// Bytes that `messages` hold, each with its overhead.
     backlog: usize,
     close: Option<CloseFrame>,
+    /// Whether the Close frame waits for a boundary between messages.
+    at_boundary: bool,
     life: Life,
     /// The code of the Close frame that came first, once it is known.
     code: Option<CloseCode>,
@@ -149,8 +153,20 @@ impl Inbox {
         let dropped = drop_messages.then(|| state.take_messages());
         state.life = Life::Closing;
         state.close = Some(frame);
+        state.at_boundary = false;
         self.call(state);
         drop(dropped);
+    }
+
+    /// Requests a Close frame for when no message is being received, answered or sent; until then, messages
+    /// can be pushed. [`close`](Self::close) takes precedence.
+    pub(crate) fn close_at_boundary(&self, frame: CloseFrame) {
+        let mut state = self.state();
+        if state.life == Life::Open && state.close.is_none() {
+            state.close = Some(frame);
+            state.at_boundary = true;
+            self.call(state);
+        }
     }
 
     /// Requests that the driver drop the transport.
@@ -252,7 +268,7 @@ impl Inbox {
         let waiting = state.messages.len();
         let dropped = state.send_messages(connection);
         let mut queued = state.messages.len() < waiting;
-        if state.messages.is_empty() {
+        if state.messages.is_empty() && !state.at_boundary {
             if let Some(frame) = state.close.take() {
                 // Refused if the connection is closing already.
                 queued |= connection.send_close(frame).is_ok();
@@ -261,12 +277,24 @@ impl Inbox {
         let is_left = !state.messages.is_empty();
         self.called.store(false, Ordering::Relaxed);
         let drops_transport = state.life == Life::Dropping;
+        let waits_for_boundary = state.at_boundary;
         drop(state);
         drop(dropped);
         Delivered {
             queued,
             is_left,
+            waits_for_boundary,
             drops_transport,
+        }
+    }
+
+    /// The Close frame that waits for a boundary is to be sent now. The driver takes it in its next step.
+    #[cold]
+    pub(super) fn reached_boundary(&self) {
+        let mut state = self.state();
+        if mem::take(&mut state.at_boundary) {
+            state.life = state.life.max(Life::Closing);
+            self.called.store(true, Ordering::Release);
         }
     }
 

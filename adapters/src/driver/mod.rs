@@ -219,6 +219,9 @@ struct Grace {
     farewell: Option<Instant>,
     /// When messages that are not taken are discarded, while the connection is being closed.
     discard: Option<Instant>,
+    /// Present while a Close frame waits for a boundary between messages: how many data frames had been sent
+    /// when it was requested.
+    leaving: Option<u64>,
 }
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
@@ -697,6 +700,9 @@ where
         if self.budget.is_spent() {
             return Some(Progress::Spent);
         }
+        if self.grace.is_some() && self.leaves(goal) {
+            return None;
+        }
         self.wait();
         Some(Progress::Waiting)
     }
@@ -829,6 +835,9 @@ where
         {}
         let now = self.current_time();
         self.mind_deadlines(now);
+        if self.grace.is_some() && self.leaves(Goal::End) {
+            self.take_commands();
+        }
         let written = self.poll_write(cx).is_ready();
         if self.is_over(written) {
             self.drop_transport();
@@ -935,10 +944,40 @@ where
             true => self.detours.add(Detours::COMMANDS_LEFT),
             false => self.detours.remove(Detours::COMMANDS_LEFT),
         }
+        if delivered.waits_for_boundary {
+            let sent = self.connection.connection().stats().data_frames_sent();
+            let grace = self.grace.get_or_insert_default();
+            grace.leaving.get_or_insert(sent);
+        }
         if delivered.drops_transport {
             self.abort();
         }
         delivered.queued
+    }
+
+    /// Whether a Close frame waited for a boundary between messages, and the connection is at one: no message is
+    /// incomplete or unread, and none may be about to be answered. One may be unless the application waits for a
+    /// message, has sent one since, or has not received any.
+    #[cold]
+    fn leaves(&mut self, goal: Goal) -> bool {
+        let leaving = self.grace.as_ref().and_then(|grace| grace.leaving);
+        let (Some(sent_before), Some(Owner(inbox))) = (leaving, &self.inbox) else {
+            return false;
+        };
+        let io = self.connection.io();
+        if io.ready().is_some() || !io.is_between_messages() {
+            return false;
+        }
+        let stats = self.connection.connection().stats();
+        let waits = matches!(goal, Goal::Data | Goal::Event);
+        if !waits && stats.data_frames_received() > 0 && stats.data_frames_sent() == sent_before {
+            return false;
+        }
+        inbox.reached_boundary();
+        if let Some(grace) = &mut self.grace {
+            grace.leaving = None;
+        }
+        true
     }
 
     /// Ends the connection at once, as if the transport had been lost.

@@ -22,6 +22,7 @@ use sansock_core::handshake::{
 };
 use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
+use super::drain::{self, sleep_until};
 use super::handle::Handle;
 use super::outcome::{Ending, HandlerError, ServerEvent};
 use super::registry::{Refused, Registration, Registry};
@@ -187,6 +188,9 @@ where
         if pending.is_refused() {
             return Err(NotOpened::answered(pending));
         }
+        if let Some(drain) = self.registry.draining() {
+            return Err(NotOpened::no_room(pending, Refused::Draining(drain)));
+        }
         let request = pending.take_request()?;
         let leaving = async {
             commanded(handle, Command::Leave).await;
@@ -258,7 +262,7 @@ where
             return Err(NotOpened::refused(pending, &response, Some(error)));
         }
         if let Err(refused) = registration.open() {
-            return Err(NotOpened::rejected(pending, &unavailable(refused)));
+            return Err(NotOpened::no_room(pending, refused));
         }
         Ok(Opened {
             socket: pending.answer(&with(response, &headers)).await?,
@@ -282,6 +286,7 @@ where
             handle.clone(),
             request,
             subprotocol.as_deref(),
+            self.registry.clone(),
         );
         let serving = async {
             let ending = run(attended(&slot, self.handling(socket, chosen))).await;
@@ -310,16 +315,23 @@ where
     /// failure of a handler.
     fn close_code_for(&self, peer: &Peer, slot: &Slot<S, T>, ending: Option<&Ending>) -> CloseCode {
         let event = match ending {
-            Some(Ok(())) => return CloseCode::NORMAL,
-            Some(Err(error)) if tells_the_end(error) && slot.is_over() => {
-                return CloseCode::NORMAL;
-            }
+            Some(Ok(())) => return self.end_code(),
+            Some(Err(error)) if tells_the_end(error) && slot.is_over() => return self.end_code(),
             Some(Err(error)) => ServerEvent::Handler(peer, error),
             None => ServerEvent::Panic(peer),
         };
         self.registry.handler_failed();
         self.report(&event);
         CloseCode::INTERNAL_ERROR
+    }
+
+    /// Returns the code to close with after a handler that has done its work. While the server drains, that
+    /// is why it has.
+    fn end_code(&self) -> CloseCode {
+        match self.registry.draining() {
+            Some(_) => CloseCode::GOING_AWAY,
+            None => CloseCode::NORMAL,
+        }
     }
 }
 
@@ -349,6 +361,15 @@ where
     fn rejected(pending: Box<Pending<S, T>>, response: &Response) -> Self {
         let error = HandshakeError::rejected(response.status(), "");
         Self::refused(pending, response, Some(error))
+    }
+
+    /// Answers a request for which there is no place. What the application has asked for is not reported.
+    fn no_room(pending: Box<Pending<S, T>>, refused: Refused) -> Self {
+        let response = unavailable(refused);
+        match refused {
+            Refused::Draining(_) => Self::refused(pending, &response, None),
+            Refused::Full | Refused::Closing => Self::rejected(pending, &response),
+        }
     }
 
     /// The answer is queued already: the request is malformed, or was not waited for.
@@ -436,6 +457,7 @@ fn with(mut response: Response, headers: &Headers) -> Response {
 fn unavailable(refused: Refused) -> Response {
     let text = match refused {
         Refused::Full => "The server is full. Try again later.\n",
+        Refused::Draining(drain) => return drain::response(drain),
         Refused::Closing => "The server is shutting down.\n",
     };
     Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
@@ -449,12 +471,7 @@ async fn commanded(handle: &Handle, command: Command) {
 /// Waits for a time; for ever without one.
 pub(super) async fn sleep(mut timer: impl Timer, time: Option<Duration>) {
     let now = timer.now();
-    let deadline = time.and_then(|time| now.checked_add(time));
-    timer.set(deadline);
-    while deadline.is_none_or(|deadline| timer.now() < deadline) {
-        poll_fn(|cx| timer.poll(cx)).await;
-        timer.set(deadline);
-    }
+    sleep_until(&mut timer, time.and_then(|time| now.checked_add(time))).await;
 }
 
 impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Shared<S, T, M> {

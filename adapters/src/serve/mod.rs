@@ -15,6 +15,7 @@ mod bind;
 mod broadcast;
 mod builder;
 mod connection;
+mod drain;
 mod handle;
 mod handshakes;
 mod outcome;
@@ -30,6 +31,7 @@ pub use sansock_core::handshake::{InvalidOrigin, OriginList, OriginProblem, Orig
 pub use bind::Serves;
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
+pub use drain::Draining;
 pub use handle::{Handle, OverflowPolicy, Push};
 pub use outcome::{HandlerError, Outcome, ServerEvent};
 pub use registry::Snapshot;
