@@ -3,6 +3,8 @@
 
 #[path = "serve_in_memory/drain.rs"]
 mod drain;
+#[path = "serve_in_memory/lifetime.rs"]
+mod lifetime;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};

@@ -22,6 +22,8 @@ pub(crate) struct Inbox {
     /// Whether there is a command that the driver has not taken. Set after the command was left.
     called: AtomicBool,
     state: Mutex<State>,
+    /// One more than the frames of messages that were received and sent; 0 unless they are counted.
+    data_frames: AtomicU64,
     /// Bytes of this connection that `totals` include.
     counted: Totals,
     totals: Arc<Totals>,
@@ -185,6 +187,17 @@ impl Inbox {
         self.wake_supervisor(state);
     }
 
+    /// Counts the frames of messages from now on.
+    pub(crate) fn count_data_frames(&self) {
+        self.data_frames.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// Returns a number that changes whenever a frame of a message was received or sent, once the driver has
+    /// waited or has looked at its deadlines.
+    pub(crate) fn data_frames(&self) -> u64 {
+        self.data_frames.load(Ordering::Relaxed)
+    }
+
     /// Waits for a command that is at least this strict.
     pub(crate) fn poll_command(&self, cx: &mut Context<'_>, command: Command) -> Poll<()> {
         self.poll_supervisor(cx, |state| state.command >= command)
@@ -306,6 +319,13 @@ impl Inbox {
             stats.bytes_received,
         );
         add(&self.counted.sent, &self.totals.sent, stats.bytes_sent);
+        if self.data_frames() != 0 {
+            let frames = stats
+                .data_frames_received()
+                .saturating_add(stats.data_frames_sent());
+            self.data_frames
+                .store(frames.saturating_add(1), Ordering::Relaxed);
+        }
         if let Some(closed) = closed {
             self.ended(closed);
         }

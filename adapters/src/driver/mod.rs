@@ -853,6 +853,8 @@ where
         self.check_at = connection
             .next_timeout()
             .map_or(soon, |next| next.min(soon));
+        // It may never wait.
+        self.note();
     }
 
     /// D2: does what is due, while the peer has more to read all the time.

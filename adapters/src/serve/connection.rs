@@ -8,7 +8,7 @@
 //! is counted and reported as it was decided, whatever becomes of the transport after that.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
 use super::drain::{self, sleep_until};
 use super::handle::Handle;
+use super::lifetime::Lifetime;
 use super::outcome::{Ending, HandlerError, ServerEvent};
 use super::registry::{Refused, Registration, Registry};
 use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
@@ -42,6 +43,7 @@ pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) options: Arc<ServerOptions>,
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
+    pub(super) lifetime: Lifetime,
     pub(super) timer: M::Function<(), T>,
     pub(super) handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
     pub(super) process_request: Option<ProcessRequest<S, T, M>>,
@@ -298,8 +300,15 @@ where
             commanded(handle, Command::Abort).await;
             true
         };
+        let limited = async {
+            if self.lifetime.is_limited() {
+                // On the heap: most servers have no use for it.
+                Box::pin(self.lifetime.keep(handle.inbox(), || self.timer())).await;
+            }
+            pending().await
+        };
         // The order to end is asked for first: so the inbox knows whom to wake before the slot is used.
-        if or(aborted, serving).await {
+        if or(aborted, or(serving, limited)).await {
             abort(handle, &slot).await;
         }
     }

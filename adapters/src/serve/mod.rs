@@ -18,6 +18,7 @@ mod connection;
 mod drain;
 mod handle;
 mod handshakes;
+mod lifetime;
 mod outcome;
 mod registry;
 mod request;
