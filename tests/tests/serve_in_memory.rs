@@ -1,6 +1,13 @@
 //! Servers in memory, on a clock that is moved by hand: deadlines, limits, shutdown, and whatever a
 //! handler or a client may do.
 
+#[path = "serve_in_memory/drain.rs"]
+mod drain;
+#[path = "serve_in_memory/lifetime.rs"]
+mod lifetime;
+#[path = "serve_in_memory/rate.rs"]
+mod rate;
+
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -989,7 +996,7 @@ fn filled() -> (World, Client, Handle, usize) {
 }
 
 /// Reads everything that a client is sent.
-fn drain(world: &World, client: &mut Client) -> Vec<String> {
+fn take_all_texts(world: &World, client: &mut Client) -> Vec<String> {
     let mut size = usize::MAX;
     while client.seen.len() != size {
         size = client.seen.len();
@@ -1007,7 +1014,7 @@ fn a_slow_client_that_is_skipped_misses_the_newest() {
         .server
         .broadcast(&Prepared::new(text(count)), OverflowPolicy::Skip);
     assert!(sent.lagging.iter().eq([&handle]));
-    let texts = drain(&world, &mut client);
+    let texts = take_all_texts(&world, &mut client);
     assert_eq!(texts, Vec::from_iter((0..count).map(text)));
     assert_eq!(handle.backlog(), 0);
     // It keeps up again.
@@ -1015,7 +1022,7 @@ fn a_slow_client_that_is_skipped_misses_the_newest() {
         handle.push(&Prepared::new("more"), OverflowPolicy::Skip),
         Push::Queued
     );
-    assert_eq!(drain(&world, &mut client), ["more"]);
+    assert_eq!(take_all_texts(&world, &mut client), ["more"]);
 }
 
 #[test]
@@ -1023,7 +1030,7 @@ fn a_slow_client_may_miss_the_oldest_instead() {
     let (world, mut client, handle, count) = filled();
     let push = handle.push(&Prepared::new(text(count)), OverflowPolicy::DropOldest);
     assert_eq!(push, Push::Overflow);
-    let texts = drain(&world, &mut client);
+    let texts = take_all_texts(&world, &mut client);
     let missed = count - 9;
     let expected = (0..=count).filter(|number| *number != missed).map(text);
     assert_eq!(texts, Vec::from_iter(expected));

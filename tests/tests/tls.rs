@@ -151,6 +151,44 @@ fn a_stream_is_the_same_for_every_executor() {
     assert_send_sync::<ServerTls>();
 }
 
+/// Which of TLS 1.2 and 1.3 a server speaks, to clients that speak one of them.
+#[test]
+fn servers_speak_the_documented_versions_of_tls() {
+    let authority = Authority::new("known");
+    let certificate = authority.issue("localhost");
+    for (_, backend) in backends()
+        .into_iter()
+        .filter(|(client, _)| *client == Backend::Rustls)
+    {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let server = certificate.server(backend);
+            let tls = ClientTls::from(Arc::new(rustls_client(&authority, &[version])));
+            let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+            let (near, far) = (
+                async_net::unix::UnixStream::try_from(near).unwrap(),
+                async_net::unix::UnixStream::try_from(far).unwrap(),
+            );
+            let client = async {
+                sansock::smol::connect("wss://localhost/")
+                    .tls(tls)
+                    .over(near)
+                    .await
+            };
+            let serving = async { sansock::smol::accept(server.accept(far).await?).await };
+            let (client, served) =
+                futures_lite::future::block_on(futures_lite::future::zip(client, serving));
+            let speaks =
+                backend == Backend::Rustls || version.version == rustls::ProtocolVersion::TLSv1_2;
+            assert_eq!(
+                client.is_ok(),
+                speaks,
+                "{backend:?}, {version:?}: {client:?}"
+            );
+            assert_eq!(served.is_ok(), speaks);
+        }
+    }
+}
+
 #[test]
 fn neither_key_nor_certificate_is_shown() {
     let certificate = Authority::new("known").issue("localhost");
@@ -745,6 +783,64 @@ macro_rules! over_loopback {
                     let (client, server) = both(&server, |connect| connect.tls(tls));
                     block_on(talk(client.unwrap(), server.unwrap()));
                 }
+            }
+
+            #[test]
+            fn a_certificate_is_reloaded_for_the_handshakes_that_follow() {
+                let (old, new) = (Authority::new("old"), Authority::new("new"));
+                let (first, second) = (old.issue("localhost"), new.issue("localhost"));
+                for (client, backend) in backends() {
+                    let trusting = |authority: &Authority| {
+                        // Its own configuration, so that no session is resumed.
+                        let tls = ClientTls::with_backend(client);
+                        tls.roots_pem(authority.pem()).unwrap()
+                    };
+                    let server = first.server(backend);
+                    let (open, accepted) = both(&server, |connect| connect.tls(trusting(&old)));
+
+                    let clone = server.clone();
+                    let (chain, key) = (second.chain.clone(), second.key.clone());
+                    let reloading = std::thread::spawn(move || clone.reload(chain, key));
+                    reloading.join().unwrap().unwrap();
+                    let presents_the_second = || {
+                        let (client, server_side) =
+                            both(&server, |connect| connect.tls(trusting(&new)));
+                        block_on(talk(client.unwrap(), server_side.unwrap()));
+                        let (refused, _) = both(&server, |connect| connect.tls(trusting(&old)));
+                        assert!(tls_error(&refused.unwrap_err()).is_certificate());
+                    };
+                    presents_the_second();
+                    block_on(talk(open.unwrap(), accepted.unwrap()));
+
+                    let mut cases = vec![("", &*first.key), (&*first.chain, ""), ("nothing", "")];
+                    // The library of the system finds out when a client comes.
+                    if backend == Backend::Rustls {
+                        cases.push((&first.chain, &second.key));
+                    }
+                    for (chain, key) in cases {
+                        let error = server.reload(chain, key).unwrap_err();
+                        assert_eq!(error.kind(), TlsErrorKind::Configuration);
+                        assert!(error.source().is_some());
+                    }
+                    presents_the_second();
+                }
+            }
+
+            #[test]
+            fn a_reloaded_server_still_asks_for_the_certificate_of_the_client() {
+                let authority = Authority::new("known");
+                let server = server_that_asks(&authority, &authority.issue("localhost"));
+                let new = Authority::new("new");
+                let certificate = new.issue("localhost");
+                server.reload(&certificate.chain, &certificate.key).unwrap();
+                let own = authority.issue("client");
+                let tls = ClientTls::with_backend(Backend::Rustls);
+                let tls = tls.roots_pem(new.pem()).unwrap();
+                let (_, refused) = both(&server, |connect| connect.tls(tls.clone()));
+                assert!(refused.unwrap_err().is_tls());
+                let shows = tls.identity_pem(&*own.chain, &*own.key);
+                let (client, accepted) = both(&server, |connect| connect.tls(shows));
+                block_on(talk(client.unwrap(), accepted.unwrap()));
             }
 
             #[test]

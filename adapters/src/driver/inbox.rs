@@ -22,6 +22,8 @@ pub(crate) struct Inbox {
     /// Whether there is a command that the driver has not taken. Set after the command was left.
     called: AtomicBool,
     state: Mutex<State>,
+    /// One more than the frames of messages that were received and sent; 0 unless they are counted.
+    data_frames: AtomicU64,
     /// Bytes of this connection that `totals` include.
     counted: Totals,
     totals: Arc<Totals>,
@@ -41,6 +43,8 @@ pub(super) struct Delivered {
     pub(super) queued: bool,
     /// Whether messages are left. They are sent as soon as there is room, which wakes no task.
     pub(super) is_left: bool,
+    /// Whether a Close frame waits for a boundary between messages.
+    pub(super) waits_for_boundary: bool,
     /// Whether the transport is to be dropped.
     pub(super) drops_transport: bool,
 }
@@ -51,6 +55,8 @@ struct State {
     /// Bytes that `messages` hold, each with its overhead.
     backlog: usize,
     close: Option<CloseFrame>,
+    /// Whether the Close frame waits for a boundary between messages.
+    at_boundary: bool,
     life: Life,
     /// The code of the Close frame that came first, once it is known.
     code: Option<CloseCode>,
@@ -149,8 +155,20 @@ impl Inbox {
         let dropped = drop_messages.then(|| state.take_messages());
         state.life = Life::Closing;
         state.close = Some(frame);
+        state.at_boundary = false;
         self.call(state);
         drop(dropped);
+    }
+
+    /// Requests a Close frame for when no message is being received, answered or sent; until then, messages
+    /// can be pushed. [`close`](Self::close) takes precedence.
+    pub(crate) fn close_at_boundary(&self, frame: CloseFrame) {
+        let mut state = self.state();
+        if state.life == Life::Open && state.close.is_none() {
+            state.close = Some(frame);
+            state.at_boundary = true;
+            self.call(state);
+        }
     }
 
     /// Requests that the driver drop the transport.
@@ -167,6 +185,17 @@ impl Inbox {
         let mut state = self.state();
         state.command = state.command.max(command);
         self.wake_supervisor(state);
+    }
+
+    /// Counts the frames of messages from now on.
+    pub(crate) fn count_data_frames(&self) {
+        self.data_frames.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// Returns a number that changes whenever a frame of a message was received or sent, once the driver has
+    /// waited or has looked at its deadlines.
+    pub(crate) fn data_frames(&self) -> u64 {
+        self.data_frames.load(Ordering::Relaxed)
     }
 
     /// Waits for a command that is at least this strict.
@@ -252,7 +281,7 @@ impl Inbox {
         let waiting = state.messages.len();
         let dropped = state.send_messages(connection);
         let mut queued = state.messages.len() < waiting;
-        if state.messages.is_empty() {
+        if state.messages.is_empty() && !state.at_boundary {
             if let Some(frame) = state.close.take() {
                 // Refused if the connection is closing already.
                 queued |= connection.send_close(frame).is_ok();
@@ -261,12 +290,24 @@ impl Inbox {
         let is_left = !state.messages.is_empty();
         self.called.store(false, Ordering::Relaxed);
         let drops_transport = state.life == Life::Dropping;
+        let waits_for_boundary = state.at_boundary;
         drop(state);
         drop(dropped);
         Delivered {
             queued,
             is_left,
+            waits_for_boundary,
             drops_transport,
+        }
+    }
+
+    /// The Close frame that waits for a boundary is to be sent now. The driver takes it in its next step.
+    #[cold]
+    pub(super) fn reached_boundary(&self) {
+        let mut state = self.state();
+        if mem::take(&mut state.at_boundary) {
+            state.life = state.life.max(Life::Closing);
+            self.called.store(true, Ordering::Release);
         }
     }
 
@@ -278,6 +319,13 @@ impl Inbox {
             stats.bytes_received,
         );
         add(&self.counted.sent, &self.totals.sent, stats.bytes_sent);
+        if self.data_frames() != 0 {
+            let frames = stats
+                .data_frames_received()
+                .saturating_add(stats.data_frames_sent());
+            self.data_frames
+                .store(frames.saturating_add(1), Ordering::Relaxed);
+        }
         if let Some(closed) = closed {
             self.ended(closed);
         }

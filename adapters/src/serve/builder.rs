@@ -16,13 +16,14 @@ use sansock_core::handshake::{HandshakeError, Headers, Hosts, Origins, Request, 
 
 use super::bind::Serves;
 use super::connection::{OnEvent, ProcessRequest, Shared};
+use super::lifetime::Lifetime;
 use super::outcome::{Ending, Outcome, ServerEvent};
 use super::proxies::TrustedProxies;
 use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
 use super::server::{Bound, Executor, Runs, Server};
 use super::socket::Socket;
-use crate::driver::{Timer, config};
+use crate::driver::{RateLimit, Timer, config};
 use crate::error::{Error, Result};
 use crate::transport::mode::{Boxes, Lends, Shares};
 use crate::transport::runtime::Address;
@@ -204,6 +205,8 @@ pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
     headers: Headers,
     open_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
+    lifetime: Lifetime,
+    rate_limit: Option<RateLimit>,
     limits: Limits,
     timer: M::Function<(), T>,
     handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
@@ -287,6 +290,8 @@ where
             headers: Headers::new(),
             open_timeout: Some(Duration::from_secs(10)),
             shutdown_timeout: Some(Duration::from_secs(10)),
+            lifetime: Lifetime::default(),
+            rate_limit: None,
             limits: Limits {
                 connections: 10_000,
                 connections_per_address: None,
@@ -501,6 +506,53 @@ where
         self
     }
 
+    /// Sets how old a connection may get before it is closed with 1001 (going away), so that its client connects
+    /// again: to another server behind a load balancer, or with fresh credentials. Default: any age.
+    ///
+    /// It is closed as when a server [drains](super::ServerHandle::drain): while its handler waits for a message
+    /// or after the handler has sent one, and not inside a message; 10 seconds later in any case.
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.lifetime.max_age = age.into();
+        self
+    }
+
+    /// Closes connections up to this much before their [`max_age`](Self::max_age), each at a random time. So
+    /// clients that have connected at once do not come back at once. Default: zero.
+    pub fn max_age_jitter(mut self, jitter: Duration) -> Self {
+        self.lifetime.jitter = jitter;
+        self
+    }
+
+    /// Sets for how long a connection may be without a message in either direction before it is closed with
+    /// 1001 (going away). Default: for ever.
+    ///
+    /// Every frame of a message counts; pings and pongs do not, whoever sends them. So it ends connections that
+    /// are alive and unused; those that are dead are found by the pings of [`Config`]. It is closed as at its
+    /// [`max_age`](Self::max_age). The time should be longer than handlers take for an answer and messages for
+    /// their way. For a [`Socket`] that was moved to another task, it may take up to twice the time.
+    pub fn idle_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.lifetime.idle_timeout = after.into();
+        self
+    }
+
+    /// Limits how fast each connection may send messages and bytes; see [`RateLimit`]. Default: no limit.
+    ///
+    /// ```no_run
+    /// # use sansock::serve::{Origins, RateLimit};
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn echo(ws: Socket) {}
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("127.0.0.1:9001", echo)
+    ///     .origins(Origins::SameHost)
+    ///     .rate_limit(RateLimit::new().messages(20, 100))
+    ///     .await
+    /// # }
+    /// ```
+    pub fn rate_limit(mut self, limit: impl Into<Option<RateLimit>>) -> Self {
+        self.rate_limit = limit.into();
+        self
+    }
+
     /// Sets how many connections may be open at once. Further ones are answered with 503. Default:
     /// 10,000.
     pub fn max_connections(mut self, most: impl Into<Option<usize>>) -> Self {
@@ -609,6 +661,8 @@ where
             trusted_proxies: self.trusted_proxies,
             headers: self.headers,
             open_timeout: self.open_timeout,
+            lifetime: self.lifetime,
+            rate_limit: self.rate_limit,
             timer: self.timer,
             handler: self.handler,
             process_request: self.process_request,

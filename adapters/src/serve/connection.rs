@@ -8,7 +8,7 @@
 //! is counted and reported as it was decided, whatever becomes of the transport after that.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,14 +22,16 @@ use sansock_core::handshake::{
 };
 use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
+use super::drain::{self, sleep_until};
 use super::handle::Handle;
+use super::lifetime::Lifetime;
 use super::outcome::{Ending, HandlerError, ServerEvent};
 use super::proxies::{ForwardedRequest, TrustedProxies};
 use super::registry::{Refused, Registration, Registry};
 use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
 use super::slot::Slot;
 use super::socket::Socket;
-use crate::driver::{Command, Timer, trace};
+use crate::driver::{Command, RateLimit, Timer, trace};
 use crate::error::{Error, Result};
 use crate::transport::{Accepted, BoxFuture, Mode, Peer};
 use crate::websocket::{Pending, WebSocket};
@@ -45,6 +47,8 @@ pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
+    pub(super) lifetime: Lifetime,
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) timer: M::Function<(), T>,
     pub(super) handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
     pub(super) process_request: Option<ProcessRequest<S, T, M>>,
@@ -195,6 +199,9 @@ where
         if pending.is_refused() {
             return Err(NotOpened::answered(pending));
         }
+        if let Some(drain) = self.registry.draining() {
+            return Err(NotOpened::no_room(pending, Refused::Draining(drain)));
+        }
         let request = pending.take_request()?;
         let host = self.read_forwarded(registration, &mut pending, &request);
         let leaving = async {
@@ -289,7 +296,7 @@ where
             return Err(NotOpened::refused(pending, &response, Some(error)));
         }
         if let Err(refused) = registration.open() {
-            return Err(NotOpened::rejected(pending, &unavailable(refused)));
+            return Err(NotOpened::no_room(pending, refused));
         }
         Ok(Opened {
             socket: pending.answer(&with(response, &headers)).await?,
@@ -302,10 +309,13 @@ where
     async fn handle(&self, registration: &Registration, opened: Opened<S, T, M>) {
         let handle = registration.handle();
         let Opened {
-            socket,
+            mut socket,
             request,
             chosen,
         } = opened;
+        if let Some(limit) = self.rate_limit {
+            socket.limit_rate(limit);
+        }
         let subprotocol = socket.subprotocol().map(str::to_owned);
         let slot = Arc::new(Slot::new(socket, handle.inbox().clone()));
         let socket = Socket::new(
@@ -313,6 +323,7 @@ where
             handle.clone(),
             request,
             subprotocol.as_deref(),
+            self.registry.clone(),
         );
         let serving = async {
             let ending = run(attended(&slot, self.handling(socket, chosen))).await;
@@ -324,8 +335,15 @@ where
             commanded(handle, Command::Abort).await;
             true
         };
+        let limited = async {
+            if self.lifetime.is_limited() {
+                // On the heap: most servers have no use for it.
+                Box::pin(self.lifetime.keep(handle.inbox(), || self.timer())).await;
+            }
+            pending().await
+        };
         // The order to end is asked for first: so the inbox knows whom to wake before the slot is used.
-        if or(aborted, serving).await {
+        if or(aborted, or(serving, limited)).await {
             abort(handle, &slot).await;
         }
     }
@@ -341,16 +359,23 @@ where
     /// failure of a handler.
     fn close_code_for(&self, peer: &Peer, slot: &Slot<S, T>, ending: Option<&Ending>) -> CloseCode {
         let event = match ending {
-            Some(Ok(())) => return CloseCode::NORMAL,
-            Some(Err(error)) if tells_the_end(error) && slot.is_over() => {
-                return CloseCode::NORMAL;
-            }
+            Some(Ok(())) => return self.end_code(),
+            Some(Err(error)) if tells_the_end(error) && slot.is_over() => return self.end_code(),
             Some(Err(error)) => ServerEvent::Handler(peer, error),
             None => ServerEvent::Panic(peer),
         };
         self.registry.handler_failed();
         self.report(&event);
         CloseCode::INTERNAL_ERROR
+    }
+
+    /// Returns the code to close with after a handler that has done its work. While the server drains, that
+    /// is why it has.
+    fn end_code(&self) -> CloseCode {
+        match self.registry.draining() {
+            Some(_) => CloseCode::GOING_AWAY,
+            None => CloseCode::NORMAL,
+        }
     }
 }
 
@@ -380,6 +405,17 @@ where
     fn rejected(pending: Box<Pending<S, T>>, response: &Response) -> Self {
         let error = HandshakeError::rejected(response.status(), "");
         Self::refused(pending, response, Some(error))
+    }
+
+    /// Answers a request for which there is no place. What the application has asked for is not reported.
+    fn no_room(pending: Box<Pending<S, T>>, refused: Refused) -> Self {
+        let response = unavailable(refused);
+        match refused {
+            Refused::Draining(_) => Self::refused(pending, &response, None),
+            Refused::Full | Refused::AddressFull | Refused::Closing => {
+                Self::rejected(pending, &response)
+            }
+        }
     }
 
     /// The answer is queued already: the request is malformed, or was not waited for.
@@ -483,6 +519,7 @@ fn too_many_of_address() -> Response {
 fn unavailable(refused: Refused) -> Response {
     let text = match refused {
         Refused::Full => "The server is full. Try again later.\n",
+        Refused::Draining(drain) => return drain::response(drain),
         Refused::Closing => "The server is shutting down.\n",
         Refused::AddressFull => return too_many_of_address(),
     };
@@ -497,12 +534,7 @@ async fn commanded(handle: &Handle, command: Command) {
 /// Waits for a time; for ever without one.
 pub(super) async fn sleep(mut timer: impl Timer, time: Option<Duration>) {
     let now = timer.now();
-    let deadline = time.and_then(|time| now.checked_add(time));
-    timer.set(deadline);
-    while deadline.is_none_or(|deadline| timer.now() < deadline) {
-        poll_fn(|cx| timer.poll(cx)).await;
-        timer.set(deadline);
-    }
+    sleep_until(&mut timer, time.and_then(|time| now.checked_add(time))).await;
 }
 
 impl<S: 'static, T: 'static, M: Mode> fmt::Debug for Shared<S, T, M> {

@@ -16,8 +16,10 @@ mod bind;
 mod broadcast;
 mod builder;
 mod connection;
+mod drain;
 mod handle;
 mod handshakes;
+mod lifetime;
 mod outcome;
 mod proxies;
 mod registry;
@@ -34,6 +36,7 @@ pub use sansock_core::handshake::{
 pub use bind::Serves;
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
+pub use drain::Draining;
 pub use handle::{Handle, OverflowPolicy, Push};
 pub use outcome::{HandlerError, Outcome, ServerEvent};
 pub use registry::Snapshot;
@@ -42,5 +45,6 @@ pub use room::Room;
 pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
+pub use crate::driver::RateLimit;
 pub use crate::error::InvalidNetwork;
 pub use crate::transport::{Accepted, Listener, Peer, Proxied};

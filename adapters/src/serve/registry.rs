@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytestring::ByteString;
 use sansock_core::handshake::StatusCode;
@@ -78,6 +80,8 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct State {
     phase: Phase,
+    /// Present once the server drains.
+    drain: Option<Drain>,
     handshakes: Handshakes,
     open: HashSet<Handle>,
     /// The open connections of each address, if they are limited.
@@ -107,8 +111,8 @@ enum Change {
 }
 
 /// Waits for a change. Ready with `false` if the server is shutting down and it will not come.
-pub(super) struct Wait<'a> {
-    registry: &'a Registry,
+pub(super) struct Wait<R: Deref<Target = Registry>> {
+    registry: R,
     change: Change,
     /// Present while the task is among those to be woken.
     id: Option<u64>,
@@ -119,8 +123,19 @@ pub(super) struct Wait<'a> {
 pub(super) enum Phase {
     #[default]
     Serving,
+    /// No connection is opened any more, and those that are left may finish.
+    Draining,
     Closing,
     Stopped,
+}
+
+/// How a server drains, in time since it has begun to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Drain {
+    /// When it shuts down.
+    pub(super) deadline: Duration,
+    /// Over how long before that the closes are spread.
+    pub(super) spread: Duration,
 }
 
 /// Why a connection is not opened.
@@ -129,6 +144,7 @@ pub(super) enum Refused {
     Full,
     /// The address has as many connections as one may have.
     AddressFull,
+    Draining(Drain),
     Closing,
 }
 
@@ -158,7 +174,7 @@ impl Registry {
             false => None,
         };
         let id = state.handshakes.insert(handle.clone(), now);
-        let is_leaving = state.phase != Phase::Serving;
+        let is_leaving = state.phase >= Phase::Closing;
         drop(state);
         if let Some(evicted) = evicted {
             evicted.abort();
@@ -175,21 +191,30 @@ impl Registry {
     }
 
     /// Waits for room for an opening handshake; `false` once the server does not serve any more.
-    pub(super) fn room(&self) -> Wait<'_> {
+    pub(super) fn room(&self) -> Wait<&Self> {
         self.wait(Change::Room)
     }
 
     /// Waits until the server is in this phase, or a later one.
-    pub(super) fn phase(&self, phase: Phase) -> Wait<'_> {
+    pub(super) fn phase(&self, phase: Phase) -> Wait<&Self> {
         self.wait(Change::Phase(phase))
     }
 
+    /// As [`phase`](Self::phase), for a future that outlives the caller.
+    pub(super) const fn phase_of(registry: Arc<Self>, phase: Phase) -> Wait<Arc<Self>> {
+        Wait {
+            registry,
+            change: Change::Phase(phase),
+            id: None,
+        }
+    }
+
     /// Waits until neither a connection nor a handshake is left.
-    pub(super) fn empty(&self) -> Wait<'_> {
+    pub(super) fn empty(&self) -> Wait<&Self> {
         self.wait(Change::Empty)
     }
 
-    const fn wait(&self, change: Change) -> Wait<'_> {
+    const fn wait(&self, change: Change) -> Wait<&Self> {
         Wait {
             registry: self,
             change,
@@ -197,10 +222,24 @@ impl Registry {
         }
     }
 
+    /// Opens no connection any more. Done once, unless the server is shutting down already.
+    pub(super) fn drain(&self, drain: Drain) {
+        let mut state = self.state();
+        if state.phase == Phase::Serving {
+            state.drain = Some(drain);
+            self.enter_phase(state, Phase::Draining);
+        }
+    }
+
+    /// Returns how the server drains, `None` if it does not.
+    pub(super) fn draining(&self) -> Option<Drain> {
+        self.state().drain
+    }
+
     /// Stops taking connections in, and closes those that there are. Done once.
     pub(super) fn close(&self, code: CloseCode, reason: &ByteString) {
         let state = self.state();
-        if state.phase != Phase::Serving {
+        if state.phase >= Phase::Closing {
             return;
         }
         let handshakes: Vec<Handle> = state.handshakes.iter().cloned().collect();
@@ -337,13 +376,15 @@ fn wake(waiters: [Waiters; 2]) {
     wakers.for_each(|(_, waker)| waker.wake());
 }
 
-impl Future for Wait<'_> {
+impl<R: Deref<Target = Registry> + Unpin> Future for Wait<R> {
     type Output = bool;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
-        let (registry, change) = (self.registry, self.change);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        let this = self.get_mut();
+        let (registry, change) = (&*this.registry, this.change);
         let mut state = registry.state();
-        let is_serving = state.phase == Phase::Serving;
+        // While it drains, requests are answered.
+        let is_serving = state.phase < Phase::Closing;
         let result = match change {
             Change::Room if is_serving => registry.has_room(&state).then_some(true),
             Change::Room => Some(false),
@@ -353,7 +394,7 @@ impl Future for Wait<'_> {
         if let Some(result) = result {
             return Poll::Ready(result);
         }
-        let old = state.waiters(change).add(&mut self.id, cx.waker());
+        let old = state.waiters(change).add(&mut this.id, cx.waker());
         drop(state);
         drop(old);
         Poll::Pending
@@ -361,7 +402,7 @@ impl Future for Wait<'_> {
 }
 
 /// A task that does not wait any more leaves nothing.
-impl Drop for Wait<'_> {
+impl<R: Deref<Target = Registry>> Drop for Wait<R> {
     fn drop(&mut self) {
         let Some(id) = self.id else {
             return;
@@ -436,8 +477,10 @@ impl Registration {
     /// Gives the connection a place among the open ones, if there may be one more.
     pub(super) fn open(&self) -> Result<(), Refused> {
         self.registry.change(|state| {
-            if state.phase != Phase::Serving {
-                return Err(Refused::Closing);
+            match (state.phase, state.drain) {
+                (Phase::Serving, _) => {}
+                (Phase::Draining, Some(drain)) => return Err(Refused::Draining(drain)),
+                _ => return Err(Refused::Closing),
             }
             if state.open.len() >= self.registry.limits.connections {
                 return Err(Refused::Full);

@@ -1,10 +1,12 @@
 //! A server that is bound: it accepts, and it shuts down.
 //!
+//! A server that [drains](super::drain) opens no connection, and goes on to shut down.
+//!
 //! Shutdown takes one road: nothing more is accepted, handshakes get 503, connections get a Close frame,
 //! and who is left at the deadline is aborted. Dropping the server goes straight to the last step.
 
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{Future, IntoFuture, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -20,9 +22,10 @@ use sansock_core::{CloseCode, Prepared};
 use super::broadcast::{Broadcast, broadcast};
 use super::builder::Serve;
 use super::connection::{Shared, sleep};
+use super::drain::drain;
 use super::handle::{Handle, OverflowPolicy};
 use super::outcome::ServerEvent;
-use super::registry::{Phase, Registration, Registry, Snapshot};
+use super::registry::{Drain, Phase, Registration, Registry, Snapshot};
 use crate::driver::Timer;
 use crate::error::Result;
 use crate::transport::mode::Lends;
@@ -170,7 +173,12 @@ where
             shutdown_timeout,
             stop,
         } = self;
-        accept_all(&shared, listeners, &executor).await;
+        let draining = async {
+            drain(&stop.0, || shared.timer()).await;
+            // The listeners notice.
+            pending().await
+        };
+        or(accept_all(&shared, listeners, &executor), draining).await;
         shut_down(&stop.0, || shared.timer(), shutdown_timeout).await;
     }
 }
@@ -412,6 +420,36 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
+    /// Prepares the server to be replaced by another: no connection is opened any more, those that are open
+    /// may finish within `deadline`, and then the server shuts down as [`shutdown`](Self::shutdown) does. If
+    /// nothing is left before that, it shuts down at once.
+    ///
+    /// - Requests are answered with 503 and `Retry-After`, without
+    ///   [`process_request`](super::Serve::process_request). So a load balancer whose health check is one of
+    ///   them sends no more clients. The listeners stay open: clients that come through the load balancer
+    ///   before it has noticed get an answer.
+    /// - Handlers may wait for [`Socket::draining`](super::Socket::draining), and return. Their connections
+    ///   are closed with 1001 (going away).
+    /// - In the last `spread` before the deadline, the server closes the connections that are left with 1001,
+    ///   one after the other at equal intervals. So clients that reconnect do not arrive all at once.
+    ///
+    /// An answer that is being prepared is not lost: a connection is closed while its handler waits for a
+    /// message, or after the handler has sent one, and never inside a message, nor while one is unread. Before
+    /// its first message, there is nothing to answer. A handler that takes longer has until the deadline.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn deploy(server: &sansock::serve::ServerHandle) {
+    /// // Ten seconds for the load balancer and the handlers, twenty to move the clients.
+    /// server.drain(Duration::from_secs(30), Duration::from_secs(20));
+    /// # }
+    /// ```
+    ///
+    /// Called again, or during a shutdown, it changes nothing. [`shutdown`](Self::shutdown) cuts it short.
+    pub fn drain(&self, deadline: Duration, spread: Duration) {
+        self.registry.drain(Drain { deadline, spread });
+    }
+
     /// Begins to shut the server down: nothing more is accepted, opening handshakes in progress are
     /// answered with 503, and connections are closed with 1001 (going away). Those that are not over by
     /// the [deadline](super::Serve::shutdown_timeout) are aborted.

@@ -17,7 +17,9 @@ use sansock_core::{
     Message, MessageRef, OpCode, Outgoing, Payload, Prepared, SendError, State, Stats,
 };
 
+use super::drain::Draining;
 use super::handle::Handle;
+use super::registry::Registry;
 use super::slot::Slot;
 use crate::driver::Timer;
 use crate::error::{Error, Result};
@@ -49,6 +51,7 @@ pub struct Socket<S, T> {
     handle: Handle,
     request: Box<Request>,
     subprotocol: Option<Box<str>>,
+    registry: Arc<Registry>,
     /// The stream of messages has returned its error.
     fused: bool,
     /// Whether the server still has to close the WebSocket.
@@ -62,6 +65,7 @@ impl<S, T> Socket<S, T> {
         handle: Handle,
         request: Request,
         subprotocol: Option<&str>,
+        registry: Arc<Registry>,
     ) -> Self {
         Self {
             slot,
@@ -69,6 +73,7 @@ impl<S, T> Socket<S, T> {
             handle,
             request: Box::new(request),
             subprotocol: subprotocol.map(Into::into),
+            registry,
             fused: false,
             is_lent: true,
         }
@@ -102,6 +107,37 @@ impl<S, T> Socket<S, T> {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// Waits until the server [drains](super::ServerHandle::drain) or shuts down. The future borrows nothing:
+    /// race it against the work of the handler, and finish when it is ready.
+    ///
+    /// ```
+    /// # use sansock::Result;
+    /// # use sansock::smol::Socket;
+    /// use futures_lite::future::or;
+    ///
+    /// async fn echo(mut ws: Socket) -> Result<()> {
+    ///     let mut draining = ws.draining();
+    ///     loop {
+    ///         let drained = async {
+    ///             (&mut draining).await;
+    ///             Ok(None)
+    ///         };
+    ///         // Returns when the server drains, and never between a message and its answer.
+    ///         let Some(message) = or(drained, ws.recv()).await? else {
+    ///             return Ok(());
+    ///         };
+    ///         ws.send(message).await?;
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing; another is ready just as well.
+    #[must_use = "a future does nothing unless it is awaited"]
+    pub fn draining(&self) -> Draining {
+        Draining::new(self.registry.clone())
     }
 }
 

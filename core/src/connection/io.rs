@@ -81,6 +81,16 @@ impl<'a> Io<'a> {
         self.0.incoming.take_message(&mut self.0.link)
     }
 
+    /// Whether no message is incomplete: neither one of which a part was received, nor one that is being sent
+    /// in parts.
+    #[must_use]
+    pub const fn is_between_messages(&self) -> bool {
+        let incoming = &self.0.incoming;
+        incoming.is_between_messages()
+            && incoming.buffer.is_empty()
+            && self.0.link.open_message.is_none()
+    }
+
     // What is to be written.
 
     /// As [`data_to_send`](Connection::data_to_send), but parses nothing first: for drivers that call

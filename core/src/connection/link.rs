@@ -145,6 +145,7 @@ impl Link {
             return;
         }
         self.counters.frames_sent = self.counters.frames_sent.saturating_add(1);
+        self.counters.control_sent();
         #[cfg(feature = "tracing")]
         self.trace_queued(Shown::whole(OpCode::Pong, true, false, payload));
         let key = self.masking_key();
@@ -250,7 +251,7 @@ impl Link {
         {
             *slot = *byte;
         }
-        self.push_frame(OpCode::Close, true, 0, body.get(..size).unwrap_or_default());
+        self.push_control(OpCode::Close, body.get(..size).unwrap_or_default());
         self.output.close_queued();
     }
 
@@ -258,6 +259,12 @@ impl Link {
     fn push_end(&mut self) {
         let buffers = &self.config.settings().buffers;
         self.output.push_end(buffers);
+    }
+
+    /// Queues a control frame.
+    pub(super) fn push_control(&mut self, opcode: OpCode, payload: &[u8]) {
+        self.counters.control_sent();
+        self.push_frame(opcode, true, 0, payload);
     }
 
     /// Queues a frame.

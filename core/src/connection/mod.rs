@@ -530,6 +530,7 @@ impl Connection {
             bytes_sent: self.link.output.taken(),
             frames_received: self.link.counters.frames_received,
             frames_sent: self.link.counters.frames_sent,
+            control_frames_sent: self.link.counters.control_frames_sent,
             pings_received: self.link.counters.pings_received,
             pongs_received: self.link.counters.pongs_received,
             queued: self.link.output.queued(),

@@ -106,6 +106,11 @@ impl Incoming {
         self.delivery
     }
 
+    /// Whether neither a frame nor a message is incomplete.
+    pub(super) const fn is_between_messages(&self) -> bool {
+        self.frame.is_none() && self.open.is_none()
+    }
+
     /// Whether the event that is ready is a message, or a part of one.
     pub(super) const fn is_data_ready(&self) -> bool {
         match &self.ready {
@@ -230,8 +235,10 @@ impl Incoming {
     /// be remembered. Whatever else lies there is left to [`read_on`](Self::read_on).
     #[inline(always)]
     fn read_whole(&mut self, link: &mut Link) -> bool {
-        let between_messages = self.frame.is_none() && self.open.is_none();
-        if !between_messages || self.delivery != Delivery::Messages || !link.reads_plain_frames() {
+        if !self.is_between_messages()
+            || self.delivery != Delivery::Messages
+            || !link.reads_plain_frames()
+        {
             return false;
         }
         let Some(whole) = SingleFrame::find(self.buffer.filled_mut(), link.side) else {

@@ -157,13 +157,13 @@ impl Link {
 
     pub(super) fn send_ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.may_send_control(payload.len())?;
-        self.push_frame(OpCode::Ping, true, 0, payload);
+        self.push_control(OpCode::Ping, payload);
         Ok(())
     }
 
     pub(super) fn send_pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.may_send_control(payload.len())?;
-        self.push_frame(OpCode::Pong, true, 0, payload);
+        self.push_control(OpCode::Pong, payload);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Link {
     /// Queues a ping of the connection's own.
     pub(super) fn push_ping(&mut self) -> PingId {
         let id = self.pings.next_id();
-        self.push_frame(OpCode::Ping, true, 0, &id.payload());
+        self.push_control(OpCode::Ping, &id.payload());
         self.pings.queued(id, self.now(), self.output.position());
         id
     }

@@ -4,7 +4,7 @@
 //! system takes time. The rule: a setter that changes it discards what was built.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls_pki_types::CertificateDer;
@@ -233,14 +233,23 @@ impl From<Arc<futures_rustls::rustls::ClientConfig>> for ClientTls {
     }
 }
 
-/// How a server does TLS: the certificate that it presents. A clone shares it.
+/// How a server does TLS: the certificate that it presents. A clone shares it, also when it is
+/// [reloaded](Self::reload).
+///
+/// # Versions of TLS
+///
+/// [`Backend::Rustls`] speaks TLS 1.2 and 1.3, or what a configuration that is given to it says.
+/// `Backend::NativeTls` speaks what the library of the system allows a server: TLS 1.2 alone with OpenSSL, whose
+/// settings for servers (`mozilla_intermediate` of the crate `openssl`) leave out TLS 1.3, and with the
+/// libraries of Windows and macOS from TLS 1.0 or 1.2 up to what they support. Use rustls if clients insist on
+/// TLS 1.3.
 #[derive(Clone)]
-pub struct ServerTls(Acceptor);
+pub struct ServerTls(Arc<Mutex<Acceptor>>);
 
 #[derive(Clone)]
 enum Acceptor {
     #[cfg(feature = "rustls")]
-    Rustls(futures_rustls::TlsAcceptor),
+    Rustls(Arc<futures_rustls::rustls::ServerConfig>),
     #[cfg(feature = "native-tls")]
     NativeTls(native_tls::TlsAcceptor),
 }
@@ -270,7 +279,7 @@ impl ServerTls {
             chain: chain.as_ref().into(),
             key: key.as_ref().into(),
         };
-        Ok(Self(match backend {
+        Ok(Self::with_acceptor(match backend {
             #[cfg(feature = "rustls")]
             Backend::Rustls => Acceptor::Rustls(super::rustls::acceptor(&identity)?),
             #[cfg(feature = "native-tls")]
@@ -278,20 +287,85 @@ impl ServerTls {
         }))
     }
 
+    fn with_acceptor(acceptor: Acceptor) -> Self {
+        Self(Arc::new(Mutex::new(acceptor)))
+    }
+
+    /// Presents another chain of certificates, with its private key, to the clients that negotiate from now on:
+    /// before the old certificate expires, for example. Servers that were given this value or a clone of it use
+    /// the new one, without a restart. Connections that are open keep theirs. It may be called on any thread.
+    ///
+    /// Everything else stays as it is: the library, and of a configuration of rustls whether clients have to
+    /// present a certificate, its protocols and its sessions. Clients that resume a session are not shown a
+    /// certificate again. The new chain replaces whatever chose the certificate before, by the name that the
+    /// client asks for, for example.
+    ///
+    /// # Errors
+    /// As [`from_pem`](Self::from_pem); then the old certificate stays in use.
+    ///
+    /// ```no_run
+    /// use sansock::serve::{Listen, Origins};
+    /// use sansock::smol::{Socket, serve};
+    /// use sansock::tls::ServerTls;
+    ///
+    /// # async fn echo(ws: Socket) {}
+    /// # fn renewed() -> impl Iterator<Item = ()> { std::iter::empty() }
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = ServerTls::from_pem(std::fs::read("chain.pem")?, std::fs::read("key.pem")?)?;
+    /// let shared = tls.clone();
+    /// std::thread::spawn(move || {
+    ///     for () in renewed() {
+    ///         let chain = std::fs::read("chain.pem").unwrap_or_default();
+    ///         let key = std::fs::read("key.pem").unwrap_or_default();
+    ///         if let Err(error) = shared.reload(chain, key) {
+    ///             eprintln!("the old certificate stays in use: {error}");
+    ///         }
+    ///     }
+    /// });
+    /// serve(Listen::tls("0.0.0.0:9001", tls), echo)
+    ///     .origins(Origins::SameHost)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reload(&self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<(), TlsError> {
+        let identity = Identity {
+            chain: chain.as_ref().into(),
+            key: key.as_ref().into(),
+        };
+        // Parsing takes time; no handshake waits for it.
+        let old = self.acceptor().clone();
+        let new = match old {
+            #[cfg(feature = "rustls")]
+            Acceptor::Rustls(config) => {
+                Acceptor::Rustls(super::rustls::reloaded(&config, &identity)?)
+            }
+            #[cfg(feature = "native-tls")]
+            Acceptor::NativeTls(_) => Acceptor::NativeTls(super::native::acceptor(&identity)?),
+        };
+        *self.acceptor() = new;
+        Ok(())
+    }
+
+    fn acceptor(&self) -> MutexGuard<'_, Acceptor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Negotiates TLS with a client that has connected.
     pub(crate) async fn negotiate<S>(&self, stream: S) -> Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        Ok(match &self.0 {
+        let acceptor = self.acceptor().clone();
+        Ok(match acceptor {
             #[cfg(feature = "rustls")]
-            Acceptor::Rustls(acceptor) => {
-                let stream = super::rustls::accept(acceptor, stream).await?;
+            Acceptor::Rustls(config) => {
+                let stream = super::rustls::accept(config, stream).await?;
                 TlsStream::Rustls(Box::new(stream.into()))
             }
             #[cfg(feature = "native-tls")]
             Acceptor::NativeTls(acceptor) => {
-                let stream = super::native::accept(acceptor, stream).await?;
+                let stream = super::native::accept(&acceptor, stream).await?;
                 TlsStream::NativeTls(Box::new(stream))
             }
         })
@@ -309,8 +383,6 @@ impl fmt::Debug for ServerTls {
 #[cfg(feature = "rustls")]
 impl From<Arc<futures_rustls::rustls::ServerConfig>> for ServerTls {
     fn from(config: Arc<futures_rustls::rustls::ServerConfig>) -> Self {
-        Self(Acceptor::Rustls(
-            super::rustls::server_over_http1(config).into(),
-        ))
+        Self::with_acceptor(Acceptor::Rustls(super::rustls::server_over_http1(config)))
     }
 }

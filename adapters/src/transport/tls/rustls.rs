@@ -75,7 +75,7 @@ fn verifier(
     Ok(builder.build().map_err(unusable)?)
 }
 
-pub(super) fn acceptor(identity: &Identity) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn acceptor(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
@@ -83,7 +83,17 @@ pub(super) fn acceptor(identity: &Identity) -> Result<TlsAcceptor, TlsError> {
         .with_single_cert(certificates(&identity.chain)?, private_key(identity)?)
         .map_err(unusable)?;
     config.alpn_protocols = vec![ALPN.into()];
-    Ok(Arc::new(config).into())
+    Ok(Arc::new(config))
+}
+
+/// Returns the configuration with another certificate.
+pub(super) fn reloaded(
+    config: &ServerConfig,
+    identity: &Identity,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = config.clone();
+    config.cert_resolver = acceptor(identity)?.cert_resolver.clone();
+    Ok(Arc::new(config))
 }
 
 /// Returns the configuration for connections over HTTP/1.1: a server that selected HTTP/2 would not understand
@@ -134,10 +144,10 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-    acceptor: &TlsAcceptor,
+    config: Arc<ServerConfig>,
     stream: S,
 ) -> Result<server::TlsStream<S>, TlsError> {
-    let accepted = acceptor.accept(stream).await;
+    let accepted = TlsAcceptor::from(config).accept(stream).await;
     accepted.map_err(|error| explain(&Arc::new(error), "the client", ""))
 }
 
