@@ -41,6 +41,11 @@ runtimes! {
     "tokio" => tokio: crate::adapters::tokio;
     "tokio-threads" => tokio_threads: crate::adapters::tokio::threads;
     "local" => local: crate::adapters::local;
+    "polling" => polling: crate::adapters::polling;
+    #[cfg(feature = "compio")]
+    "compio" => compio: crate::adapters::compio;
+    #[cfg(feature = "glommio")]
+    "glommio" => glommio: crate::adapters::glommio;
 }
 
 fn main() {

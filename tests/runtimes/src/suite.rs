@@ -227,12 +227,19 @@ async fn a_message_for_a_room() -> Tested {
             ws.ping().await?;
         }
         let room = Room::new();
-        let joined = handle.connections().iter().filter(|one| room.join(one)).count();
+        let joined = handle
+            .connections()
+            .iter()
+            .filter(|one| room.join(one))
+            .count();
         expect(joined == 2, "two members")?;
         let sent = room.broadcast(&Prepared::new("to all"), OverflowPolicy::default());
         drop(sent);
         for mut ws in members {
-            expect(ws.recv().await? == Some(Message::text("to all")), "the message")?;
+            expect(
+                ws.recv().await? == Some(Message::text("to all")),
+                "the message",
+            )?;
             close(ws).await?;
         }
         Ok(())
@@ -253,7 +260,10 @@ async fn a_push_from_another_thread() -> Tested {
             connections[0].push(&Prepared::new("from outside"), policy)
         });
         let message = ws.recv().await?;
-        expect(message == Some(Message::text("from outside")), "the message")?;
+        expect(
+            message == Some(Message::text("from outside")),
+            "the message",
+        )?;
         close(ws).await
     })
     .await
@@ -268,8 +278,14 @@ async fn a_ping_while_the_handler_waits() -> Tested {
     beside(server, async |_| {
         let mut ws = client(&url).await?;
         let took = ws.ping().await?;
-        expect(took < Duration::from_secs(1), "a pong while the handler waits")?;
-        expect(ws.recv().await? == Some(Message::text("done")), "the message")?;
+        expect(
+            took < Duration::from_secs(1),
+            "a pong while the handler waits",
+        )?;
+        expect(
+            ws.recv().await? == Some(Message::text("done")),
+            "the message",
+        )?;
         close(ws).await
     })
     .await
@@ -277,7 +293,11 @@ async fn a_ping_while_the_handler_waits() -> Tested {
 
 async fn a_handler_that_panics() -> Tested {
     let server = server!(async |mut ws: Socket| {
-        if ws.recv().await?.is_some_and(|message| message.as_text() == Some("panic")) {
+        if ws
+            .recv()
+            .await?
+            .is_some_and(|message| message.as_text() == Some("panic"))
+        {
             std::panic::resume_unwind(Box::new("the handler panics"));
         }
         ws.send("well").await
@@ -292,7 +312,10 @@ async fn a_handler_that_panics() -> Tested {
         expect(code == Some(CloseCode::INTERNAL_ERROR), "1011")?;
         let mut ws = client(&url).await?;
         ws.send("hello").await?;
-        expect(ws.recv().await? == Some(Message::text("well")), "the next one")?;
+        expect(
+            ws.recv().await? == Some(Message::text("well")),
+            "the next one",
+        )?;
         close(ws).await
     })
     .await
@@ -338,7 +361,9 @@ async fn a_shutdown_under_load() -> Tested {
             handle.shutdown();
         };
         zip(all, stop).await;
-        let away = codes.iter().filter(|code| **code == Some(CloseCode::GOING_AWAY));
+        let away = codes
+            .iter()
+            .filter(|code| **code == Some(CloseCode::GOING_AWAY));
         expect(away.count() == 16, "1001 for every client")
     };
     zip(server.run(), load).await.1

@@ -4,6 +4,11 @@
 //! value of it, and `block_on`, which runs the program.
 
 pub mod async_std;
+#[cfg(feature = "compio")]
+pub mod compio;
+#[cfg(feature = "glommio")]
+pub mod glommio;
 pub mod local;
+pub mod polling;
 pub mod smol;
 pub mod tokio;
