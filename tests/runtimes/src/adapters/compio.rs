@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant as StdInstant;
 
+use compio::driver::DriverType;
 use compio::io::compat::AsyncStream;
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{spawn, spawn_blocking};
@@ -161,7 +162,15 @@ pub fn runtime() -> R {
     R
 }
 
-pub fn block_on<T>(program: impl Future<Output = T>) -> T {
-    let runtime = compio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(program)
+pub fn block_on<T>(program: impl Future<Output = T>) -> io::Result<T> {
+    Ok(compio::runtime::Runtime::new()?.block_on(program))
+}
+
+/// Returns how the runtime of this thread waits.
+pub fn driver() -> &'static str {
+    match compio::runtime::Runtime::current().driver_type() {
+        DriverType::IoUring => "by io_uring",
+        DriverType::Poll => "by polling, as the kernel forbids io_uring",
+        DriverType::IOCP => "by completion ports",
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Instant as StdInstant;
 
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::sleep;
-use glommio::{LocalExecutor, executor, spawn_local};
+use glommio::{LocalExecutorBuilder, executor, spawn_local};
 use sansock::core::Instant;
 use sansock::runtime::{BoxFuture, Local, Runtime, unsupported};
 use sansock::serve::Accepted;
@@ -117,6 +117,6 @@ pub fn runtime() -> R {
     R
 }
 
-pub fn block_on<T>(program: impl Future<Output = T>) -> T {
-    LocalExecutor::default().run(program)
+pub fn block_on<T>(program: impl Future<Output = T>) -> io::Result<T> {
+    Ok(LocalExecutorBuilder::default().make()?.run(program))
 }

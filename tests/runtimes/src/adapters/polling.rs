@@ -385,6 +385,6 @@ pub fn runtime() -> R {
     R(LOOP.with(Rc::clone))
 }
 
-pub fn block_on<T>(program: impl Future<Output = T>) -> T {
-    LOOP.with(|of| of.run(program)).expect("a poller")
+pub fn block_on<T>(program: impl Future<Output = T>) -> io::Result<T> {
+    LOOP.with(|of| of.run(program))
 }
