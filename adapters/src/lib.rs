@@ -49,8 +49,19 @@ mod client;
 mod driver;
 mod error;
 pub mod runtime;
-#[cfg(doc)]
+// The doctests are those of the tests, which have tokio.
+#[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/runtimes.md")]
+///
+/// # tokio
+/// ```
+#[doc = include_str!("../docs/tokio.rs")]
+/// ```
+///
+/// # A skeleton
+/// ```
+#[doc = include_str!("../docs/skeleton.rs")]
+/// ```
 pub mod runtimes {}
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]
