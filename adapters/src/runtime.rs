@@ -83,13 +83,15 @@ where
     ChooseOrigins::on_runtime(runtime, handler).listen(at)
 }
 
+type PendingOf<R> = Pending<Stream<R>, <R as Runtime>::Timer, ServerConnection>;
+
 /// Returns a client whose request is to be read.
 fn pending<R: Runtime>(
     runtime: &R,
     stream: Stream<R>,
     options: Arc<ServerOptions>,
     config: Config,
-) -> Result<Box<Pending<Stream<R>, R::Timer, ServerConnection>>> {
+) -> Result<Box<PendingOf<R>>> {
     stream.set_nodelay(true)?;
     let mut connection = ServerConnection::new(options, config);
     crate::driver::trace::peer(connection.io(), || stream.peer_addr().ok());

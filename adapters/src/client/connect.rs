@@ -317,7 +317,7 @@ impl<R: Runtime> Connect<R> {
         Ok(opening.await?.0)
     }
 
-    async fn open_websocket(self) -> Result<WebSocket<Stream<R>, R::Timer>> {
+    async fn open_websocket(self) -> Result<Connected<R>> {
         Ok(self.with_response().await?.0)
     }
 
@@ -341,7 +341,7 @@ impl<R: Runtime> Connect<R> {
 }
 
 impl<R: Runtime<Mode: Opens<R>>> Connector for Connect<R> {
-    type Connection = WebSocket<Stream<R>, R::Timer>;
+    type Connection = Connected<R>;
     type Attempt = <Self as IntoFuture>::IntoFuture;
 
     fn connect(&mut self) -> Self::Attempt {
@@ -350,13 +350,16 @@ impl<R: Runtime<Mode: Opens<R>>> Connector for Connect<R> {
 }
 
 impl<R: Runtime<Mode: Opens<R>>> IntoFuture for Connect<R> {
-    type Output = Result<WebSocket<Stream<R>, R::Timer>>;
+    type Output = Result<Connected<R>>;
     type IntoFuture = BoxFuture<R::Mode, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         R::Mode::open(self)
     }
 }
+
+/// The WebSocket of a client on a runtime.
+type Connected<R> = WebSocket<Stream<R>, <R as Runtime>::Timer>;
 
 /// A mode in which this runtime can connect: [`Threads`] if its values, streams and timers are `Send`, [`Local`]
 /// in any case.
@@ -367,7 +370,7 @@ impl<R: Runtime<Mode: Opens<R>>> IntoFuture for Connect<R> {
 )]
 pub trait Opens<R: Runtime>: Mode {
     #[doc(hidden)]
-    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>>;
+    fn open(connect: Connect<R>) -> BoxFuture<Self, Result<Connected<R>>>;
 }
 
 impl<R> Opens<R> for Threads
@@ -376,13 +379,13 @@ where
     R::Stream: Send + Sync,
     R::Timer: Send,
 {
-    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>> {
+    fn open(connect: Connect<R>) -> BoxFuture<Self, Result<Connected<R>>> {
         Box::pin(connect.open_websocket())
     }
 }
 
 impl<R: Runtime<Mode = Self>> Opens<R> for Local {
-    fn open(connect: Connect<R>) -> Self::BoxFuture<Result<WebSocket<Stream<R>, R::Timer>>> {
+    fn open(connect: Connect<R>) -> BoxFuture<Self, Result<Connected<R>>> {
         Box::pin(connect.open_websocket())
     }
 }

@@ -7,6 +7,8 @@ use std::net::ToSocketAddrs;
 use super::builder::Listen;
 use super::server::Bound;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
+use super::server::Wrap;
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::transport::Accepted;
 use crate::transport::mode::{Boxes, Lends};
 use crate::transport::runtime::Address;
@@ -32,9 +34,7 @@ pub trait Serves<R: Runtime>:
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[doc(hidden)]
-    fn secures(
-        tls: ServerTls,
-    ) -> Self::Function<Accepted<Stream<R>, Self>, Accepted<Stream<R>, Self>>;
+    fn secures(tls: ServerTls) -> Wrap<Self, Accepted<Stream<R>, Self>>;
 }
 
 type Binds<R, M> = <M as Mode>::Function<Address, BoxFuture<M, io::Result<Bound<Stream<R>, M>>>>;
@@ -60,7 +60,7 @@ macro_rules! serves {
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
             fn secures(
                 tls: ServerTls,
-            ) -> Self::Function<Accepted<Stream<R>, Self>, Accepted<Stream<R>, Self>> {
+            ) -> Wrap<Self, Accepted<Stream<R>, Self>> {
                 Self::method(tls, |tls, Accepted { transport, peer }| {
                     let tls = tls.clone();
                     let secured = async move { tls.accept(transport.open().await?).await };

@@ -542,8 +542,8 @@ impl<R: Runtime> ChooseOrigins<Stream<R>, R::Timer, R::Mode> {
         R::Mode: Serves<R> + Shares<H, F>,
     {
         let timer = R::Mode::method(runtime.clone(), |runtime, ()| runtime.timer());
-        let spawn = R::Mode::method(runtime.clone(), |runtime, task| runtime.spawn(task));
-        let run = R::Mode::method(runtime.clone(), |runtime, server| runtime.run(server));
+        let spawn = R::Mode::method(runtime.clone(), R::spawn);
+        let run = R::Mode::method(runtime.clone(), R::run);
         let mut choose = Serve::on(handler, timer, spawn);
         choose.serve.executor.run = Some(run);
         choose.serve.bind = Some(R::Mode::binds(runtime));

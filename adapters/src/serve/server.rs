@@ -35,11 +35,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long tasks that are aborted have to notice it.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
+/// A function from a value to another of the same type.
+pub(super) type Wrap<M, V> = <M as Mode>::Function<V, V>;
+
+/// Waits for the next connection.
+type Accepting<S, M> = BoxFuture<M, io::Result<Accepted<S, M>>>;
+
 /// Where connections run, and what makes them run while the server does.
 pub(crate) struct Executor<M: Mode> {
     pub(crate) spawn: M::Function<BoxFuture<M, ()>, ()>,
     /// Runs the task of the server, and with it the connections, if nothing else runs them.
-    pub(crate) run: Option<M::Function<BoxFuture<M, ()>, BoxFuture<M, ()>>>,
+    pub(crate) run: Option<Wrap<M, BoxFuture<M, ()>>>,
 }
 
 impl<M: Mode> fmt::Debug for Executor<M> {
@@ -51,10 +57,10 @@ impl<M: Mode> fmt::Debug for Executor<M> {
 /// A listener that is bound.
 #[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
 pub struct Bound<S: 'static, M: Mode> {
-    pub(crate) accept: M::Function<(), BoxFuture<M, io::Result<Accepted<S, M>>>>,
+    pub(crate) accept: M::Function<(), Accepting<S, M>>,
     pub(crate) address: Option<SocketAddr>,
     /// What is done with everything that is accepted.
-    pub(crate) wraps: Vec<M::Function<Accepted<S, M>, Accepted<S, M>>>,
+    pub(crate) wraps: Vec<Wrap<M, Accepted<S, M>>>,
 }
 
 impl<S: 'static, M: Mode> fmt::Debug for Bound<S, M> {

@@ -15,6 +15,8 @@ use super::mode::{BoxFuture, Mode};
 use super::stream::Stream;
 use crate::driver::Timer;
 
+type AcceptedBy<R> = Accepted<Stream<R>, <R as Runtime>::Mode>;
+
 /// The sockets, the resolver, the timer and the tasks of a runtime.
 ///
 /// Implement it for a runtime of your own, and [`connect`](crate::runtime::connect) and
@@ -67,7 +69,7 @@ pub trait Runtime: Clone + Debug + Unpin + 'static {
     fn accept(
         &self,
         listener: &Self::Listener,
-    ) -> BoxFuture<Self::Mode, io::Result<Accepted<Stream<Self>, Self::Mode>>>;
+    ) -> BoxFuture<Self::Mode, io::Result<AcceptedBy<Self>>>;
 
     /// Returns the address of a listener, `None` if it has none.
     fn listener_address(listener: &Self::Listener) -> Option<SocketAddr>;
