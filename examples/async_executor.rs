@@ -1,60 +1,58 @@
-//! The driver on an executor and a reactor of your choice, without a shim: here async-executor and
-//! async-io.
+//! A server and a client on an executor of your choice: here async-executor, with several threads.
 //!
 //! ```text
 //! cargo run --example async_executor
 //! ```
 
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 
 use async_executor::Executor;
-use async_io::{Async, Timer};
-use sansock::WebSocket;
-use sansock::core::handshake::{ClientOptions, ServerOptions, Uri};
-use sansock::core::{ClientConnection, ServerConnection};
+use futures_lite::future::zip;
+use sansock::serve::Origins;
+use sansock::smol::{Socket, connect, serve};
 
 fn main() -> sansock::Result<()> {
-    let executor = Executor::new();
-    async_io::block_on(executor.run(async {
-        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0))?;
-        let port = listener.get_ref().local_addr()?.port();
-        let server = executor.spawn(server(listener));
-        let client = executor.spawn(client(format!("ws://127.0.0.1:{port}/")));
-        client.await?;
-        server.await
-    }))
+    let executor: Arc<Executor<'_>> = Arc::default();
+    for _ in 0..2 {
+        let executor = executor.clone();
+        thread::spawn(move || async_io::block_on(executor.run(std::future::pending::<()>())));
+    }
+    async_io::block_on(run(executor))
 }
 
-async fn server(listener: Async<TcpListener>) -> sansock::Result<()> {
-    // What a server needs: a transport, a timer, and the connection with its configuration.
-    let (stream, _) = listener.accept().await?;
-    let options = Arc::new(ServerOptions::new().subprotocols(["echo"]));
-    let connection = ServerConnection::new(options, sansock::config());
-    let mut ws = WebSocket::server(closable(stream), Timer::never(), connection).await?;
+async fn run(executor: Arc<Executor<'static>>) -> sansock::Result<()> {
+    // The sockets and timers of smol work on any executor. Connections run where `spawn` puts them.
+    let server = serve("127.0.0.1:0", echo)
+        .origins(Origins::SameHost)
+        .subprotocols(["echo"])
+        .spawn(move |connection| executor.spawn(connection).detach())
+        .bind()
+        .await?;
+    let handle = server.handle();
+    let urls: Vec<_> = server
+        .local_addresses()
+        .map(|at| format!("ws://{at}/"))
+        .collect();
+    let client = async {
+        let talked = talk(&urls[0]).await;
+        handle.shutdown();
+        talked
+    };
+    zip(server.run(), client).await.1
+}
+
+async fn echo(mut ws: Socket) -> sansock::Result<()> {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }
-    ws.close_result()
+    Ok(())
 }
 
-async fn client(url: String) -> sansock::Result<()> {
-    // The connection knows the URI for the request; where to connect is up to you.
-    let uri: Uri = url.parse()?;
-    let options = ClientOptions::new().subprotocols(["echo"]);
-    let connection = ClientConnection::new(&uri, &options, sansock::config())?;
-    let stream = Async::<TcpStream>::connect(([127, 0, 0, 1], uri.port())).await?;
-    let opened = WebSocket::client(closable(stream), Timer::never(), connection).await;
-    let (mut ws, response) = opened?;
-    println!("{}, subprotocol {:?}", response.status(), ws.subprotocol());
-
+async fn talk(url: &str) -> sansock::Result<()> {
+    let mut ws = connect(url).subprotocols(["echo"]).await?;
+    println!("subprotocol {:?}", ws.subprotocol());
     ws.send("hello").await?;
     println!("came back: {:?}", ws.recv().await?);
     ws.close(1000, "").await
-}
-
-/// To close an `Async` only flushes it. async-net's stream also ends what the peer reads, as the
-/// closing handshake needs it.
-fn closable(stream: Async<TcpStream>) -> async_net::TcpStream {
-    stream.into()
 }

@@ -1,273 +1,281 @@
-//! What an embedder supplies: an executor, a stream and a timer, here written with std alone.
+//! What an embedder supplies: a runtime, here written with std alone. It has one thread, and a network in memory.
 //!
 //! ```text
 //! cargo run --example own_executor
 //! ```
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::future::{Future, poll_fn, ready};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant as StdInstant};
+use std::thread::{self, Thread};
+use std::time::Instant as StdInstant;
 
-use futures_lite::{AsyncRead, AsyncWrite};
-use sansock::core::handshake::{ClientOptions, Uri};
-use sansock::core::{ClientConnection, Instant, ServerConnection};
-use sansock::{Timer, WebSocket};
+use futures_lite::{AsyncRead, AsyncWrite, future};
+use sansock::core::Instant;
+use sansock::runtime::{BoxFuture, Local, Runtime, connect, serve};
+use sansock::serve::{Accepted, Origins, Socket};
+use sansock::{Stream, Timer};
 
 fn main() -> sansock::Result<()> {
-    let clock = Arc::new(Clock::new());
-    let mut executor = Executor::new(clock.clone());
-    let (ours, theirs) = Stream::pair();
-
-    let timer = Alarm::new(clock.clone());
-    executor.spawn(async move {
-        let connection = ServerConnection::new(Arc::default(), sansock::config());
-        let mut ws = WebSocket::server(theirs, timer, connection).await?;
-        while let Some(message) = ws.recv().await? {
-            ws.send(message).await?;
-        }
-        ws.close_result()?;
-        println!("server: closed");
-        Ok(())
-    });
-
-    let timer = Alarm::new(clock);
-    let uri: Uri = "ws://memory/".parse()?;
-    let connection = ClientConnection::new(&uri, &ClientOptions::new(), sansock::config())?;
-    executor.spawn(async move {
-        let (mut ws, _response) = WebSocket::client(ours, timer, connection).await?;
-        ws.send("hello").await?;
-        println!("client: {:?} came back", ws.recv().await?);
-        println!("client: ping took {:?}", ws.ping().await?);
-        ws.close(1000, "").await?;
-        println!("client: closed");
-        Ok(())
-    });
-    executor.run()
-}
-
-// The executor: a queue of tasks that were woken.
-
-type Work = Pin<Box<dyn Future<Output = sansock::Result<()>> + Send>>;
-
-struct Task {
-    /// Gone when the work is done.
-    work: Mutex<Option<Work>>,
-    woken: Sender<Arc<Self>>,
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        // Nobody listens once the executor has failed.
-        let _ = self.woken.send(self.clone());
-    }
-}
-
-struct Executor {
-    clock: Arc<Clock>,
-    woken: (Sender<Arc<Task>>, Receiver<Arc<Task>>),
-    /// Tasks that are not done.
-    tasks: usize,
-}
-
-impl Executor {
-    fn new(clock: Arc<Clock>) -> Self {
-        Self {
-            clock,
-            woken: channel(),
-            tasks: 0,
-        }
-    }
-
-    fn spawn(&mut self, work: impl Future<Output = sansock::Result<()>> + Send + 'static) {
-        self.tasks += 1;
-        let work = Mutex::new(Some(Box::pin(work) as Work));
-        let woken = self.woken.0.clone();
-        Arc::new(Task { work, woken }).wake();
-    }
-
-    /// Runs every task to its end, or until one fails.
-    fn run(mut self) -> sansock::Result<()> {
-        while self.tasks > 0 {
-            match self.woken.1.recv_timeout(self.clock.until_next_alarm()) {
-                Ok(task) => self.poll(&task)?,
-                Err(_) => self.clock.ring(),
-            }
-        }
-        Ok(())
-    }
-
-    fn poll(&mut self, task: &Arc<Task>) -> sansock::Result<()> {
-        let mut work = lock(&task.work);
-        let Some(future) = work.as_mut() else {
-            return Ok(());
+    let memory = Memory::new();
+    memory.clone().run(async {
+        let server = serve(memory.clone(), "127.0.0.1:80", echo)
+            .origins(Origins::SameHost)
+            .bind()
+            .await?;
+        let handle = server.handle();
+        let client = async {
+            let talked = talk(memory).await;
+            handle.shutdown();
+            talked
         };
-        let waker = Waker::from(task.clone());
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(outcome) => {
-                *work = None;
-                self.tasks -= 1;
-                outcome
+        future::zip(server.run(), client).await.1
+    })
+}
+
+async fn echo(mut ws: Socket<Stream<Memory>, Alarm>) -> sansock::Result<()> {
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    println!("server: closed");
+    Ok(())
+}
+
+async fn talk(memory: Memory) -> sansock::Result<()> {
+    let mut ws = connect(memory, "ws://memory/").await?;
+    ws.send("hello").await?;
+    println!("client: {:?} came back", ws.recv().await?);
+    println!("client: ping took {:?}", ws.ping().await?);
+    ws.close(1000, "").await?;
+    println!("client: closed");
+    Ok(())
+}
+
+// The runtime.
+
+#[derive(Clone)]
+struct Memory(Rc<Loop>);
+
+type Boxed<T> = BoxFuture<Local, io::Result<T>>;
+
+impl Runtime for Memory {
+    type Mode = Local;
+    type Stream = Duplex;
+    type Listener = ();
+    type Timer = Alarm;
+
+    fn timer(&self) -> Alarm {
+        Alarm(None, self.0.clone())
+    }
+
+    fn spawn(&self, task: BoxFuture<Local, ()>) {
+        self.0.tasks.borrow_mut().push(task);
+        // It is polled in the next round.
+        thread::current().unpark();
+    }
+
+    fn resolve(&self, _host: &str, port: u16) -> Boxed<Vec<SocketAddr>> {
+        Box::pin(ready(Ok(vec![(Ipv4Addr::LOCALHOST, port).into()])))
+    }
+
+    fn connect(&self, _to: SocketAddr, _from: Option<IpAddr>) -> Boxed<Duplex> {
+        let (ours, theirs) = Duplex::pair();
+        self.0.clients.borrow_mut().push_back(theirs);
+        thread::current().unpark();
+        Box::pin(ready(Ok(ours)))
+    }
+
+    fn listen(&self, _at: SocketAddr) -> Boxed<()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn accept(&self, (): &()) -> Boxed<Accepted<Stream<Self>, Local>> {
+        let Self(this) = self.clone();
+        Box::pin(poll_fn(move |_| {
+            match this.clients.borrow_mut().pop_front() {
+                Some(client) => Poll::Ready(Ok(Accepted::new(Stream::new(client), ADDRESS))),
+                None => Poll::Pending,
             }
-            Poll::Pending => Ok(()),
-        }
+        }))
+    }
+
+    fn listener_address((): &()) -> Option<SocketAddr> {
+        Some(ADDRESS)
+    }
+
+    fn peer_address(_: &Duplex) -> io::Result<SocketAddr> {
+        Ok(ADDRESS)
+    }
+
+    fn local_address(_: &Duplex) -> io::Result<SocketAddr> {
+        Ok(ADDRESS)
+    }
+
+    fn set_nodelay(_: &Duplex, _nodelay: bool) -> io::Result<()> {
+        Ok(())
     }
 }
 
-// The timer: a clock with a list of alarms, which the executor rings.
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
-struct Clock {
+// The executor: all tasks have one waker, and are polled whenever it is woken.
+
+struct Loop {
     start: StdInstant,
-    alarms: Mutex<Vec<(Instant, Waker)>>,
+    tasks: RefCell<Vec<BoxFuture<Local, ()>>>,
+    /// The earliest alarm for which a task waits.
+    alarm: Cell<Option<Instant>>,
+    /// Clients that the server has not accepted.
+    clients: RefCell<VecDeque<Duplex>>,
 }
 
-impl Clock {
-    const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
+impl Memory {
     fn new() -> Self {
-        Self {
+        Self(Rc::new(Loop {
             start: StdInstant::now(),
-            alarms: Mutex::default(),
-        }
+            tasks: RefCell::default(),
+            alarm: Cell::default(),
+            clients: RefCell::default(),
+        }))
     }
 
+    fn run<T>(&self, main: impl Future<Output = T>) -> T {
+        let Self(this) = self;
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        let mut main = pin!(main);
+        loop {
+            this.alarm.set(None);
+            if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
+                return output;
+            }
+            for mut task in this.tasks.take() {
+                if task.as_mut().poll(&mut cx).is_pending() {
+                    this.tasks.borrow_mut().push(task);
+                }
+            }
+            match this.alarm.get() {
+                Some(at) => thread::park_timeout(at.saturating_since(this.now())),
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+impl Loop {
     fn now(&self) -> Instant {
         Instant::from_start(self.start.elapsed())
     }
+}
 
-    fn until_next_alarm(&self) -> Duration {
-        let next = lock(&self.alarms).iter().map(|(at, _)| *at).min();
-        next.map_or(Self::LONGEST_WAIT, |at| at.saturating_since(self.now()))
-    }
-
-    fn ring(&self) {
-        let now = self.now();
-        let mut alarms = lock(&self.alarms);
-        let all = std::mem::take(&mut *alarms).into_iter();
-        let (due, later): (Vec<_>, _) = all.partition(|(at, _)| *at <= now);
-        *alarms = later;
-        drop(alarms);
-        due.into_iter().for_each(|(_, waker)| waker.wake());
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memory")
     }
 }
 
-struct Alarm {
-    clock: Arc<Clock>,
-    at: Option<Instant>,
-}
+struct Unpark(Thread);
 
-impl Alarm {
-    const fn new(clock: Arc<Clock>) -> Self {
-        Self { clock, at: None }
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
+
+// The timer.
+
+struct Alarm(Option<Instant>, Rc<Loop>);
 
 impl Timer for Alarm {
     fn now(&self) -> Instant {
-        self.clock.now()
+        self.1.now()
     }
 
     fn set(&mut self, deadline: Option<Instant>) {
-        self.at = deadline;
+        self.0 = deadline;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else {
-            return Poll::Pending;
-        };
-        if at <= self.now() {
-            self.at = None;
-            return Poll::Ready(());
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let Self(deadline, this) = self;
+        match *deadline {
+            Some(at) if at <= this.now() => Poll::Ready(()),
+            Some(at) => {
+                let earliest = this.alarm.get().map_or(at, |other| other.min(at));
+                this.alarm.set(Some(earliest));
+                Poll::Pending
+            }
+            None => Poll::Pending,
         }
-        // An alarm that nobody needs any more may ring: who is woken asks the clock.
-        lock(&self.clock.alarms).push((at, cx.waker().clone()));
-        Poll::Pending
     }
 }
 
-// The stream: two pipes in memory, each of which holds a few bytes.
+// The stream: two pipes, each of which holds a few bytes.
 
 #[derive(Default)]
 struct Pipe {
     bytes: VecDeque<u8>,
-    closed: bool,
-    /// Whoever waits for the other side. One at a time: a pipe is never both full and empty.
-    waiting: Option<Waker>,
+    is_closed: bool,
 }
 
 impl Pipe {
     const ROOM: usize = 64;
-
-    fn wait<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
-        self.waiting = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
 }
 
-struct Stream {
-    incoming: Arc<Mutex<Pipe>>,
-    outgoing: Arc<Mutex<Pipe>>,
+struct Duplex {
+    incoming: Rc<RefCell<Pipe>>,
+    outgoing: Rc<RefCell<Pipe>>,
 }
 
-impl Stream {
+impl Duplex {
     fn pair() -> (Self, Self) {
-        let (incoming, outgoing) = <(Arc<Mutex<Pipe>>, Arc<Mutex<Pipe>>)>::default();
+        let (incoming, outgoing) = <(Rc<RefCell<Pipe>>, Rc<RefCell<Pipe>>)>::default();
         let other = Self {
             incoming: outgoing.clone(),
             outgoing: incoming.clone(),
         };
         (Self { incoming, outgoing }, other)
     }
-
-    fn close(&self) {
-        let mut pipe = lock(&self.outgoing);
-        pipe.closed = true;
-        pipe.wake();
-    }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for Duplex {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut pipe = lock(&self.incoming);
-        if pipe.bytes.is_empty() && !pipe.closed {
-            return pipe.wait(cx);
+        let mut pipe = self.incoming.borrow_mut();
+        if pipe.bytes.is_empty() && !pipe.is_closed {
+            return Poll::Pending;
         }
-        let size = io::Read::read(&mut pipe.bytes, buf)?;
-        pipe.wake();
-        Poll::Ready(Ok(size))
+        // Everything that changes wakes the tasks, of which one waits for it.
+        cx.waker().wake_by_ref();
+        Poll::Ready(pipe.bytes.read(buf))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for Duplex {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut pipe = lock(&self.outgoing);
-        if pipe.closed {
+        let mut pipe = self.outgoing.borrow_mut();
+        if pipe.is_closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let size = buf.len().min(Pipe::ROOM - pipe.bytes.len());
         if size == 0 {
-            return pipe.wait(cx);
+            return Poll::Pending;
         }
+        cx.waker().wake_by_ref();
         pipe.bytes.extend(&buf[..size]);
-        pipe.wake();
         Poll::Ready(Ok(size))
     }
 
@@ -276,18 +284,17 @@ impl AsyncWrite for Stream {
     }
 
     /// Ends what the other side reads.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.close();
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing.borrow_mut().is_closed = true;
+        cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }
 }
 
-impl Drop for Stream {
+impl Drop for Duplex {
     fn drop(&mut self) {
-        self.close();
+        self.incoming.borrow_mut().is_closed = true;
+        self.outgoing.borrow_mut().is_closed = true;
+        thread::current().unpark();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

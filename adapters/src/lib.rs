@@ -52,8 +52,19 @@ mod error;
 #[doc = include_str!("../docs/reverse_proxies.md")]
 pub mod reverse_proxies {}
 pub mod runtime;
-#[cfg(doc)]
+// The doctests are those of the tests, which have tokio.
+#[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/runtimes.md")]
+///
+/// # tokio
+/// ```
+#[doc = include_str!("../docs/tokio.rs")]
+/// ```
+///
+/// # A skeleton
+/// ```
+#[doc = include_str!("../docs/skeleton.rs")]
+/// ```
 pub mod runtimes {}
 pub mod serve;
 #[cfg(any(feature = "smol", feature = "async-std"))]

@@ -69,7 +69,7 @@ fn async_executor() {
     assert_prints(
         "async_executor",
         &[
-            r#"101 Switching Protocols, subprotocol Some("echo")"#,
+            r#"subprotocol Some("echo")"#,
             r#"came back: Some(Text("hello"))"#,
         ],
     );
@@ -101,7 +101,7 @@ fn hyper() {
         "hyper",
         &[
             "client: 200 OK: The WebSocket is at /echo",
-            "client: 101 Switching Protocols, with permessage-deflate",
+            "client: connected, with permessage-deflate",
             r#"client: came back: Some(Text("hello"))"#,
             "client: closed",
         ],
@@ -119,7 +119,7 @@ fn axum() {
     assert_prints(
         "axum",
         &[
-            "client: 101 Switching Protocols, with permessage-deflate",
+            "client: connected, with permessage-deflate",
             r#"client: came back: Some(Text("hello"))"#,
             "client: ping took",
             "client: closed",

@@ -17,3 +17,8 @@ pub mod wire;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The code of the guide to runtimes.
+#[cfg(doctest)]
+#[doc = include_str!("../../adapters/docs/runtimes.md")]
+pub struct Runtimes;

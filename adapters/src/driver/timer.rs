@@ -11,8 +11,7 @@ use sansock_core::Instant;
 ///
 /// Implemented by `async_io::Timer` (feature `smol` or `async-std`), by [`NoTimer`] for a first
 /// experiment, and by [`VirtualTimer`](crate::clock::VirtualTimer) for tests. Any executor's timer fits
-/// in a dozen lines: see the examples `own_executor` and, for tokio, `axum`, and for others
-/// [`runtimes`](crate::runtimes).
+/// in a dozen lines: see the example `own_executor` and, for tokio, [`runtimes`](crate::runtimes).
 ///
 /// A connection asks the clock, not the alarm, whether a deadline has passed: an alarm that rings too
 /// early or too late does no harm.

@@ -5,8 +5,10 @@ use std::future::{Future, IntoFuture, Ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -188,6 +190,28 @@ impl<S: 'static, T: 'static, M: Mode> ChooseOrigins<S, T, M> {
     pub fn listen(mut self, at: impl Into<Listen<S, M>>) -> Self {
         self.serve.listen.push(at.into());
         self
+    }
+}
+
+/// A mode in which origins need not be chosen. No mode is: if a server without origins is awaited, the compiler shows
+/// the message of this trait.
+#[diagnostic::on_unimplemented(
+    message = "the server has to choose which pages may connect to it",
+    label = "`.origins(..)` is missing before this",
+    note = "`.origins(Origins::SameHost)` lets the pages of the server's own host connect, `Origins::list` those of a \
+            list, and `Origins::Any` all"
+)]
+#[doc(hidden)]
+pub trait NeedsNoOrigins: Mode {
+    fn poll() -> Poll<Result<()>>;
+}
+
+#[doc(hidden)]
+impl<S: 'static, T: 'static, M: NeedsNoOrigins> Future for ChooseOrigins<S, T, M> {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+        M::poll()
     }
 }
 

@@ -95,6 +95,14 @@ impl<F: Future + 'static> Boxes<F> for Local {
 
 /// A mode in which a function can be shared that returns this future: [`Threads`] if the function is `Send +
 /// Sync` and the future `Send`, [`Local`] in any case.
+#[diagnostic::on_unimplemented(
+    message = "the threads of the runtime cannot share this function",
+    label = "it is not `Send + Sync`, or its future is not `Send`",
+    note = "in the mode `Threads`, a function is `Send + Sync` and its future `Send`: it holds no `Rc`, no `RefCell`, \
+            and no guard of a lock across an `.await`",
+    note = "to learn which value is at fault, pass the future to a function `fn is_send<T: Send>(_: T)`",
+    note = "a runtime in the mode `Local` takes any function"
+)]
 pub trait Shares<H, F: Future>: Mode {
     #[doc(hidden)]
     fn shared<A: 'static, O: 'static>(
@@ -105,6 +113,7 @@ pub trait Shares<H, F: Future>: Mode {
         H: Fn(A) -> F;
 }
 
+#[diagnostic::do_not_recommend]
 impl<H: Send + Sync + 'static, F: Future + Send + 'static> Shares<H, F> for Threads {
     fn shared<A: 'static, O: 'static>(
         function: H,
@@ -131,6 +140,14 @@ impl<H: 'static, F: Future + 'static> Shares<H, F> for Local {
 
 /// A mode in which a function can be kept that is called once and returns this future: [`Threads`] if both are
 /// `Send`, [`Local`] in any case.
+#[diagnostic::on_unimplemented(
+    message = "the threads of the runtime cannot pass on this function",
+    label = "it is not `Send`, or its future is not `Send`",
+    note = "in the mode `Threads`, a function is `Send`, and so is its future: it holds no `Rc`, no `RefCell`, \
+            and no guard of a lock across an `.await`",
+    note = "to learn which value is at fault, pass the future to a function `fn is_send<T: Send>(_: T)`",
+    note = "a runtime in the mode `Local` takes any function"
+)]
 pub trait Keeps<H, F: Future>: Mode {
     #[doc(hidden)]
     fn kept<A: 'static, O: 'static>(
@@ -141,6 +158,7 @@ pub trait Keeps<H, F: Future>: Mode {
         H: FnOnce(A) -> F;
 }
 
+#[diagnostic::do_not_recommend]
 impl<H: Send + 'static, F: Future + Send + 'static> Keeps<H, F> for Threads {
     fn kept<A: 'static, O: 'static>(
         function: H,

@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, zip};
 use sansock::core::handshake::{Response, StatusCode};
@@ -13,7 +15,9 @@ use sansock::runtime::{Runtime, connect, serve};
 use sansock::serve::{Listen, Origins, OverflowPolicy, Room, Server, ServerHandle};
 use sansock::{CloseCode, Connect, Message, Prepared, Stream, Timer};
 
-use super::{R, runtime};
+use super::{R, placed, runtime};
+use crate::peer::{BINARY, CLOSE, PING, PONG, Peer, elsewhere};
+use crate::report::Report;
 use crate::{authority, proxy};
 
 type Socket = sansock::serve::Socket<Stream<R>, <R as Runtime>::Timer>;
@@ -24,9 +28,12 @@ type Tested = Result<(), Box<dyn std::error::Error>>;
 /// After this time a scenario hangs.
 const TOO_LONG: Duration = Duration::from_secs(20);
 
-/// Runs all scenarios, and prints the row. Returns whether all passed.
-pub(super) async fn run() -> bool {
-    let (mut passed, mut failures) = (0, Vec::new());
+/// What a runtime may lack.
+const OPTIONAL: [&str; 3] = ["local addresses", "Unix sockets", "listeners of std"];
+
+/// Runs all scenarios.
+pub(super) async fn run() -> Report {
+    let mut report = Report::default();
     macro_rules! scenarios {
         ($($name:ident)*) => {
             $(
@@ -34,10 +41,7 @@ pub(super) async fn run() -> bool {
                     sleep(TOO_LONG).await;
                     Err("it hangs".into())
                 };
-                match or($name(), hangs).await {
-                    Ok(()) => passed += 1,
-                    Err(error) => failures.push(format!("{}: {error}", stringify!($name))),
-                }
+                report.add(stringify!($name), or($name(), hangs).await);
             )*
         };
     }
@@ -50,15 +54,24 @@ pub(super) async fn run() -> bool {
         a_message_for_a_room
         a_push_from_another_thread
         a_ping_while_the_handler_waits
+        a_ping_while_the_handler_only_sends
+        a_close_while_the_handler_only_sends
+        a_deadline_under_a_flood
+        a_peer_that_does_not_read
         a_handler_that_panics
         a_shutdown_under_load
-        what_is_missing_is_unsupported
     }
-    println!("{passed} passed, {} failed", failures.len());
-    for failure in &failures {
-        println!("    {failure}");
+    for what in OPTIONAL {
+        match supports(what).await {
+            Ok(true) => report.add(what, Ok(())),
+            Ok(false) => {
+                report.add(what, Ok(()));
+                report = report.note(format!("no {what}"));
+            }
+            Err(error) => report.add(what, Err(error)),
+        }
     }
-    failures.is_empty()
+    report
 }
 
 // What the scenarios share.
@@ -83,16 +96,18 @@ async fn echo(mut ws: Socket) -> sansock::Result<()> {
 /// Returns a server on loopback that runs this handler.
 macro_rules! server {
     ($handler:expr) => {
-        serve(runtime(), "127.0.0.1:0", $handler)
-            .origins(Origins::Any)
+        placed(serve(runtime(), "127.0.0.1:0", $handler).origins(Origins::Any))
             .bind()
             .await?
     };
 }
 
+fn address(server: &Bound) -> SocketAddr {
+    server.local_addresses().next().expect("an address")
+}
+
 fn url(server: &Bound, path: &str) -> String {
-    let address = server.local_addresses().next().expect("an address");
-    format!("ws://localhost:{}{path}", address.port())
+    format!("ws://localhost:{}{path}", address(server).port())
 }
 
 fn client(url: &str) -> Connect<R> {
@@ -130,6 +145,13 @@ async fn close(mut ws: WebSocket) -> Tested {
     Ok(ws.close_result()?)
 }
 
+/// As [`expect`], for what runs on another thread.
+fn expect_thread(condition: bool, what: &str) -> std::io::Result<()> {
+    condition
+        .then_some(())
+        .ok_or_else(|| std::io::Error::other(what))
+}
+
 fn expect(condition: bool, what: &str) -> Tested {
     condition.then_some(()).ok_or_else(|| what.into())
 }
@@ -149,10 +171,9 @@ async fn messages_of_all_sizes() -> Tested {
 
 async fn a_connection_over_tls() -> Tested {
     let (client_tls, server_tls) = authority::tls();
-    let server = serve(runtime(), Listen::tls("127.0.0.1:0", server_tls), echo)
-        .origins(Origins::Any)
-        .bind()
-        .await?;
+    let listen = Listen::tls("127.0.0.1:0", server_tls);
+    let serve = serve(runtime(), listen, echo).origins(Origins::Any);
+    let server = placed(serve).bind().await?;
     let url = url(&server, "/").replace("ws:", "wss:");
     beside(server, async |_| {
         let mut ws = client(&url).tls(client_tls).await?;
@@ -175,8 +196,7 @@ async fn a_connection_through_a_proxy() -> Tested {
 }
 
 async fn a_redirect() -> Tested {
-    let server = serve(runtime(), "127.0.0.1:0", echo)
-        .origins(Origins::Any)
+    let server = placed(serve(runtime(), "127.0.0.1:0", echo).origins(Origins::Any))
         .process_request(|request| async {
             if request.path() == "/new" {
                 return request.accept();
@@ -227,12 +247,19 @@ async fn a_message_for_a_room() -> Tested {
             ws.ping().await?;
         }
         let room = Room::new();
-        let joined = handle.connections().iter().filter(|one| room.join(one)).count();
+        let joined = handle
+            .connections()
+            .iter()
+            .filter(|one| room.join(one))
+            .count();
         expect(joined == 2, "two members")?;
         let sent = room.broadcast(&Prepared::new("to all"), OverflowPolicy::default());
         drop(sent);
         for mut ws in members {
-            expect(ws.recv().await? == Some(Message::text("to all")), "the message")?;
+            expect(
+                ws.recv().await? == Some(Message::text("to all")),
+                "the message",
+            )?;
             close(ws).await?;
         }
         Ok(())
@@ -253,7 +280,10 @@ async fn a_push_from_another_thread() -> Tested {
             connections[0].push(&Prepared::new("from outside"), policy)
         });
         let message = ws.recv().await?;
-        expect(message == Some(Message::text("from outside")), "the message")?;
+        expect(
+            message == Some(Message::text("from outside")),
+            "the message",
+        )?;
         close(ws).await
     })
     .await
@@ -268,16 +298,125 @@ async fn a_ping_while_the_handler_waits() -> Tested {
     beside(server, async |_| {
         let mut ws = client(&url).await?;
         let took = ws.ping().await?;
-        expect(took < Duration::from_secs(1), "a pong while the handler waits")?;
-        expect(ws.recv().await? == Some(Message::text("done")), "the message")?;
+        expect(
+            took < Duration::from_secs(1),
+            "a pong while the handler waits",
+        )?;
+        expect(
+            ws.recv().await? == Some(Message::text("done")),
+            "the message",
+        )?;
         close(ws).await
     })
     .await
 }
 
+/// D1: a handler that never receives does not keep the connection from reading.
+async fn a_ping_while_the_handler_only_sends() -> Tested {
+    let server = server!(send_without_end);
+    let address = address(&server);
+    beside(server, async |_| {
+        elsewhere(move || {
+            let mut peer = Peer::connect(address)?;
+            peer.next_of(BINARY)?;
+            peer.send(PING, b"are you there?")?;
+            let pong = peer.next_of(PONG)?;
+            expect_thread(pong == b"are you there?", "the pong")
+        })
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// D5: a Close that arrives while a handler only sends is answered, and ends the handler.
+async fn a_close_while_the_handler_only_sends() -> Tested {
+    let server = server!(send_without_end);
+    let address = address(&server);
+    beside(server, async |_| {
+        elsewhere(move || {
+            let mut peer = Peer::connect(address)?;
+            peer.next_of(BINARY)?;
+            peer.send(CLOSE, &1000_u16.to_be_bytes())?;
+            let code = peer.next_of(CLOSE)?;
+            expect_thread(code == 1000_u16.to_be_bytes(), "the answer 1000")?;
+            expect_thread(peer.is_at_end()?, "the end of the stream")
+        })
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// D2: a peer that sends without end does not postpone the deadline of the closing handshake.
+async fn a_deadline_under_a_flood() -> Tested {
+    let config = sansock::config().close_timeout(Duration::from_millis(500));
+    let closes = async |mut ws: Socket| ws.close(1000, "").await;
+    let server = placed(serve(runtime(), "127.0.0.1:0", closes).origins(Origins::Any))
+        .config(config)
+        .bind()
+        .await?;
+    let address = address(&server);
+    beside(server, async |_| {
+        let took = elsewhere(move || {
+            let mut peer = Peer::connect(address)?;
+            let start = Instant::now();
+            while peer.send(BINARY, &[0; 32 << 10]).is_ok() {}
+            std::io::Result::Ok(start.elapsed())
+        })
+        .await?;
+        expect(took < Duration::from_secs(5), "the end of the flood")
+    })
+    .await
+}
+
+/// D7: a peer that does not read stops the handler, and loses nothing.
+async fn a_peer_that_does_not_read() -> Tested {
+    const MESSAGES: usize = 512;
+    const SIZE: usize = 64 << 10;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let server = server!(move |mut ws: Socket| {
+        let count = count.clone();
+        async move {
+            for _ in 0..MESSAGES {
+                ws.send(vec![7; SIZE]).await?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<_, sansock::Error>(())
+        }
+    });
+    let address = address(&server);
+    beside(server, async |_| {
+        elsewhere(move || {
+            let mut peer = Peer::connect(address)?;
+            thread::sleep(Duration::from_secs(1));
+            let stopped = sent.load(Ordering::Relaxed) < MESSAGES;
+            expect_thread(stopped, "a handler that waits")?;
+            for _ in 0..MESSAGES {
+                expect_thread(peer.next_of(BINARY)?.len() == SIZE, "a whole message")?;
+            }
+            peer.next_of(CLOSE).map(drop)
+        })
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn send_without_end(mut ws: Socket) -> sansock::Result<()> {
+    loop {
+        ws.send(vec![7; 1024]).await?;
+    }
+}
+
 async fn a_handler_that_panics() -> Tested {
     let server = server!(async |mut ws: Socket| {
-        if ws.recv().await?.is_some_and(|message| message.as_text() == Some("panic")) {
+        if ws
+            .recv()
+            .await?
+            .is_some_and(|message| message.as_text() == Some("panic"))
+        {
             std::panic::resume_unwind(Box::new("the handler panics"));
         }
         ws.send("well").await
@@ -292,7 +431,10 @@ async fn a_handler_that_panics() -> Tested {
         expect(code == Some(CloseCode::INTERNAL_ERROR), "1011")?;
         let mut ws = client(&url).await?;
         ws.send("hello").await?;
-        expect(ws.recv().await? == Some(Message::text("well")), "the next one")?;
+        expect(
+            ws.recv().await? == Some(Message::text("well")),
+            "the next one",
+        )?;
         close(ws).await
     })
     .await
@@ -338,36 +480,50 @@ async fn a_shutdown_under_load() -> Tested {
             handle.shutdown();
         };
         zip(all, stop).await;
-        let away = codes.iter().filter(|code| **code == Some(CloseCode::GOING_AWAY));
+        let away = codes
+            .iter()
+            .filter(|code| **code == Some(CloseCode::GOING_AWAY));
         expect(away.count() == 16, "1001 for every client")
     };
     zip(server.run(), load).await.1
 }
 
-async fn what_is_missing_is_unsupported() -> Tested {
+/// Returns whether the runtime supports something that is optional. Without it, the error has the kind `Unsupported`.
+async fn supports(what: &str) -> Result<bool, Box<dyn std::error::Error>> {
+    let result = match what {
+        "local addresses" => from_a_local_address().await?,
+        "Unix sockets" => {
+            let path = std::env::temp_dir().join(format!("sansock-{}.sock", std::process::id()));
+            bind(&*path).await
+        }
+        _ => bind(TcpListener::bind("127.0.0.1:0")?).await,
+    };
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) => match std::io::Error::from(error) {
+            error if error.kind() == ErrorKind::Unsupported => Ok(false),
+            error => Err(error.into()),
+        },
+    }
+}
+
+async fn from_a_local_address() -> Result<sansock::Result<()>, Box<dyn std::error::Error>> {
     let server = server!(echo);
     let url = url(&server, "/").replace("localhost", "127.0.0.1");
+    let mut result = Ok(());
     beside(server, async |_| {
         let from: IpAddr = [127, 0, 0, 1].into();
         match client(&url).local_address(from).await {
             Ok(ws) => close(ws).await?,
-            Err(error) => {
-                let kind = std::io::Error::from(error).kind();
-                expect(kind == ErrorKind::Unsupported, "a typed error")?;
-                print!("no local address; ");
-            }
-        }
-        let path = std::env::temp_dir().join(format!("sansock-{}.sock", std::process::id()));
-        let bound = serve(runtime(), &*path, echo).origins(Origins::Any).bind();
-        match bound.await {
-            Ok(server) => drop(server),
-            Err(error) => {
-                let kind = std::io::Error::from(error).kind();
-                expect(kind == ErrorKind::Unsupported, "a typed error")?;
-                print!("no Unix sockets; ");
-            }
+            Err(error) => result = Err(error),
         }
         Ok(())
     })
-    .await
+    .await?;
+    Ok(result)
+}
+
+async fn bind(at: impl Into<Listen<Stream<R>, <R as Runtime>::Mode>>) -> sansock::Result<()> {
+    let serve = serve(runtime(), at, echo).origins(Origins::Any);
+    placed(serve).bind().await.map(drop)
 }

@@ -154,7 +154,7 @@ pub fn runtime() -> R {
     }
 }
 
-pub fn block_on<T>(program: impl Future<Output = T>) -> T {
+pub fn block_on<T>(program: impl Future<Output = T>) -> io::Result<T> {
     let executor = EXECUTOR.with(Rc::clone);
-    async_io::block_on(executor.run(program))
+    Ok(async_io::block_on(executor.run(program)))
 }

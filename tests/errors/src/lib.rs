@@ -1,0 +1,1 @@
+//! What the compiler answers to mistakes: see `tests/messages.rs`.
