@@ -14,7 +14,7 @@ async fn count(mut ws: Socket) -> sansock::Result<()> {
 }
 
 async fn run() -> sansock::Result<()> {
-    let server = serve(Smol::serving(), "127.0.0.1:0", count);
+    let server = serve(Smol::default(), "127.0.0.1:0", count);
     server.origins(Origins::SameHost).await
 }
 

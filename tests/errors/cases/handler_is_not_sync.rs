@@ -12,7 +12,7 @@ async fn run() -> sansock::Result<()> {
         count.set(count.get() + 1);
         async {}
     };
-    let server = serve(Smol::serving(), "127.0.0.1:0", handler);
+    let server = serve(Smol::default(), "127.0.0.1:0", handler);
     server.origins(Origins::SameHost).await
 }
 

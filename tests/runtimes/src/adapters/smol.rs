@@ -10,7 +10,7 @@ pub use sansock::smol::Smol as R;
 
 /// Returns the runtime for a server on one thread: connections run in the task that runs the server.
 pub fn runtime() -> R {
-    R::serving()
+    R::default()
 }
 
 pub fn block_on<T>(program: impl Future<Output = T>) -> io::Result<T> {
