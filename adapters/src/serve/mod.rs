@@ -42,5 +42,5 @@ pub use room::Room;
 pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
-pub use crate::error::InvalidNetwork;
+pub use crate::error::{InvalidNetwork, ProxyProtocolError};
 pub use crate::transport::{Accepted, Listener, Peer, Proxied};
