@@ -29,6 +29,7 @@
 //! | `webpki-roots` | | the roots of Mozilla, compiled in |
 //! | `native-tls` | | [`tls`] by the library of the operating system |
 //! | `deflate` | | compression: permessage-deflate (RFC 7692) |
+//! | `proxy-protocol` | | `Listen::proxy_protocol`, for servers behind proxies that speak it |
 //! | `http` | | conversions to and from the types of the `http` crate |
 //! | `idna` | | international domain names in URIs |
 //! | `tracing` | | an event of the crate `tracing` for each frame and each change of state |

@@ -8,6 +8,7 @@
 mod connect;
 mod network;
 mod proxy;
+mod proxy_protocol;
 mod tls;
 mod transient;
 
@@ -28,6 +29,7 @@ use transient::{is_transient_handshake, is_transient_io, retry_after};
 pub use connect::{ConnectError, ConnectPhase};
 pub use network::InvalidNetwork;
 pub use proxy::{ProxyError, Socks4Reply, SocksReply};
+pub use proxy_protocol::ProxyProtocolError;
 pub use tls::{TlsError, TlsErrorKind};
 
 /// Why an operation on a WebSocket failed.
@@ -62,6 +64,8 @@ pub enum Error {
     Host(InvalidHost),
     /// A server's list of trusted proxies has an entry that is not a network.
     Network(InvalidNetwork),
+    /// A connection to a server did not begin with a header of the PROXY protocol that is accepted.
+    ProxyProtocol(ProxyProtocolError),
     /// The connection, or its request, could not be made.
     Connection(Box<ConnectionError>),
     /// The server could not be reached, or not in time.
@@ -161,6 +165,7 @@ impl Error {
             | Self::Origin(_)
             | Self::Host(_)
             | Self::Network(_)
+            | Self::ProxyProtocol(_)
             | Self::Connection(_)
             | Self::NoTls => false,
         }
@@ -261,6 +266,7 @@ impl fmt::Display for Error {
             Self::Origin(error) => write!(f, "{error}"),
             Self::Host(error) => write!(f, "{error}"),
             Self::Network(error) => write!(f, "{error}"),
+            Self::ProxyProtocol(error) => write!(f, "{error}"),
             Self::Connection(error) => write!(f, "{error}"),
             Self::Connect(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
@@ -307,6 +313,7 @@ impl StdError for Error {
             | Self::Origin(_)
             | Self::Host(_)
             | Self::Network(_)
+            | Self::ProxyProtocol(_)
             | Self::NoTls => None,
         }
     }
@@ -327,6 +334,12 @@ impl From<HandshakeError> for Error {
 impl From<UriError> for Error {
     fn from(error: UriError) -> Self {
         Self::Uri(error)
+    }
+}
+
+impl From<ProxyProtocolError> for Error {
+    fn from(error: ProxyProtocolError) -> Self {
+        Self::ProxyProtocol(error)
     }
 }
 
@@ -391,7 +404,9 @@ impl From<Error> for io::Error {
             Error::TimedOut(_) => io::ErrorKind::TimedOut,
             Error::Lost(_) => io::ErrorKind::UnexpectedEof,
             Error::Closed(_) => io::ErrorKind::BrokenPipe,
-            Error::Protocol(_) | Error::Handshake(_) => io::ErrorKind::InvalidData,
+            Error::Protocol(_) | Error::Handshake(_) | Error::ProxyProtocol(_) => {
+                io::ErrorKind::InvalidData
+            }
             Error::Misuse(_)
             | Error::InMessage
             | Error::Backlog

@@ -38,6 +38,8 @@ pub struct Listen<S: 'static, M: Mode = Threads> {
     place: Place<S, M>,
     /// What is done with everything that is accepted.
     wraps: Vec<Wrap<S, M>>,
+    /// The first setting that is invalid.
+    invalid: Option<Error>,
 }
 
 type Wrap<S, M> = <M as Mode>::Function<Accepted<S, M>, Accepted<S, M>>;
@@ -86,12 +88,22 @@ impl<S: 'static, M: Mode> Listen<S, M> {
         self
     }
 
-    async fn bind(self, bind: Option<&Bind<S, M>>) -> io::Result<Bound<S, M>> {
+    /// Has binding fail, unless an earlier setting does.
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) fn with_error(mut self, error: Error) -> Self {
+        self.invalid = self.invalid.or(Some(error));
+        self
+    }
+
+    async fn bind(self, bind: Option<&Bind<S, M>>) -> Result<Bound<S, M>> {
+        if let Some(invalid) = self.invalid {
+            return Err(invalid);
+        }
         let mut bound = match (self.place, bind) {
             (Place::Binding(binding), _) => binding.await?,
             (Place::Address(address), Some(bind)) => M::call(bind, address).await?,
             (Place::Address(_), None) => {
-                return Err(unsupported("addresses: give the server a `Listener`"));
+                return Err(unsupported("addresses: give the server a `Listener`").into());
             }
         };
         bound.wraps = self.wraps;
@@ -104,6 +116,7 @@ impl<S: 'static, M: Mode> From<Place<S, M>> for Listen<S, M> {
         Self {
             place,
             wraps: Vec::new(),
+            invalid: None,
         }
     }
 }

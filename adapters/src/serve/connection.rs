@@ -183,7 +183,10 @@ where
             true => &self.loopback_options,
             false => &self.options,
         };
-        let transport = or(accepted.transport.open(), leaving).await?;
+        let (transport, client) = or(accepted.transport.open(), leaving).await?;
+        if let Some(client) = client {
+            registration.set_client(client);
+        }
         let mut connection = ServerConnection::new(options.clone(), self.config.clone());
         trace::peer(connection.io(), || Some(handle.peer()));
         let mut pending = Pending::new(transport, self.timer(), connection);

@@ -25,8 +25,8 @@ pub struct Handle {
 
 struct Shared {
     peer: Peer,
-    /// The client, once the proxy of the transport has named it.
-    client: OnceLock<Box<Peer>>,
+    /// The client, as the header of a transport and then that of a request has named it.
+    clients: [OnceLock<Box<Peer>>; 2],
     max_backlog: usize,
     inbox: Arc<Inbox>,
 }
@@ -60,17 +60,19 @@ impl Handle {
         Self {
             shared: Arc::new(Shared {
                 peer,
-                client: OnceLock::new(),
+                clients: Default::default(),
                 max_backlog,
                 inbox: Arc::new(Inbox::new(totals)),
             }),
         }
     }
 
-    /// A proxy has named the client. Once it has, nothing changes that.
+    /// A proxy has named the client: in front of the transport, or in the request. It is named no more than twice.
     pub(super) fn set_client(&self, client: Peer) {
-        // It is set once, when the request has been read.
-        let _ = self.shared.client.set(Box::new(client));
+        let [first, second] = &self.shared.clients;
+        if let Err(client) = first.set(Box::new(client)) {
+            let _ = second.set(client);
+        }
     }
 
     pub(super) fn inbox(&self) -> &Arc<Inbox> {
@@ -80,7 +82,8 @@ impl Handle {
     /// Returns whose connection it is.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        let client = self.shared.client.get();
+        let mut clients = self.shared.clients.iter().rev();
+        let client = clients.find_map(OnceLock::get);
         client.map_or(&self.shared.peer, |client| client)
     }
 

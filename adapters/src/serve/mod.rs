@@ -46,5 +46,5 @@ pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
 pub use crate::driver::RateLimit;
-pub use crate::error::InvalidNetwork;
+pub use crate::error::{InvalidNetwork, ProxyProtocolError};
 pub use crate::transport::{Accepted, Listener, Peer, Proxied};

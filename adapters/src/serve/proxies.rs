@@ -17,7 +17,8 @@ use crate::transport::{Network, Peer};
 
 /// The proxies whose headers are used.
 #[derive(Debug, Default)]
-pub(super) struct TrustedProxies {
+#[allow(unreachable_pub, reason = "hidden methods of public traits have it")]
+pub struct TrustedProxies {
     networks: Vec<Network>,
     unix: bool,
 }

@@ -52,9 +52,12 @@ pub struct Accepted<S: 'static, M: Mode = Threads> {
     pub(crate) on_loopback: bool,
 }
 
+/// A transport that is ready, and the client that a proxy names.
+pub(crate) type Ready<S> = (S, Option<Peer>);
+
 pub(crate) enum Transport<S: 'static, M: Mode> {
     Ready(S),
-    Opening(BoxFuture<M, Result<S>>),
+    Opening(BoxFuture<M, Result<Ready<S>>>),
 }
 
 impl<S: 'static, M: Mode> Accepted<S, M> {
@@ -77,10 +80,27 @@ impl<S: 'static, M: Mode> Accepted<S, M> {
         E: Into<Error>,
         M: Boxes<F>,
     {
-        let transport = M::boxed(transport, |opened| opened.map_err(Into::into));
+        let transport = M::boxed(transport, |opened| {
+            let opened = opened.map_err(Into::into);
+            opened.map(|transport| (transport, None))
+        });
         Self {
             transport: Transport::Opening(transport),
             peer: peer.into(),
+            on_loopback: false,
+        }
+    }
+
+    /// A transport that has something to do first, in which a proxy may name the client.
+    #[cfg(any(feature = "rustls", feature = "native-tls", feature = "proxy-protocol"))]
+    pub(crate) fn naming<F>(transport: F, peer: Peer) -> Self
+    where
+        F: Future<Output = Result<Ready<S>>>,
+        M: Boxes<F>,
+    {
+        Self {
+            transport: Transport::Opening(M::boxed(transport, |opened| opened)),
+            peer,
             on_loopback: false,
         }
     }
@@ -88,9 +108,9 @@ impl<S: 'static, M: Mode> Accepted<S, M> {
 
 impl<S: 'static, M: Mode> Transport<S, M> {
     /// Returns the transport once it is ready.
-    pub(crate) async fn open(self) -> Result<S> {
+    pub(crate) async fn open(self) -> Result<Ready<S>> {
         match self {
-            Self::Ready(transport) => Ok(transport),
+            Self::Ready(transport) => Ok((transport, None)),
             Self::Opening(opening) => opening.await,
         }
     }

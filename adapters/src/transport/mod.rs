@@ -10,6 +10,8 @@ mod listener;
 pub(crate) mod mode;
 mod network;
 mod peer;
+#[cfg(feature = "proxy-protocol")]
+pub(crate) mod proxy_protocol;
 pub(crate) mod runtime;
 mod stream;
 #[cfg(feature = "smol")]

@@ -29,16 +29,28 @@ pub struct Proxied {
 struct Inner {
     client: SocketAddr,
     transport: Peer,
+    /// Types, lengths and values, one after the other.
+    tlvs: Box<[u8]>,
 }
 
 impl Peer {
     /// Returns a client that a trusted proxy names. Its port is 0 if the proxy does not name it.
     pub(crate) fn proxied(&self, client: SocketAddr) -> Self {
+        let tlvs = match self {
+            Self::Proxied(proxied) => proxied.inner.tlvs.clone(),
+            Self::Ip(_) | Self::Unix | Self::Unknown => Box::default(),
+        };
+        self.proxied_with(client, tlvs)
+    }
+
+    /// As [`proxied`](Self::proxied), with additional information: types, lengths and values.
+    pub(crate) fn proxied_with(&self, client: SocketAddr, tlvs: Box<[u8]>) -> Self {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         Self::Proxied(Proxied {
             inner: Arc::new(Inner {
                 client,
                 transport: self.transport().clone(),
+                tlvs,
             }),
         })
     }
@@ -67,6 +79,23 @@ impl Peer {
             Self::Proxied(proxied) => &proxied.inner.transport,
             Self::Ip(_) | Self::Unix | Self::Unknown => self,
         }
+    }
+
+    /// Returns the additional information that a header of the PROXY protocol has: types and values, in their order.
+    /// Among the types are 1 for the ALPN protocol, 2 for the host name of TLS, 5 for an identifier of the connection,
+    /// and 32 for the client's TLS.
+    pub fn tlvs(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        let mut rest = match self {
+            Self::Proxied(proxied) => &*proxied.inner.tlvs,
+            Self::Ip(_) | Self::Unix | Self::Unknown => &[],
+        };
+        std::iter::from_fn(move || {
+            let (&[kind, high, low], after) = rest.split_first_chunk()?;
+            let length = u16::from_be_bytes([high, low]);
+            let (value, after) = after.split_at_checked(length.into())?;
+            rest = after;
+            Some((kind, value))
+        })
     }
 }
 
