@@ -216,7 +216,7 @@ impl Timer for Alarm {
     }
 }
 
-// The stream: two pipes, each of which holds a few bytes.
+// The stream: two pipes of a few bytes each.
 
 #[derive(Default)]
 struct Pipe {
@@ -254,7 +254,7 @@ impl AsyncRead for Duplex {
         if pipe.bytes.is_empty() && !pipe.is_closed {
             return Poll::Pending;
         }
-        // Everything that changes wakes the tasks, of which one waits for it.
+        // All tasks have the same waker, the one that waits for room too.
         cx.waker().wake_by_ref();
         Poll::Ready(pipe.bytes.read(buf))
     }

@@ -38,8 +38,8 @@ impl Runtime for Skeleton {
         drop(task);
     }
 
-    // Never block the thread: the system's resolver does, so call it on another one. The order is that in which
-    // addresses are tried. An empty list is an error of the client's own.
+    // Never block the thread: the system's resolver does, so call it on another one. The addresses are tried in this
+    // order, both families in turn. The client reports an empty list as an error.
     fn resolve(&self, _host: &str, _port: u16) -> Boxed<Vec<SocketAddr>> {
         Box::pin(async { Err(unsupported("names")) })
     }
@@ -147,8 +147,8 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    // End the stream for the peer, after all that was taken: `shutdown(Write)` of TCP. Reading goes on, as the answer
-    // of the peer is still to come: to close the socket here would lose it. It can be called again after it was ready.
+    // End the stream for the peer, after all that was taken: `shutdown(Write)` of TCP. Reading continues, as the answer
+    // of the peer is still to come: closing the socket here would lose it. It can be called again after it was ready.
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -169,8 +169,8 @@ impl Timer for Alarm {
         self.0 = deadline;
     }
 
-    // Ready once the deadline is reached. If pending with a deadline set, wake the waker of the latest call then: a bit
-    // late is harmless, never is not. Early is harmless too, as the driver looks at the clock and sets it again.
+    // Ready once the deadline is reached. If pending with a deadline set, wake the waker of the latest call then: a little
+    // late is harmless. Early is harmless too, as the driver looks at the clock and sets it again.
     fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         match self.0 {
             Some(deadline) if deadline <= self.now() => Poll::Ready(()),

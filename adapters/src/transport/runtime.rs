@@ -22,6 +22,8 @@ type AcceptedBy<R> = Accepted<Stream<R>, <R as Runtime>::Mode>;
 /// Implement it for a runtime of your own, and [`connect`](crate::runtime::connect) and
 /// [`serve`](crate::runtime::serve) do for it what they do for smol: address racing, proxies, TLS, redirects,
 /// reconnecting, rooms, shutdown. A value of the type is cloned into every connection: make that cheap.
+/// [`runtimes`](crate::runtimes) has an adapter for tokio to copy, and a skeleton that says what each function has to
+/// guarantee.
 ///
 /// The mode says whether tasks move between threads. In the mode [`Threads`](super::Threads), the runtime must be
 /// `Send + Sync`, and its streams and timers `Send`.

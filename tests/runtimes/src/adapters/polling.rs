@@ -36,7 +36,7 @@ struct Loop {
 /// The tasks that were woken, from any thread.
 type Woken = Arc<Mutex<VecDeque<usize>>>;
 
-/// Who waits for a source.
+/// The tasks that wait for a source.
 #[derive(Default)]
 struct Waiting {
     to_read: Option<Waker>,
@@ -53,7 +53,7 @@ struct WakesTask {
 impl Wake for WakesTask {
     fn wake(self: Arc<Self>) {
         self.woken.lock().expect("no panic").push_back(self.key);
-        // An error means that nobody polls any more.
+        // An error means that the loop has ended.
         let _ = self.poller.notify();
     }
 }
