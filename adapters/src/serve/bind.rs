@@ -70,9 +70,7 @@ macro_rules! serves {
             }
 
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
-            fn secures(
-                tls: ServerTls,
-            ) -> Wrap<Self, Accepted<Stream<R>, Self>> {
+            fn secures(tls: ServerTls) -> Wrap<Self, Accepted<Stream<R>, Self>> {
                 Self::method(tls, |tls, accepted| {
                     let Accepted {
                         transport, peer, ..
@@ -87,9 +85,7 @@ macro_rules! serves {
             }
 
             #[cfg(feature = "proxy-protocol")]
-            fn names(
-                trusted: Arc<TrustedProxies>,
-            ) -> Wrap<Self, Accepted<Stream<R>, Self>> {
+            fn names(trusted: Arc<TrustedProxies>) -> Wrap<Self, Accepted<Stream<R>, Self>> {
                 Self::method(trusted, |trusted, accepted| {
                     let Accepted {
                         transport, peer, ..
