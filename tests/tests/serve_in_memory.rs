@@ -5,6 +5,8 @@
 mod drain;
 #[path = "serve_in_memory/lifetime.rs"]
 mod lifetime;
+#[path = "serve_in_memory/rate.rs"]
+mod rate;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};

@@ -26,6 +26,7 @@
 
 mod budget;
 mod inbox;
+mod rate;
 pub(crate) mod sync;
 mod system;
 mod timer;
@@ -46,10 +47,12 @@ use sansock_core::{
 };
 
 use budget::Budget;
+use rate::Limiter;
 use transfer::WriteSide;
 use wakers::{Registered, Wakers};
 
 pub(crate) use inbox::{Command, Inbox, Pushed, Totals};
+pub use rate::RateLimit;
 pub use system::{ThreadBuffers, config};
 pub use timer::{NoTimer, Timer};
 pub(crate) use unclaimed::{ControlEvent, Unclaimed};
@@ -96,10 +99,13 @@ pub(crate) trait DriveTarget: Protocol {
     fn send_close(&mut self, frame: CloseFrame) -> Result<(), SendError>;
 
     fn fail(&mut self, code: CloseCode) -> Result<(), SendError>;
+
+    /// Whether the connection is not read for now. A handshake always is.
+    fn set_reading_paused(&mut self, paused: bool);
 }
 
 macro_rules! drive_targets {
-    ($($connection:ty, drops_transport: $drops:literal, parse: $parse:expr;)*) => {$(
+    ($($connection:ty, drops_transport: $drops:literal, parse: $parse:expr, pause: $pause:expr;)*) => {$(
         impl DriveTarget for $connection {
             const DROPS_TRANSPORT: bool = $drops;
 
@@ -119,15 +125,21 @@ macro_rules! drive_targets {
             fn fail(&mut self, code: CloseCode) -> Result<(), SendError> {
                 Self::fail(self, code, "")
             }
+
+            fn set_reading_paused(&mut self, paused: bool) {
+                $pause(self, paused);
+            }
         }
     )*};
 }
 
 // The first event of an opening handshake is always waited for.
 drive_targets! {
-    Connection, drops_transport: true, parse: |this, unclaimed: &mut Unclaimed, goal| unclaimed.parse(this, goal);
-    ClientConnection, drops_transport: false, parse: |this: &mut Self, _, _| this.parse_next();
-    ServerConnection, drops_transport: false, parse: |this: &mut Self, _, _| this.parse_next();
+    Connection, drops_transport: true,
+        parse: |this, unclaimed: &mut Unclaimed, goal| unclaimed.parse(this, goal),
+        pause: |this: &mut Self, paused| Self::set_reading_paused(this, paused);
+    ClientConnection, drops_transport: false, parse: |this: &mut Self, _, _| this.parse_next(), pause: |_, _| ();
+    ServerConnection, drops_transport: false, parse: |this: &mut Self, _, _| this.parse_next(), pause: |_, _| ();
 }
 
 /// A connection with its transport and its timer, and what must be remembered between two polls.
@@ -160,7 +172,8 @@ pub(crate) struct Driver<S, T, C = Connection> {
     detours: Detours,
     /// Whether whoever polls passes a waker of all tasks, and wakes them itself.
     owner_wakes: bool,
-    /// What ends the connection before its own deadlines do. Absent until it is being closed.
+    /// What ends the connection before its own deadlines do, and what limits how it is read. Absent until it is
+    /// being closed, unless there is a limit.
     grace: Option<Box<Grace>>,
     /// The first failure of the transport, unless the connection had failed before.
     error: Option<Arc<io::Error>>,
@@ -168,7 +181,7 @@ pub(crate) struct Driver<S, T, C = Connection> {
 
 /// Why an operation may not take a quick way. Several reasons may hold at a time; usually none does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Detours(u8);
+struct Detours(u16);
 
 impl Detours {
     const NONE: Self = Self(0);
@@ -189,6 +202,8 @@ impl Detours {
     const INBOX: Self = Self(1 << 6);
     /// Data is discarded.
     const DISCARDING: Self = Self(1 << 7);
+    /// There is a limit of the rate.
+    const LIMITED: Self = Self(1 << 8);
 
     #[inline]
     const fn has(self, detour: Self) -> bool {
@@ -212,7 +227,7 @@ impl Detours {
     }
 }
 
-/// Deadlines of the driver.
+/// What few connections have: deadlines of the driver, and a limit of the rate.
 #[derive(Debug, Default)]
 struct Grace {
     /// Until when a transport that has failed to write is read.
@@ -222,6 +237,7 @@ struct Grace {
     /// Present while a Close frame waits for a boundary between messages: how many data frames had been sent
     /// when it was requested.
     leaving: Option<u64>,
+    limiter: Option<Limiter>,
 }
 
 /// The side of an inbox that takes commands. Dropped with the driver, whoever drops it.
@@ -378,9 +394,19 @@ impl<S, T, C> Driver<S, T, C> {
     /// that, and messages are not discarded.
     #[inline]
     pub(crate) const fn may_return_data(&self) -> bool {
-        !self
-            .detours
-            .has(Detours(Detours::READING_STOPPED.0 | Detours::DISCARDING.0))
+        !self.detours.has(Detours(
+            Detours::READING_STOPPED.0 | Detours::DISCARDING.0 | Detours::LIMITED.0,
+        ))
+    }
+
+    /// Limits how fast the connection is read from now on.
+    pub(crate) fn limit_rate(&mut self, limit: RateLimit)
+    where
+        C: DriveTarget,
+    {
+        let limiter = Limiter::new(limit, &self.connection.connection().stats());
+        self.grace.get_or_insert_default().limiter = Some(limiter);
+        self.detours.add(Detours::LIMITED);
     }
 
     /// Discards data from now on, up to `limit` bytes.
@@ -676,6 +702,9 @@ where
             // D8: everything before the next message is parsed before one write, which is made before that
             // message is delivered.
             let has_event = self.connection.parse(&mut self.unclaimed, goal);
+            if self.detours.has(Detours::LIMITED) {
+                self.hold_message();
+            }
             let written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
             if took_commands && written && self.has_commands() {
                 // There was no room for all of them.
@@ -692,6 +721,11 @@ where
             // D1: a message that was not taken is the only reason not to read.
             if !has_event && self.read(cx).is_ready() {
                 return None;
+            }
+            if let Some(at) = self.held_until() {
+                if self.poll_alarm(cx, Some(at)).is_ready() {
+                    return None;
+                }
             }
         }
         if self.poll_time(cx).is_ready() {
@@ -715,19 +749,47 @@ where
     }
 
     fn is_met(&mut self, goal: Goal, written: bool, has_event: bool) -> bool {
-        let is_data_ready = self.is_data_ready();
+        let is_held = self.held_until().is_some();
+        let is_data_ready = self.is_data_ready() && !is_held;
         let connection = self.connection.connection();
         // D5: after a failed write, how the connection ended is known only once the transport was read
         // to its end. A message that was not taken is in the way.
         let is_written = written && (!self.write_failed() || has_event);
         match goal {
-            Goal::Event => has_event,
+            Goal::Event => has_event && !is_held,
             Goal::Data => is_data_ready,
             Goal::Capacity => is_written || (!self.write_failed() && connection.has_capacity()),
             Goal::Written => is_written,
             Goal::Pong(ping) => connection.is_ping_answered(ping),
             Goal::PongOrData(ping) => connection.is_ping_answered(ping) || is_data_ready,
             Goal::End => false,
+        }
+    }
+
+    /// Until when a message that is ready is not delivered, for a limit of the rate.
+    #[inline]
+    fn held_until(&self) -> Option<Instant> {
+        if !self.detours.has(Detours::LIMITED) {
+            return None;
+        }
+        let limiter = self.grace.as_ref()?.limiter.as_ref()?;
+        limiter.held_until()
+    }
+
+    /// Holds the message that is ready if it is beyond the limit of the rate, or closes the connection for it.
+    #[cold]
+    fn hold_message(&mut self) {
+        let is_limited =
+            self.is_data_ready() && self.connection.connection().state() == State::Open;
+        let now = self.current_time();
+        let Some(limiter) = self.grace.as_mut().and_then(|grace| grace.limiter.as_mut()) else {
+            return;
+        };
+        if !is_limited {
+            limiter.release();
+        } else if limiter.hold(&self.connection.connection().stats(), now) {
+            // Refused if it has failed already.
+            let _ = self.connection.fail(CloseCode::POLICY_VIOLATION);
         }
     }
 

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use futures_io::{AsyncRead, AsyncWrite, IoSlice};
-use sansock_core::{DataToSend, Failure, Instant};
+use sansock_core::{CloseCode, DataToSend, Failure, Instant, State};
 
+use super::rate::Allowance;
 use super::{Detours, DriveTarget, Driver, Timer};
 
 /// Slices in one vectored write.
@@ -130,6 +131,49 @@ where
     /// As [`read`](Self::read), part of the caller.
     #[inline(always)]
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.grace.is_some() {
+            true => self.read_within_limit(cx),
+            false => self.read_up_to(cx, usize::MAX),
+        }
+    }
+
+    /// Reads as much as a limit of the rate allows, if there is one. D6: the connection knows whether it is read.
+    /// A connection that is closing is read to its end.
+    #[cold]
+    fn read_within_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.current_time();
+        let connection = self.connection.connection();
+        let limiter = self.grace.as_mut().and_then(|grace| grace.limiter.as_mut());
+        let Some(limiter) = limiter else {
+            return self.read_up_to(cx, usize::MAX);
+        };
+        let allowance = match connection.state() {
+            State::Open => limiter.allowance(&connection.stats(), now),
+            State::Connecting | State::Closing | State::Closed => Allowance::Read(usize::MAX),
+        };
+        let pauses = matches!(allowance, Allowance::Wait(_));
+        if limiter.is_paused != pauses {
+            limiter.is_paused = pauses;
+            self.connection.set_reading_paused(pauses);
+        }
+        match allowance {
+            Allowance::Read(most) => self.read_up_to(cx, most),
+            Allowance::Wait(at) => {
+                if self.poll_alarm(cx, Some(at)).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+            Allowance::Exceeded => {
+                // Refused if it has failed already.
+                let _ = self.connection.fail(CloseCode::POLICY_VIOLATION);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn read_up_to(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
         let Some(transport) = &mut self.transport else {
             return Poll::Pending;
         };
@@ -137,7 +181,8 @@ where
             return Poll::Pending;
         }
         let room = self.connection.io().read_buffer();
-        let size = room.len();
+        let size = room.len().min(most);
+        let room = &mut room[..size];
         let read = ready!(uninterrupted(|| {
             Pin::new(&mut *transport).poll_read(cx, room)
         }));

@@ -22,7 +22,7 @@ use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
 use super::server::{Bound, Executor, Runs, Server};
 use super::socket::Socket;
-use crate::driver::{Timer, config};
+use crate::driver::{RateLimit, Timer, config};
 use crate::error::Result;
 use crate::transport::mode::{Boxes, Lends, Shares};
 use crate::transport::runtime::Address;
@@ -202,6 +202,7 @@ pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
     open_timeout: Option<Duration>,
     shutdown_timeout: Option<Duration>,
     lifetime: Lifetime,
+    rate_limit: Option<RateLimit>,
     limits: Limits,
     timer: M::Function<(), T>,
     handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
@@ -284,6 +285,7 @@ where
             open_timeout: Some(Duration::from_secs(10)),
             shutdown_timeout: Some(Duration::from_secs(10)),
             lifetime: Lifetime::default(),
+            rate_limit: None,
             limits: Limits {
                 connections: 10_000,
                 handshakes: 1_000,
@@ -450,6 +452,24 @@ where
         self
     }
 
+    /// Limits how fast each connection may send messages and bytes; see [`RateLimit`]. Default: no limit.
+    ///
+    /// ```no_run
+    /// # use sansock::serve::{Origins, RateLimit};
+    /// # use sansock::smol::{Socket, serve};
+    /// # async fn echo(ws: Socket) {}
+    /// # async fn run() -> sansock::Result<()> {
+    /// serve("127.0.0.1:9001", echo)
+    ///     .origins(Origins::SameHost)
+    ///     .rate_limit(RateLimit::new().messages(20, 100))
+    ///     .await
+    /// # }
+    /// ```
+    pub fn rate_limit(mut self, limit: impl Into<Option<RateLimit>>) -> Self {
+        self.rate_limit = limit.into();
+        self
+    }
+
     /// Sets how many connections may be open at once. Further ones are answered with 503. Default:
     /// 10,000.
     pub fn max_connections(mut self, most: impl Into<Option<usize>>) -> Self {
@@ -527,6 +547,7 @@ where
             headers: self.headers,
             open_timeout: self.open_timeout,
             lifetime: self.lifetime,
+            rate_limit: self.rate_limit,
             timer: self.timer,
             handler: self.handler,
             process_request: self.process_request,

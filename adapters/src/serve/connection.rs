@@ -30,7 +30,7 @@ use super::registry::{Refused, Registration, Registry};
 use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
 use super::slot::Slot;
 use super::socket::Socket;
-use crate::driver::{Command, Timer, trace};
+use crate::driver::{Command, RateLimit, Timer, trace};
 use crate::error::{Error, Result};
 use crate::transport::{Accepted, BoxFuture, Mode, Peer};
 use crate::websocket::{Pending, WebSocket};
@@ -44,6 +44,7 @@ pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) headers: Headers,
     pub(super) open_timeout: Option<Duration>,
     pub(super) lifetime: Lifetime,
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) timer: M::Function<(), T>,
     pub(super) handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
     pub(super) process_request: Option<ProcessRequest<S, T, M>>,
@@ -277,10 +278,13 @@ where
     async fn handle(&self, registration: &Registration, opened: Opened<S, T, M>) {
         let handle = registration.handle();
         let Opened {
-            socket,
+            mut socket,
             request,
             chosen,
         } = opened;
+        if let Some(limit) = self.rate_limit {
+            socket.limit_rate(limit);
+        }
         let subprotocol = socket.subprotocol().map(str::to_owned);
         let slot = Arc::new(Slot::new(socket, handle.inbox().clone()));
         let socket = Socket::new(

@@ -41,4 +41,5 @@ pub use room::Room;
 pub use server::{Acceptor, Runs, Server, ServerHandle};
 pub use socket::Socket;
 
+pub use crate::driver::RateLimit;
 pub use crate::transport::{Accepted, Listener, Peer};

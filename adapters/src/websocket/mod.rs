@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use sansock_core::{Closed, Connection, Message, SendError, State, Stats};
 
-use crate::driver::{Driver, Timer};
+use crate::driver::{Driver, RateLimit, Timer};
 use crate::error::{Error, Result};
 
 pub use byte_stream::ByteStream;
@@ -156,6 +156,11 @@ where
                 fused: false,
             }),
         }
+    }
+
+    /// Limits how fast the connection is read.
+    pub(crate) fn limit_rate(&mut self, limit: RateLimit) {
+        self.inner.driver.limit_rate(limit);
     }
 
     /// How the connection ended: well if the closing handshake was done, whatever the transport did.
