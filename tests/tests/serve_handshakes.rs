@@ -568,7 +568,7 @@ fn a_client_that_resets_before_the_answer_changes_nothing_of_the_decision() {
     client.reset.store(true, Ordering::Relaxed);
     let _client = world.say(client, &get("/healthz"));
     assert_eq!(world.snapshot().failed, 1, "there was nothing to decide");
-    assert_eq!(world.take_events().len(), 1);
+    assert_eq!(world.take_events(), [""; 0], "nothing was read");
 
     let serve = |serve: Building| {
         serve.process_request(|request| async {
@@ -586,6 +586,36 @@ fn a_client_that_resets_before_the_answer_changes_nothing_of_the_decision() {
     assert_eq!(Vec::from_iter(snapshot.rejected), [(200, 1)]);
     assert_eq!(snapshot.failed, 0);
     assert_eq!(world.take_events(), [""; 0]);
+}
+
+#[test]
+fn checks_of_load_balancers_are_counted_and_not_reported() {
+    let world = World::new(looking);
+    // Those of TCP say nothing, and end the stream or reset it.
+    drop(world.knock(peer("10.0.0.1")));
+    world.settle();
+    world.knock(peer("10.0.0.1")).reset();
+    world.settle();
+    assert_eq!(world.snapshot().failed, 2);
+    // Those of HTTP/1.0, to a path that is made for them and to one that is not.
+    let head = |path: &str| format!("GET {path} HTTP/1.0\r\n\r\n").into_bytes();
+    for (path, status) in [("/healthz", 200), ("/chat", 505)] {
+        let mut client = world.ask(peer("10.0.0.1"), &head(path));
+        let response = client.response();
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+        client.reset();
+        world.settle();
+        assert_eq!(world.snapshot().rejected.get(&status), Some(&1));
+    }
+    assert_eq!(world.take_events(), [""; 0]);
+    // A client that has begun to ask is no check.
+    drop(world.ask(peer("10.0.0.1"), b"G"));
+    world.settle();
+    assert_eq!(world.snapshot().failed, 3);
+    assert_eq!(world.take_events().len(), 1);
 }
 
 #[test]
@@ -637,17 +667,15 @@ fn as_many_headers_are_accepted_as_others_send() {
 #[test]
 fn a_request_that_breaks_off_keeps_its_cause() {
     let world = World::new(|serve| serve);
-    for (bytes, cause) in [
-        (&b""[..], "the peer ended without a word"),
-        (&REQUEST[..50], "head breaks off after 50 bytes"),
-    ] {
-        let client = world.ask(peer("10.0.0.1"), bytes);
-        drop(client);
-        world.settle();
-        let events = world.take_events();
-        assert_eq!(events.len(), 1);
-        assert!(events[0].ends_with(cause), "{events:?}");
-    }
+    drop(world.ask(peer("10.0.0.1"), b""));
+    world.settle();
+    assert_eq!(world.take_events(), [""; 0], "it has not begun");
+    drop(world.ask(peer("10.0.0.1"), &REQUEST[..50]));
+    world.settle();
+    let events = world.take_events();
+    assert_eq!(events.len(), 1);
+    let cause = "head breaks off after 50 bytes";
+    assert!(events[0].ends_with(cause), "{events:?}");
     world.ask(peer("10.0.0.1"), &REQUEST[..50]).reset();
     world.settle();
     let events = world.take_events();

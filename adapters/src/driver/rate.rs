@@ -9,7 +9,7 @@ use std::time::Duration;
 use sansock_core::{Instant, Stats};
 
 /// A limit of how fast a peer may send messages and bytes, on average and at once; see
-/// [`Serve::rate_limit`](crate::serve::Serve::rate_limit). Without a limit of its own, either is free.
+/// [`Serve::rate_limit`](crate::serve::Serve::rate_limit). What is not limited is free.
 ///
 /// Both limits are token buckets: a connection may receive `burst` at once, and `per_second` more each second.
 ///

@@ -149,7 +149,7 @@ where
         };
         let allowance = match connection.state() {
             State::Open => limiter.allowance(&connection.stats(), now),
-            _ => Allowance::Read(usize::MAX),
+            State::Connecting | State::Closing | State::Closed => Allowance::Read(usize::MAX),
         };
         let pauses = matches!(allowance, Allowance::Wait(_));
         if limiter.is_paused != pauses {

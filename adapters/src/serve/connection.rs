@@ -18,7 +18,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use futures_lite::future::{or, poll_once};
 use sansock_core::handshake::{
-    HandshakeError, Headers, Request, Response, ServerOptions, StatusCode,
+    HandshakeError, Headers, HttpVersion, Request, Response, ServerOptions, StatusCode,
 };
 use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 
@@ -64,6 +64,8 @@ enum NotOpened<S, T> {
     Refused(Refusal<S, T>),
     /// There is no answer.
     Failed(Error),
+    /// The client has left without a byte, as checks of load balancers do.
+    Silent,
 }
 
 /// A request that is answered with another status than 101. The answer is queued.
@@ -156,7 +158,7 @@ where
         or(opening, or(timeout, aborted)).await
     }
 
-    /// Opens a connection; `None` if the request was refused.
+    /// Opens a connection; `None` if there was no request, or it was refused.
     async fn open_or_refuse(
         &self,
         registration: &mut Registration,
@@ -165,6 +167,7 @@ where
         match self.open(registration, accepted).await {
             Ok(opened) => Ok(Some(opened)),
             Err(NotOpened::Failed(error)) => Err(error),
+            Err(NotOpened::Silent) => Ok(None),
             Err(NotOpened::Refused(refusal)) => {
                 self.refuse(registration, refusal).await;
                 Ok(None)
@@ -205,7 +208,10 @@ where
         if let Some(drain) = self.registry.draining() {
             return Err(NotOpened::no_room(pending, Refused::Draining(drain)));
         }
-        let request = pending.take_request()?;
+        let request = match pending.take_request() {
+            Err(_) if pending.has_received_nothing() => return Err(NotOpened::Silent),
+            request => request?,
+        };
         let host = self.read_forwarded(registration, &mut pending, &request);
         let leaving = async {
             commanded(handle, Command::Leave).await;
@@ -296,7 +302,7 @@ where
         };
         if let Some(error) = connection.handshake_error().cloned() {
             let response = with(response, &headers);
-            return Err(NotOpened::refused(pending, &response, Some(error)));
+            return Err(NotOpened::refused(pending, &response, reported(error)));
         }
         if let Err(refused) = registration.open() {
             return Err(NotOpened::no_room(pending, refused));
@@ -427,11 +433,17 @@ where
             Some(error) => Self::Refused(Refusal {
                 pending,
                 status: error.status(),
-                error: Some(error),
+                error: reported(error),
             }),
             None => Self::Failed(Error::Lost(None)),
         }
     }
+}
+
+/// Returns what is reported of a request that was refused: nothing of HTTP/1.0, which checks of load balancers speak.
+fn reported(error: HandshakeError) -> Option<HandshakeError> {
+    let is_check = error == HandshakeError::HttpVersion(HttpVersion::Http10);
+    (!is_check).then_some(error)
 }
 
 /// Runs a handler; nothing comes of one that panics.

@@ -30,7 +30,7 @@ pub(super) fn response(drain: Drain) -> Response {
     let mut response = Response::text(StatusCode::SERVICE_UNAVAILABLE, text);
     // Digits are well-formed.
     let headers = response.headers_mut();
-    let _ = headers.append("Retry-After", &seconds.to_string());
+    let _ = headers.append("Retry-After", seconds.to_string());
     response
 }
 

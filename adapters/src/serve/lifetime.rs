@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sansock_core::{CloseCode, CloseFrame, Entropy, SystemEntropy};
 
-use super::connection::sleep;
+use super::drain::sleep_until;
 use crate::driver::{Inbox, Timer};
 
 /// How long a connection that has to be closed may take to get to a boundary between messages.
@@ -37,7 +37,9 @@ impl Lifetime {
         let reason = self.expired(inbox, timer()).await;
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, reason);
         inbox.close_at_boundary(frame.clone());
-        sleep(timer(), Some(BOUNDARY_WAIT)).await;
+        let mut timer = timer();
+        let latest = timer.now().checked_add(BOUNDARY_WAIT);
+        sleep_until(&mut timer, latest).await;
         inbox.close(frame, false);
     }
 

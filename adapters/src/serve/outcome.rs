@@ -42,7 +42,9 @@ pub enum ServerEvent<'a> {
     /// A connection could not be accepted. The server tries again.
     Accept(&'a io::Error),
     /// A handshake failed, or a request was refused for another reason than the application's decision.
-    /// Reported at once. What becomes of the transport after a refusal is not reported.
+    /// Reported at once. What becomes of the transport after a refusal is not reported, nor are checks of load
+    /// balancers: clients that leave without a byte, and requests of HTTP/1.0. The
+    /// [numbers](super::Snapshot) of the server include them.
     Handshake(&'a Peer, &'a Error),
     /// A handler returned an error, other than that its connection is over; it is closed with 1011.
     Handler(&'a Peer, &'a HandlerError),

@@ -41,8 +41,8 @@ pub struct Snapshot {
     /// Requests answered with another status than 101, by status: as it was decided, even if the client
     /// did not wait for the answer.
     pub rejected: BTreeMap<u16, u64>,
-    /// Opening handshakes that ended without an answer: out of time, given up, failed transports. Not
-    /// those that were evicted.
+    /// Opening handshakes that ended without an answer: out of time, given up, failed transports, clients that
+    /// have left without a byte. Not those that were evicted.
     pub failed: u64,
     /// Opening handshakes that were dropped before their request was complete, as another connection
     /// needed their place; see [`max_handshakes`](super::Serve::max_handshakes).

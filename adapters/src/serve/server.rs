@@ -1,6 +1,6 @@
 //! A server that is bound: it accepts, and it shuts down.
 //!
-//! A server that [drains](super::drain) opens no connection, and goes on to shut down.
+//! A server that [drains](super::drain) opens no connection, and then shuts down.
 //!
 //! Shutdown takes one road: nothing more is accepted, handshakes get 503, connections get a Close frame,
 //! and who is left at the deadline is aborted. Dropping the server goes straight to the last step.
@@ -176,7 +176,7 @@ where
         let draining = async {
             drain(&stop.0, || shared.timer()).await;
             // The listeners notice.
-            pending().await
+            pending::<()>().await;
         };
         or(accept_all(&shared, listeners, &executor), draining).await;
         shut_down(&stop.0, || shared.timer(), shutdown_timeout).await;

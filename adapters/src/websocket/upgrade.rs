@@ -374,6 +374,11 @@ where
         error.is_some_and(|error| !is_broken_off(error))
     }
 
+    /// Whether the client has left without a byte.
+    pub(crate) fn has_received_nothing(&self) -> bool {
+        self.driver.connection.stats().bytes_received == 0
+    }
+
     /// Returns the request that was read.
     pub(crate) fn take_request(&mut self) -> Result<Request> {
         match self.driver.connection.next_event() {

@@ -81,8 +81,7 @@ impl<'a> Io<'a> {
         self.0.incoming.take_message(&mut self.0.link)
     }
 
-    /// Whether no message is incomplete: neither one of which a part was received, nor one that is being sent
-    /// in parts.
+    /// Whether no message is incomplete: none is partly received, and none is being sent in parts.
     #[must_use]
     pub const fn is_between_messages(&self) -> bool {
         let incoming = &self.0.incoming;

@@ -268,7 +268,7 @@ fn a_handler_that_sends_is_not_slowed() {
                 Ok::<_, Error>(())
             }
         },
-        |serve| serve.rate_limit(RateLimit::new().messages(1, 1).bytes(1, 1)),
+        |serve| serve.rate_limit(RateLimit::new().messages(1, 1)),
     );
     let mut client = world.open();
     flood(&mut client, b"x", 10);

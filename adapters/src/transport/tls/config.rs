@@ -295,10 +295,9 @@ impl ServerTls {
     /// before the old certificate expires, for example. Servers that were given this value or a clone of it use
     /// the new one, without a restart. Connections that are open keep theirs. It may be called on any thread.
     ///
-    /// Everything else stays as it is: the library, and of a configuration of rustls whether clients have to
-    /// present a certificate, its protocols and its sessions. Clients that resume a session are not shown a
-    /// certificate again. The new chain replaces whatever chose the certificate before, by the name that the
-    /// client asks for, for example.
+    /// All other settings remain: the library and, in a configuration of rustls, the authentication of clients, the
+    /// protocols and the sessions. A client that resumes a session is not shown a certificate again. The new
+    /// chain replaces a resolver that has chosen certificates by the name that the client asks for.
     ///
     /// # Errors
     /// As [`from_pem`](Self::from_pem); then the old certificate stays in use.
