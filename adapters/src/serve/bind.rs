@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::builder::Listen;
 #[cfg(feature = "proxy-protocol")]
+use super::builder::Wrap;
+#[cfg(feature = "proxy-protocol")]
 use super::proxies::TrustedProxies;
 use super::server::Bound;
 #[cfg(feature = "proxy-protocol")]
@@ -46,9 +48,7 @@ pub trait Serves<R: Runtime>:
 
     #[cfg(feature = "proxy-protocol")]
     #[doc(hidden)]
-    fn names(
-        trusted: Arc<TrustedProxies>,
-    ) -> Self::Function<Accepted<Stream<R>, Self>, Accepted<Stream<R>, Self>>;
+    fn names(trusted: Arc<TrustedProxies>) -> Wrap<Stream<R>, Self>;
 }
 
 type Binds<R, M> = <M as Mode>::Function<Address, BoxFuture<M, io::Result<Bound<Stream<R>, M>>>>;
@@ -89,9 +89,7 @@ macro_rules! serves {
             }
 
             #[cfg(feature = "proxy-protocol")]
-            fn names(
-                trusted: Arc<TrustedProxies>,
-            ) -> Self::Function<Accepted<Stream<R>, Self>, Accepted<Stream<R>, Self>> {
+            fn names(trusted: Arc<TrustedProxies>) -> Wrap<Stream<R>, Self> {
                 Self::method(trusted, |trusted, accepted| {
                     let Accepted {
                         transport, peer, ..

@@ -39,7 +39,7 @@ pub struct Listen<S: 'static, M: Mode = Threads> {
     invalid: Option<Error>,
 }
 
-type Wrap<S, M> = <M as Mode>::Function<Accepted<S, M>, Accepted<S, M>>;
+pub(super) type Wrap<S, M> = <M as Mode>::Function<Accepted<S, M>, Accepted<S, M>>;
 
 enum Place<S: 'static, M: Mode> {
     Address(Address),
