@@ -11,7 +11,7 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures_rustls::TlsConnector;
 use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
 use sansock::Error;
-use sansock::serve::{Origins, Peer, ProxyProtocolError, ServerEvent, ServerHandle};
+use sansock::serve::{Origins, ProxyProtocolError, ServerEvent, ServerHandle};
 use sansock::smol::{Listen, Serve, Socket, serve};
 use sansock::tls::ServerTls;
 use sansock_core::handshake::StatusCode;
@@ -44,14 +44,12 @@ fn naming(listen: Listen) -> Serve {
     serve.process_request(async |request| {
         let peer = request.peer();
         let tlvs: Vec<_> = peer.tlvs().collect();
-        let transport = match peer.transport() {
-            Peer::Ip(address) => address.ip().to_string(),
-            other => other.to_string(),
+        let transport = peer.transport();
+        let client = match peer == transport {
+            true => "itself".to_owned(),
+            false => peer.to_string(),
         };
-        let client = match peer {
-            Peer::Ip(_) => "itself".to_owned(),
-            peer => peer.to_string(),
-        };
+        let transport = transport.ip().unwrap();
         let text = format!("{client} through {transport} {tlvs:?}");
         request.reject(StatusCode::OK, &text)
     })
@@ -65,15 +63,13 @@ fn with(
     let events = Arc::new(Mutex::new(Vec::new()));
     let reported = events.clone();
     let serve = serve.on_event(move |event| {
-        let error = match event {
-            ServerEvent::Handshake(peer, Error::ProxyProtocol(error)) => {
-                assert_eq!(peer.ip().unwrap().to_string(), "127.0.0.1");
-                assert!(event.to_string().contains("PROXY protocol"), "{event}");
-                Some(*error)
-            }
-            _ => None,
-        };
-        reported.lock().unwrap().push(error);
+        let mut refusal = None;
+        if let ServerEvent::Handshake(peer, Error::ProxyProtocol(error)) = event {
+            assert_eq!(peer.ip().unwrap().to_string(), "127.0.0.1");
+            assert!(event.to_string().contains("PROXY protocol"), "{event}");
+            refusal = Some(*error);
+        }
+        reported.lock().unwrap().push(refusal);
     });
     let running = async {
         let server = serve.bind().await.unwrap();

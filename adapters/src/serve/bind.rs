@@ -42,11 +42,11 @@ pub trait Serves<R: Runtime>:
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[doc(hidden)]
-    fn secures(tls: ServerTls) -> Wrap<Self, Accepted<Stream<R>, Self>>;
+    fn secures(tls: ServerTls) -> Wrap<Stream<R>, Self>;
 
     #[cfg(feature = "proxy-protocol")]
     #[doc(hidden)]
-    fn names(trusted: Arc<TrustedProxies>) -> Wrap<Self, Accepted<Stream<R>, Self>>;
+    fn names(trusted: Arc<TrustedProxies>) -> Wrap<Stream<R>, Self>;
 }
 
 type Binds<R, M> = <M as Mode>::Function<Address, BoxFuture<M, io::Result<Bound<Stream<R>, M>>>>;
@@ -70,7 +70,7 @@ macro_rules! serves {
             }
 
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
-            fn secures(tls: ServerTls) -> Wrap<Self, Accepted<Stream<R>, Self>> {
+            fn secures(tls: ServerTls) -> Wrap<Stream<R>, Self> {
                 Self::method(tls, |tls, accepted| {
                     let Accepted {
                         transport, peer, ..
@@ -85,7 +85,7 @@ macro_rules! serves {
             }
 
             #[cfg(feature = "proxy-protocol")]
-            fn names(trusted: Arc<TrustedProxies>) -> Wrap<Self, Accepted<Stream<R>, Self>> {
+            fn names(trusted: Arc<TrustedProxies>) -> Wrap<Stream<R>, Self> {
                 Self::method(trusted, |trusted, accepted| {
                     let Accepted {
                         transport, peer, ..

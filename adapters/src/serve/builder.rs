@@ -23,7 +23,7 @@ use super::outcome::{Ending, Outcome, ServerEvent};
 use super::proxies::TrustedProxies;
 use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
-use super::server::{Bound, Executor, Runs, Server};
+use super::server::{Bound, Executor, Runs, Server, Wrap};
 use super::socket::Socket;
 use crate::driver::{RateLimit, Timer, config};
 use crate::error::{Error, Result};
@@ -41,8 +41,6 @@ pub struct Listen<S: 'static, M: Mode = Threads> {
     /// The first setting that is invalid.
     invalid: Option<Error>,
 }
-
-type Wrap<S, M> = <M as Mode>::Function<Accepted<S, M>, Accepted<S, M>>;
 
 enum Place<S: 'static, M: Mode> {
     Address(Address),

@@ -55,14 +55,13 @@ impl TrustedProxies {
     {
         let mut proxies = Self::default();
         for entry in entries {
-            match entry.as_ref().trim() {
-                "unix" => proxies.unix = true,
-                entry => {
-                    proxies
-                        .networks
-                        .push(Network::parse(entry).ok_or_else(|| InvalidNetwork {
-                            network: entry.into(),
-                        })?)
+            let entry = entry.as_ref().trim();
+            match (entry, Network::parse(entry)) {
+                ("unix", _) => proxies.unix = true,
+                (_, Some(network)) => proxies.networks.push(network),
+                (_, None) => {
+                    let network = entry.to_owned();
+                    return Err(InvalidNetwork { network });
                 }
             }
         }

@@ -38,8 +38,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long tasks that are aborted have to notice it.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// A function from a value to another of the same type.
-pub(super) type Wrap<M, V> = <M as Mode>::Function<V, V>;
+/// What is done with each connection that is accepted, before its handshake.
+pub(super) type Wrap<S, M> = <M as Mode>::Function<Accepted<S, M>, Accepted<S, M>>;
+
+type Run<M> = <M as Mode>::Function<BoxFuture<M, ()>, BoxFuture<M, ()>>;
 
 /// Waits for the next connection.
 type Accepting<S, M> = BoxFuture<M, io::Result<Accepted<S, M>>>;
@@ -48,7 +50,7 @@ type Accepting<S, M> = BoxFuture<M, io::Result<Accepted<S, M>>>;
 pub(crate) struct Executor<M: Mode> {
     pub(crate) spawn: M::Function<BoxFuture<M, ()>, ()>,
     /// Runs the task of the server, and with it the connections, if nothing else runs them.
-    pub(crate) run: Option<Wrap<M, BoxFuture<M, ()>>>,
+    pub(crate) run: Option<Run<M>>,
 }
 
 impl<M: Mode> fmt::Debug for Executor<M> {
@@ -63,7 +65,7 @@ pub struct Bound<S: 'static, M: Mode> {
     pub(crate) accept: M::Function<(), Accepting<S, M>>,
     pub(crate) address: Option<SocketAddr>,
     /// What is done with everything that is accepted.
-    pub(crate) wraps: Vec<Wrap<M, Accepted<S, M>>>,
+    pub(crate) wraps: Vec<Wrap<S, M>>,
 }
 
 impl<S: 'static, M: Mode> fmt::Debug for Bound<S, M> {
