@@ -80,6 +80,7 @@ impl<S: 'static, M: Mode> Listen<S, M> {
     }
 
     /// Passes everything that is accepted through a function.
+    #[cfg(any(feature = "rustls", feature = "native-tls", feature = "proxy-protocol"))]
     pub(crate) fn wrap(mut self, wrap: Wrap<S, M>) -> Self {
         self.wraps.push(wrap);
         self
