@@ -29,9 +29,7 @@ use crate::driver::{RateLimit, Timer, config};
 use crate::error::{Error, Result};
 use crate::transport::mode::{Boxes, Lends, Shares};
 use crate::transport::runtime::Address;
-use crate::transport::{
-    Accepted, BoxFuture, Listener, Local, Mode, Runtime, Stream, Threads, unsupported,
-};
+use crate::transport::{BoxFuture, Listener, Local, Mode, Runtime, Stream, Threads, unsupported};
 
 /// Where a server is to listen: an address, which the runtime binds, or a [`Listener`].
 pub struct Listen<S: 'static, M: Mode = Threads> {
@@ -81,7 +79,7 @@ impl<S: 'static, M: Mode> Listen<S, M> {
     }
 
     /// Passes everything that is accepted through a function.
-    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    #[cfg(any(feature = "rustls", feature = "native-tls", feature = "proxy-protocol"))]
     pub(crate) fn wrap(mut self, wrap: Wrap<S, M>) -> Self {
         self.wraps.push(wrap);
         self
