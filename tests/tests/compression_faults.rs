@@ -67,7 +67,6 @@ fn corrupt_deflate_fails_with_1002_and_nothing_follows() {
         // Without the block that ends a message, cut inside a block, and with the four bytes that are left out.
         HELLO[..6].to_vec(),
         HELLO[..3].to_vec(),
-        vec![],
         [&HELLO[..], &TAIL].concat(),
         // Behind a final block, what is no block, and two that end a message.
         [&HELLO_FINAL[..], &[0xff]].concat(),
@@ -215,7 +214,7 @@ fn all_the_forms_of_blocks_are_one_message() {
                 );
             }
         }
-        for empty in [&[0x00][..], &[0x02, 0x00]] {
+        for empty in [&[0x00][..], &[0x02, 0x00], &[]] {
             let frame = PeerOf(side).frame(COMPRESSED, empty);
             assert_eq!(received(side, &frame).events, texts(&[""]));
         }

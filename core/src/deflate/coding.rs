@@ -8,7 +8,7 @@ use super::Deflate;
 use super::compressor::Compressor;
 use super::decompressor::Decompressor;
 use super::error::DecompressError;
-use super::negotiate::{EXTENSION_NAME, ParameterList, Parameters};
+use super::negotiate::{EXTENSION_NAME, ParameterList};
 use crate::error::ProtocolError;
 use crate::extension::{Extension, ExtensionState, MessageInfo, NegotiationError, Sink};
 use crate::frame::{Fin, Side};
@@ -38,7 +38,7 @@ impl Extension for Deflate {
     ) -> Result<Box<dyn ExtensionState>, NegotiationError> {
         let agreed = match side {
             Side::Client => self.check_answer(parameters(answer)),
-            Side::Server => Parameters::of_own_answer(parameters(answer)),
+            Side::Server => self.agreed_by_answer(parameters(answer)),
         };
         let agreed = agreed.map_err(|error| NegotiationError::new(error.to_string()))?;
         Ok(Box::new(MessageDeflate {

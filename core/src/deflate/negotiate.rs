@@ -258,14 +258,21 @@ impl Terms {
         }
     }
 
+    /// Section 7.1.2.1: a client that did not ask can be told. Some clients fail then, so that only a configured
+    /// window is told; the default one is used without.
     fn answered_server_window(self, offer: Self) -> Option<u8> {
-        let limit = self
-            .server_max_window_bits
-            .unwrap_or(SERVER_DEFAULT_WINDOW_BITS);
         match offer.server_max_window_bits {
-            Some(asked) => Some(limit.min(asked)),
-            None => (limit < MAX_WINDOW_BITS).then_some(limit),
+            Some(asked) => Some(self.server_window().min(asked)),
+            None => self
+                .server_max_window_bits
+                .filter(|limit| *limit < MAX_WINDOW_BITS),
         }
+    }
+
+    /// Returns the largest window in which a server compresses.
+    fn server_window(self) -> u8 {
+        self.server_max_window_bits
+            .unwrap_or(SERVER_DEFAULT_WINDOW_BITS)
     }
 
     /// Section 7.1.2.2: only a client that offered the parameter can be given a bound.
@@ -282,15 +289,19 @@ impl Terms {
         Some(ClientWindow::AtMost(bits))
     }
 
-    /// Returns what a server's answer agrees on, as the server sees it.
-    fn agreed_by_answer(self) -> Parameters {
-        let client_window = match self.client_max_window_bits {
+    /// Returns what a server that is configured with these terms has agreed on by its answer.
+    fn agreed_by_answer(self, answer: Self) -> Parameters {
+        let server_window = answer.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
+        let client_window = match answer.client_max_window_bits {
             Some(ClientWindow::AtMost(bits)) => Some(bits),
             Some(ClientWindow::Any) | None => None,
         };
         Parameters {
-            ours: Context::new(self.server_max_window_bits, self.server_no_context_takeover),
-            theirs: Context::new(client_window, self.client_no_context_takeover),
+            ours: Context::new(
+                Some(server_window.min(self.server_window())),
+                answer.server_no_context_takeover,
+            ),
+            theirs: Context::new(client_window, answer.client_no_context_takeover),
         }
     }
 }
@@ -343,16 +354,15 @@ fn written(bits: u8) -> &'static str {
         .map_or("15", |(_, text)| *text)
 }
 
-impl Parameters {
-    /// Returns what a server has agreed on with its own answer.
-    pub(super) fn of_own_answer<'a>(
-        answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Result<Self, ParameterError> {
-        Ok(Terms::parse(answer)?.agreed_by_answer())
-    }
-}
-
 impl Deflate {
+    /// Returns what a server has agreed on by its own answer.
+    pub(super) fn agreed_by_answer<'a>(
+        &self,
+        answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Parameters, ParameterError> {
+        Ok(self.terms.agreed_by_answer(Terms::parse(answer)?))
+    }
+
     /// Returns the parameters of the client's offers, in the order of preference.
     pub(super) fn offers(&self) -> impl Iterator<Item = ParameterList> {
         self.offered().map(Terms::to_list)
@@ -395,7 +405,7 @@ impl Deflate {
             return Err(ParameterError::Required(CLIENT_MAX_WINDOW_BITS));
         }
         let answer = self.terms.answer(offer);
-        Ok((answer.to_list(), answer.agreed_by_answer()))
+        Ok((answer.to_list(), self.terms.agreed_by_answer(answer)))
     }
 }
 
@@ -478,19 +488,21 @@ mod tests {
         let large = Deflate::new()
             .server_max_window_bits(15)
             .client_max_window_bits(15);
+        let small = Deflate::new().server_max_window_bits(11);
         let omitting = Deflate::new().omit_client_max_window_bits();
         for (server, offer, expected) in [
-            (&default, "", "server_max_window_bits=12"),
+            (&default, "", ""),
             (
                 &omitting,
                 "client_max_window_bits",
-                "server_max_window_bits=12; client_max_window_bits=12",
+                "client_max_window_bits=12",
             ),
             (
                 &default,
                 "client_max_window_bits",
-                "server_max_window_bits=12; client_max_window_bits=12",
+                "client_max_window_bits=12",
             ),
+            (&small, "", "server_max_window_bits=11"),
             (
                 &default,
                 "client_max_window_bits=10; server_max_window_bits=15",
@@ -718,7 +730,9 @@ mod tests {
                 let (answer, at_server) = server.answer(offer).unwrap();
                 let at_client = client.check_answer(answer).unwrap();
                 assert_eq!(at_client.ours(), at_server.theirs());
-                assert_eq!(at_client.theirs(), at_server.ours());
+                // A server may compress in a smaller window than it has told.
+                assert!(at_server.ours().window_bits() <= at_client.theirs().window_bits());
+                assert_eq!(at_server.ours().takeover(), at_client.theirs().takeover());
             }
         }
     }
