@@ -143,7 +143,7 @@ impl Bucket {
         self.counted = count;
         let base = self.full_at.max(now);
         let missing = self.rate.time_for(amount);
-        self.full_at = base.checked_add(missing).unwrap_or(base);
+        self.full_at = Instant::from_start(base.since_start().saturating_add(missing));
         let until_full = self.full_at.saturating_since(now);
         let left = self.time_to_fill().checked_sub(until_full)?;
         Some(self.rate.amount_in(left).min(self.rate.burst.get()))

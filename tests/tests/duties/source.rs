@@ -44,6 +44,7 @@ const WITHOUT_IO: &[(&str, &[&str])] = &[
             "peer",
             "handle",
             "subprotocol",
+            "draining",
             "close_read",
             "writer",
             "with",
