@@ -349,10 +349,11 @@ impl Connection {
 
     /// Queues a ping with a payload of the caller's, whose pong is given out and not matched.
     ///
+    /// It passes a queue that is full: to bound the queue, look at [`has_capacity`](Self::has_capacity) first.
+    ///
     /// # Errors
     /// [`SendError::State`] unless the connection is open or waits for the peer's Close frame;
-    /// [`SendError::ControlTooLong`] over 125 bytes; [`SendError::QueueFull`] while the queue has no
-    /// [capacity](Self::has_capacity).
+    /// [`SendError::ControlTooLong`] over 125 bytes.
     pub fn send_ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.link.send_ping(payload)
     }

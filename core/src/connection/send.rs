@@ -237,9 +237,6 @@ impl Link {
         if size > 125 {
             return Err(SendError::ControlTooLong(size));
         }
-        if !self.has_capacity() {
-            return Err(SendError::QueueFull(self.output.queued()));
-        }
         Ok(())
     }
 
