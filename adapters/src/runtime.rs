@@ -32,8 +32,8 @@ pub fn connect<R: Runtime>(runtime: R, url: &str) -> Connect<R> {
 /// hosts are refused.
 ///
 /// # Errors
-/// [`Error::Handshake`](crate::Error::Handshake) where the client does not ask for a WebSocket as it should; it was
-/// told.
+/// [`Error::Handshake`](crate::Error::Handshake) where the client does not ask for a WebSocket as it should; it has
+/// received a response.
 ///
 /// # Cancel safety
 /// Dropping the future drops the socket.

@@ -208,7 +208,7 @@ fn a_server_answers_with_the_stricter_of_both() {
             .client_no_context_takeover()
     };
     for (deflate, offer, answer) in [
-        // Its own default is not told to a client that did not ask: some fail then.
+        // Its own default is not sent to a client that did not ask: some fail then.
         (Deflate::new(), "", ""),
         (
             Deflate::new(),

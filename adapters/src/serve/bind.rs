@@ -165,8 +165,8 @@ impl<R: Runtime<Mode: Serves<R>>> Listen<Stream<R>, R::Mode> {
         Self::of_bound(R::Mode::bound(runtime, listener))
     }
 
-    /// Negotiates TLS with everybody who connects there. That is part of the opening handshake, and
-    /// takes nobody else's time.
+    /// Negotiates TLS on every connection that is accepted there. That is part of the opening handshake, and
+    /// delays no other connection.
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[must_use]
     pub fn tls(at: impl Into<Self>, tls: ServerTls) -> Self {

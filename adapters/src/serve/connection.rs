@@ -369,7 +369,7 @@ where
     fn close_code_for(&self, peer: &Peer, slot: &Slot<S, T>, ending: Option<&Ending>) -> CloseCode {
         let event = match ending {
             Some(Ok(())) => return self.end_code(),
-            Some(Err(error)) if tells_the_end(error) && slot.is_over() => return self.end_code(),
+            Some(Err(error)) if is_end(error) && slot.is_over() => return self.end_code(),
             Some(Err(error)) => ServerEvent::Handler(peer, error),
             None => ServerEvent::Panic(peer),
         };
@@ -452,7 +452,7 @@ async fn run(handling: impl Future<Output = Ending>) -> Option<Ending> {
 }
 
 /// Whether an error says no more than that a connection is over.
-fn tells_the_end(error: &HandlerError) -> bool {
+fn is_end(error: &HandlerError) -> bool {
     let error = error.downcast_ref::<Error>();
     error.is_some_and(Error::is_closed)
 }

@@ -272,7 +272,7 @@ pub fn connect(url: &str) -> Connect {
 ///
 /// # Errors
 /// [`Error::Handshake`](crate::Error::Handshake) where the client does not ask for a WebSocket
-/// as it should; it was told.
+/// as it should; it has received a response.
 ///
 /// # Cancel safety
 /// Dropping the future drops the socket.

@@ -133,7 +133,7 @@ mod unix {
         }
     }
 
-    /// Whether there is a socket on which nobody listens.
+    /// Whether there is a socket without a listener.
     fn is_abandoned(path: &Path) -> bool {
         let connected = UnixStream::connect(path);
         connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)

@@ -1,4 +1,4 @@
-//! The other end of a connection: who has connected, and for whom.
+//! The peer of a connection, and the client in whose place a proxy has connected.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

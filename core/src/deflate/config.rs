@@ -86,8 +86,8 @@ impl Deflate {
     /// Bounds the window of the messages that the server sends, as an exponent of two of bytes: 8 to 15
     /// (RFC 7692 section 7.1.2.1).
     ///
-    /// A server uses no larger window; default 12, or 4 KiB. What is set here, it also tells a client that did not
-    /// ask, which can use less memory then; some clients fail instead. A client asks for no larger one; by
+    /// A server uses no larger window; default 12, or 4 KiB. What is set here is also sent to a client that did
+    /// not offer the parameter, which can then use less memory; some clients fail instead. A client asks for no larger one; by
     /// default it does not ask. Each side keeps this much per connection, if context is taken over.
     #[must_use]
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {

@@ -258,8 +258,8 @@ impl Terms {
         }
     }
 
-    /// Section 7.1.2.1: a client that did not ask can be told. Some clients fail then, so that only a configured
-    /// window is told; the default one is used without.
+    /// Section 7.1.2.1: the answer may have the parameter though the offer did not. Some clients fail then, so that
+    /// the default window is used without being sent.
     fn answered_server_window(self, offer: Self) -> Option<u8> {
         match offer.server_max_window_bits {
             Some(asked) => Some(self.server_window().min(asked)),
@@ -730,7 +730,7 @@ mod tests {
                 let (answer, at_server) = server.answer(offer).unwrap();
                 let at_client = client.check_answer(answer).unwrap();
                 assert_eq!(at_client.ours(), at_server.theirs());
-                // A server may compress in a smaller window than it has told.
+                // A server may compress in a smaller window than it has sent.
                 assert!(at_server.ours().window_bits() <= at_client.theirs().window_bits());
                 assert_eq!(at_server.ours().takeover(), at_client.theirs().takeover());
             }
