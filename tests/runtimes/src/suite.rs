@@ -60,6 +60,7 @@ pub(super) async fn run() -> Report {
         a_peer_that_does_not_read
         a_handler_that_panics
         a_shutdown_under_load
+        a_drain
     }
     for what in OPTIONAL {
         match supports(what).await {
@@ -438,6 +439,45 @@ async fn a_handler_that_panics() -> Tested {
         close(ws).await
     })
     .await
+}
+
+async fn a_drain() -> Tested {
+    const SLOW: Duration = Duration::from_millis(300);
+
+    let spread = Duration::from_secs(1);
+    let server = server!(async |mut ws: Socket| {
+        while let Some(message) = ws.recv().await? {
+            sleep(SLOW).await;
+            ws.send(message).await?;
+        }
+        Ok::<_, sansock::Error>(())
+    });
+    let url = url(&server, "/");
+    let handle = server.handle();
+    let clients = async {
+        let mut idle = client(&url).await?;
+        let mut busy = client(&url).await?;
+        busy.send("a question").await?;
+        sleep(SLOW / 3).await;
+        handle.drain(spread, spread);
+        let refused = client(&url)
+            .await
+            .err()
+            .and_then(|error| error.retry_after());
+        expect(refused.is_some(), "503 with Retry-After for a new client")?;
+        expect(
+            busy.recv().await? == Some(Message::text("a question")),
+            "the answer that was being prepared",
+        )?;
+        for ws in [&mut idle, &mut busy] {
+            expect(ws.recv().await?.is_none(), "the end")?;
+            let closed = ws.closed().and_then(|closed| closed.first().cloned());
+            let code = closed.map(|frame| frame.code);
+            expect(code == Some(CloseCode::GOING_AWAY), "1001")?;
+        }
+        Ok(())
+    };
+    zip(server.run(), clients).await.1
 }
 
 async fn a_shutdown_under_load() -> Tested {
