@@ -52,13 +52,11 @@ fn first_byte(byte: u8, at: Circumstances) -> Verdict {
     }
 }
 
-/// Section 5.1 for the mask, 5.5 for the length of control frames. A compressed message has at least one byte (RFC 7692
-/// section 7.2.3.6), and whatever a server sends without a payload is complete.
+/// Section 5.1 for the mask, 5.5 for the length of control frames.
 fn second_byte(first: u8, byte: u8, side: Side) -> Verdict {
     let is_masked = byte >> 7 == 1;
     let is_control = first >> 3 & 1 == 1;
-    let is_nothing = side == Side::Client && first & 0xC0 == 0xC0 && byte == 0;
-    if is_masked != (side == Side::Server) || (is_control && byte & 0x7F > 125) || is_nothing {
+    if is_masked != (side == Side::Server) || (is_control && byte & 0x7F > 125) {
         Verdict::Refused
     } else {
         Verdict::Fine
