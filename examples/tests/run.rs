@@ -88,6 +88,47 @@ fn own_executor() {
     );
 }
 
+/// A text reaches the connections of all threads, and the end of the process closes them all.
+#[cfg(unix)]
+#[test]
+fn threads() {
+    for (more, servers) in [
+        (&["--threads", "2"][..], 1),
+        (&["--threads", "2", "--executor-per-thread"], 2),
+    ] {
+        let arguments = [&["127.0.0.1:0"][..], more].concat();
+        let mut server = Server::start("threads", &arguments);
+        let url = format!("ws://{}/", server.address);
+        assert_eq!(cli(&["--binary", &url], "a\nb\n").1, "ab");
+        let mut talkers = Vec::new();
+        for number in 0..8 {
+            let text = format!("talker {number}");
+            talkers.push(Talker::start(&url, &text));
+            for talker in &mut talkers {
+                talker.hears(&text);
+            }
+        }
+
+        let id = server.process.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &id]).status();
+        assert!(kill.unwrap().success());
+        let opened = (0..servers).map(|_| {
+            let line = server.next_line();
+            let count = line.split(' ').nth(2).map(str::parse::<u32>);
+            count
+                .and_then(Result::ok)
+                .unwrap_or_else(|| panic!("{line}"))
+        });
+        assert_eq!(opened.sum::<u32>(), 9);
+        let end = server.lines.recv_timeout(PATIENCE);
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected));
+        assert!(server.process.wait().unwrap().success());
+        for mut talker in talkers {
+            assert!(talker.process.wait().unwrap().success());
+        }
+    }
+}
+
 #[test]
 fn client_and_server() {
     let mut server = Server::start("server", &["127.0.0.1:0"]);
