@@ -49,7 +49,7 @@ async fn echo(mut ws: Socket<Stream<Memory>, Alarm>) -> sansock::Result<()> {
 }
 
 async fn talk(memory: Memory) -> sansock::Result<()> {
-    let mut ws = connect(memory, "ws://memory/").await?;
+    let mut ws = connect(memory, "ws://localhost/").await?;
     ws.send("hello").await?;
     println!("client: {:?} came back", ws.recv().await?);
     println!("client: ping took {:?}", ws.ping().await?);

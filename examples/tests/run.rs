@@ -142,7 +142,7 @@ fn hyper() {
         "hyper",
         &[
             "client: 200 OK: The WebSocket is at /echo",
-            "client: connected, with permessage-deflate",
+            "client: 101 Switching Protocols, with permessage-deflate",
             r#"client: came back: Some(Text("hello"))"#,
             "client: closed",
         ],

@@ -28,6 +28,7 @@ mod room;
 mod server;
 mod slot;
 mod socket;
+mod woken;
 
 pub use sansock_core::handshake::{
     HostList, Hosts, InvalidHost, InvalidOrigin, OriginList, OriginProblem, Origins,

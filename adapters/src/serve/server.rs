@@ -26,6 +26,7 @@ use super::drain::drain;
 use super::handle::{Handle, OverflowPolicy};
 use super::outcome::ServerEvent;
 use super::registry::{Drain, Phase, Registration, Registry, Snapshot};
+use super::woken::WhenWoken;
 use crate::driver::Timer;
 use crate::error::Result;
 use crate::transport::mode::Lends;
@@ -180,8 +181,12 @@ where
             // The listeners notice.
             pending::<()>().await;
         };
-        or(accept_all(&shared, listeners, &executor), draining).await;
-        shut_down(&stop.0, || shared.timer(), shutdown_timeout).await;
+        let serving = pin!(async {
+            or(accept_all(&shared, listeners, &executor), draining).await;
+            shut_down(&stop.0, || shared.timer(), shutdown_timeout).await;
+        });
+        // Messages wake the task as well if it runs the connections.
+        WhenWoken::new(serving).await;
     }
 }
 
