@@ -1,4 +1,4 @@
-"""What the runners of this folder share: the life of a proxy's process."""
+"""What the runners of this folder share: the life of a proxy's process, and its certificate."""
 
 import shutil
 import socket
@@ -19,6 +19,16 @@ def install_missing(packages):
     missing = [package for name, package in packages.items() if not (shutil.which(name) or Path("/", name).exists())]
     if missing:
         install_debian(*missing)
+
+
+def make_certificate(host, certificate, key):
+    """Makes a certificate for a host, which is its own root."""
+    command = [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-keyout", str(key), "-out", str(certificate),
+    ]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
 
 
 class Proxy:
