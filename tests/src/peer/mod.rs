@@ -1,9 +1,10 @@
 //! The peers that foreign libraries, the Autobahn suite and foreign proxies are tested against:
-//! `interop-peer`, `autobahn-peer` and `proxy-peer`; and `soak-peer`, which is tested against itself. Their
+//! `interop-peer`, `autobahn-peer`, `proxy-peer` and `behind-peer`; and `soak-peer`, which is tested against itself. Their
 //! command lines and what they do are described in tests/README.md.
 
 mod arguments;
 mod autobahn;
+mod behind;
 mod by_hand;
 mod deflate;
 mod interop;
@@ -54,6 +55,12 @@ pub fn autobahn() -> ExitCode {
 #[must_use]
 pub fn proxied() -> ExitCode {
     exit_code(Arguments::of_process().and_then(|arguments| proxied::run(&arguments)))
+}
+
+/// Runs `behind-peer`.
+#[must_use]
+pub fn behind() -> ExitCode {
+    exit_code(Arguments::of_process().and_then(|arguments| behind::run(&arguments)))
 }
 
 /// Runs `soak-peer`, whose allocator says how many bytes are allocated.

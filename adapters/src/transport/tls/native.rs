@@ -56,7 +56,13 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     let memory = Memory::default();
     let outgoing = memory.outgoing.clone();
     let connected = negotiate(connector.connect(host, memory), outgoing, stream).await;
-    connected.map_err(|error| explain(error, host, "; use ws:// if it is a plain port"))
+    connected.map_err(|error| {
+        explain(
+            error,
+            host,
+            "; use ws://, or http:// for a proxy, if it is a plain port",
+        )
+    })
 }
 
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(

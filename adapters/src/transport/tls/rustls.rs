@@ -140,7 +140,13 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         |error| TlsError::configuration(format!("{host:?} is no name of a server"), error);
     let name = ServerName::try_from(host.to_owned()).map_err(no_name)?;
     let connected = connector.connect(name, stream).await;
-    connected.map_err(|error| explain(&Arc::new(error), host, "; use ws:// if it is a plain port"))
+    connected.map_err(|error| {
+        explain(
+            &Arc::new(error),
+            host,
+            "; use ws://, or http:// for a proxy, if it is a plain port",
+        )
+    })
 }
 
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(

@@ -14,7 +14,7 @@ use crate::peer::runtime::{Runtime, Stream};
 use super::{Outcome, SUBPROTOCOL, Socket, random, received};
 
 /// The path on which a scenario is run.
-fn path(scenario: &str, seed: u64) -> String {
+pub(crate) fn path(scenario: &str, seed: u64) -> String {
     match scenario {
         "fragments-back" => "/fragments".into(),
         "pong" => "/ping".into(),
@@ -40,10 +40,18 @@ pub(crate) async fn run<R: Runtime>(
     if scenario == "refused" {
         return refused(opened.map(|_| ()));
     }
-    let mut socket = opened?;
+    let socket = opened?;
     let extensions = socket.connection().negotiated().extensions.to_string();
     println!("{}", format!("EXTENSIONS {extensions}").trim_end());
+    converse(socket, scenario, seed).await
+}
 
+/// Runs a scenario on a connection, and closes it.
+pub(crate) async fn converse(
+    mut socket: Socket<impl Stream>,
+    scenario: &str,
+    seed: u64,
+) -> Outcome {
     match scenario {
         "text" => text(&mut socket).await?,
         "multibyte" => multibyte(&mut socket).await?,

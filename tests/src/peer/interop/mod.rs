@@ -1,7 +1,7 @@
 //! The peer of foreign libraries: a server whose paths, and a client whose scenarios, are named in
 //! tests/README.md.
 
-mod client;
+pub(super) mod client;
 mod random;
 mod server;
 
@@ -37,7 +37,7 @@ fn serve<R: Runtime>(config: Config) -> Outcome {
 }
 
 /// What the peer's Close frame said: the code, and the reason where there is one.
-fn received(closed: Option<&Closed>) -> String {
+pub(super) fn received(closed: Option<&Closed>) -> String {
     match closed.and_then(Closed::received) {
         Some(frame) if frame.reason.is_empty() => frame.code.number().to_string(),
         Some(frame) => format!("{} {}", frame.code.number(), frame.reason),
