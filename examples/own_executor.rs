@@ -4,14 +4,14 @@
 //! cargo run --example own_executor
 //! ```
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn, ready};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -72,7 +72,9 @@ impl Runtime for Memory {
     type Timer = Alarm;
 
     fn timer(&self) -> Alarm {
-        Alarm(None, self.0.clone())
+        let wait = Rc::default();
+        self.0.alarms.borrow_mut().push(Rc::downgrade(&wait));
+        Alarm(wait, self.0.clone())
     }
 
     fn spawn(&self, task: BoxFuture<Local, ()>) {
@@ -88,7 +90,7 @@ impl Runtime for Memory {
     fn connect(&self, _to: SocketAddr, _from: Option<IpAddr>) -> Boxed<Duplex> {
         let (ours, theirs) = Duplex::pair();
         self.0.clients.borrow_mut().push_back(theirs);
-        thread::current().unpark();
+        self.0.accepting.take().into_iter().for_each(Waker::wake);
         Box::pin(ready(Ok(ours)))
     }
 
@@ -98,10 +100,13 @@ impl Runtime for Memory {
 
     fn accept(&self, (): &()) -> Boxed<Accepted<Stream<Self>, Local>> {
         let Self(this) = self.clone();
-        Box::pin(poll_fn(move |_| {
+        Box::pin(poll_fn(move |cx| {
             match this.clients.borrow_mut().pop_front() {
                 Some(client) => Poll::Ready(Ok(Accepted::new(Stream::new(client), ADDRESS))),
-                None => Poll::Pending,
+                None => {
+                    this.accepting.replace(Some(cx.waker().clone()));
+                    Poll::Pending
+                }
             }
         }))
     }
@@ -130,10 +135,11 @@ const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80)
 struct Loop {
     start: StdInstant,
     tasks: RefCell<Vec<BoxFuture<Local, ()>>>,
-    /// The earliest alarm for which a task waits.
-    alarm: Cell<Option<Instant>>,
+    alarms: RefCell<Vec<Weak<RefCell<Wait>>>>,
     /// Clients that the server has not accepted.
     clients: RefCell<VecDeque<Duplex>>,
+    /// Whoever waits for one.
+    accepting: RefCell<Option<Waker>>,
 }
 
 impl Memory {
@@ -141,8 +147,9 @@ impl Memory {
         Self(Rc::new(Loop {
             start: StdInstant::now(),
             tasks: RefCell::default(),
-            alarm: Cell::default(),
+            alarms: RefCell::default(),
             clients: RefCell::default(),
+            accepting: RefCell::default(),
         }))
     }
 
@@ -152,7 +159,6 @@ impl Memory {
         let mut cx = Context::from_waker(&waker);
         let mut main = pin!(main);
         loop {
-            this.alarm.set(None);
             if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
                 return output;
             }
@@ -161,7 +167,7 @@ impl Memory {
                     this.tasks.borrow_mut().push(task);
                 }
             }
-            match this.alarm.get() {
+            match this.wake_alarms() {
                 Some(at) => thread::park_timeout(at.saturating_since(this.now())),
                 None => thread::park(),
             }
@@ -172,6 +178,27 @@ impl Memory {
 impl Loop {
     fn now(&self) -> Instant {
         Instant::from_start(self.start.elapsed())
+    }
+
+    /// Wakes those whose time has come, and returns when the next has to be woken.
+    fn wake_alarms(&self) -> Option<Instant> {
+        let now = self.now();
+        let mut next: Option<Instant> = None;
+        self.alarms.borrow_mut().retain(|alarm| {
+            let Some(alarm) = alarm.upgrade() else {
+                return false;
+            };
+            let mut alarm = alarm.borrow_mut();
+            match (alarm.deadline, &alarm.waker) {
+                (Some(at), Some(_)) if at <= now => {
+                    alarm.waker.take().into_iter().for_each(Waker::wake);
+                }
+                (Some(at), Some(_)) => next = Some(next.map_or(at, |other| other.min(at))),
+                _ => {}
+            }
+            true
+        });
+        next
     }
 }
 
@@ -191,7 +218,13 @@ impl Wake for Unpark {
 
 // The timer.
 
-struct Alarm(Option<Instant>, Rc<Loop>);
+struct Alarm(Rc<RefCell<Wait>>, Rc<Loop>);
+
+#[derive(Default)]
+struct Wait {
+    deadline: Option<Instant>,
+    waker: Option<Waker>,
+}
 
 impl Timer for Alarm {
     fn now(&self) -> Instant {
@@ -199,19 +232,17 @@ impl Timer for Alarm {
     }
 
     fn set(&mut self, deadline: Option<Instant>) {
-        self.0 = deadline;
+        self.0.borrow_mut().deadline = deadline;
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        let Self(deadline, this) = self;
-        match *deadline {
-            Some(at) if at <= this.now() => Poll::Ready(()),
-            Some(at) => {
-                let earliest = this.alarm.get().map_or(at, |other| other.min(at));
-                this.alarm.set(Some(earliest));
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut wait = self.0.borrow_mut();
+        match wait.deadline {
+            Some(at) if at <= self.1.now() => Poll::Ready(()),
+            _ => {
+                wait.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            None => Poll::Pending,
         }
     }
 }
@@ -222,10 +253,26 @@ impl Timer for Alarm {
 struct Pipe {
     bytes: VecDeque<u8>,
     is_closed: bool,
+    /// Whoever waits: for bytes, or for room.
+    waker: Option<Waker>,
 }
 
 impl Pipe {
     const ROOM: usize = 64;
+
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake(&mut self) {
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn close(&mut self) {
+        self.is_closed = true;
+        self.wake();
+    }
 }
 
 struct Duplex {
@@ -252,10 +299,9 @@ impl AsyncRead for Duplex {
     ) -> Poll<io::Result<usize>> {
         let mut pipe = self.incoming.borrow_mut();
         if pipe.bytes.is_empty() && !pipe.is_closed {
-            return Poll::Pending;
+            return pipe.wait(cx);
         }
-        // All tasks have the same waker, the one that waits for room too.
-        cx.waker().wake_by_ref();
+        pipe.wake();
         Poll::Ready(pipe.bytes.read(buf))
     }
 }
@@ -272,9 +318,9 @@ impl AsyncWrite for Duplex {
         }
         let size = buf.len().min(Pipe::ROOM - pipe.bytes.len());
         if size == 0 {
-            return Poll::Pending;
+            return pipe.wait(cx);
         }
-        cx.waker().wake_by_ref();
+        pipe.wake();
         pipe.bytes.extend(&buf[..size]);
         Poll::Ready(Ok(size))
     }
@@ -284,17 +330,15 @@ impl AsyncWrite for Duplex {
     }
 
     /// Ends what the other side reads.
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outgoing.borrow_mut().is_closed = true;
-        cx.waker().wake_by_ref();
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing.borrow_mut().close();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Duplex {
     fn drop(&mut self) {
-        self.incoming.borrow_mut().is_closed = true;
-        self.outgoing.borrow_mut().is_closed = true;
-        thread::current().unpark();
+        self.incoming.borrow_mut().close();
+        self.outgoing.borrow_mut().close();
     }
 }
