@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -1163,6 +1163,51 @@ fn a_message_that_is_pushed_during_the_first_poll_leaves() {
     let frames = parse_frames(&sent.unwrap());
     let firsts: Vec<u8> = frames.iter().map(|frame| frame.first).collect();
     assert_eq!(firsts, [0x8a, 0x81]);
+}
+
+/// More was pushed than the queue takes, and a Close frame arrived, while the message was borrowed.
+#[test]
+fn all_that_was_pushed_comes_before_what_the_handler_sends_and_receives_next() {
+    for pings in [false, true] {
+        let released: Arc<AtomicBool> = Arc::default();
+        let is_released = released.clone();
+        let handler = move |mut ws: Ws| {
+            let is_released = is_released.clone();
+            async move {
+                let message = ws.recv_ref().await?;
+                poll_fn(|_| match is_released.load(Ordering::Relaxed) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                drop(message);
+                match pings {
+                    true => ws.ping().await.map(drop),
+                    false => ws.send("after").await,
+                }
+            }
+        };
+        let world = World::with(handler, |serve| {
+            serve.config(sansock::config().max_queued_output(3000))
+        });
+        let mut client = world.open();
+        client.send("work");
+        world.settle();
+        let handle = world.only();
+        for number in 0..10 {
+            let pushed = Prepared::new(vec![number; 1000]);
+            assert_eq!(handle.push(&pushed, OverflowPolicy::Skip), Push::Queued);
+        }
+        client.send_close(1000);
+        released.store(true, Ordering::Relaxed);
+        world.settle();
+        let frames = client.take_frames();
+        assert!(frames.len() > 10, "{} frames", frames.len());
+        for (number, frame) in (0..10).zip(&frames) {
+            assert_eq!(frame.payload, [number; 1000]);
+        }
+        assert_eq!(frames.last().map(|frame| frame.first), Some(0x88));
+    }
 }
 
 #[test]

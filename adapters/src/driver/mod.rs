@@ -706,9 +706,12 @@ where
                 self.hold_message();
             }
             let written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
-            if took_commands && written && self.has_commands() {
-                // There was no room for all of them.
-                return None;
+            // There was no room for all of them. They come before what this task sends, and before what is received.
+            if written && (took_commands || self.detours.has(Detours::COMMANDS_LEFT)) {
+                let has_room = self.connection.connection().has_capacity();
+                if has_room && self.has_commands() {
+                    return None;
+                }
             }
             if self.is_over(written) {
                 self.drop_transport();
