@@ -707,11 +707,9 @@ where
             }
             let written = blocked == Blocked::Nothing && self.poll_write(cx).is_ready();
             // There was no room for all of them. They come before what this task sends, and before what is received.
-            if written && (took_commands || self.detours.has(Detours::COMMANDS_LEFT)) {
-                let has_room = self.connection.connection().has_capacity();
-                if has_room && self.has_commands() {
-                    return None;
-                }
+            let may_have_room = took_commands || self.detours.has(Detours::COMMANDS_LEFT);
+            if written && may_have_room && self.take_commands() {
+                return None;
             }
             if self.is_over(written) {
                 self.drop_transport();
