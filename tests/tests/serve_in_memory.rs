@@ -100,6 +100,22 @@ async fn echo(mut ws: Ws) -> Result<()> {
     Ok(())
 }
 
+/// Echoes by the halves of a socket, or by the WebSocket that is taken out of it.
+async fn echo_apart(ws: Ws, split: bool) -> Result<()> {
+    if split {
+        let (sender, mut receiver) = ws.split();
+        while let Some(message) = receiver.recv().await? {
+            sender.send(message).await?;
+        }
+    } else {
+        let mut ws = ws.into_inner();
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
 fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }

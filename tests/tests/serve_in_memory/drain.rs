@@ -269,20 +269,7 @@ fn a_handler_that_has_received_nothing_owes_no_answer() {
 #[test]
 fn a_drain_reaches_halves_and_what_was_taken_out() {
     for split in [true, false] {
-        let world = World::new(move |ws: Ws| async move {
-            if split {
-                let (sender, mut receiver) = ws.split();
-                while let Some(message) = receiver.recv().await? {
-                    sender.send(message).await?;
-                }
-            } else {
-                let mut ws = ws.into_inner();
-                while let Some(message) = ws.recv().await? {
-                    ws.send(message).await?;
-                }
-            }
-            Ok::<_, Error>(())
-        });
+        let world = World::new(move |ws| echo_apart(ws, split));
         let mut client = world.open();
         client.send("hello");
         world.settle();

@@ -221,18 +221,7 @@ fn halves_in_other_tasks_and_what_was_taken_out_are_kept_by_messages() {
                 let (done, is_done) = unbounded::<()>();
                 let task = async move {
                     let _done = done;
-                    if split {
-                        let (sender, mut receiver) = ws.split();
-                        while let Some(message) = receiver.recv().await? {
-                            sender.send(message).await?;
-                        }
-                    } else {
-                        let mut ws = ws.into_inner();
-                        while let Some(message) = ws.recv().await? {
-                            ws.send(message).await?;
-                        }
-                    }
-                    Ok::<_, Error>(())
+                    echo_apart(ws, split).await
                 };
                 spawner.spawn(task).detach();
                 let _ = is_done.recv().await;
