@@ -71,12 +71,9 @@ async fn close_spread<T: Timer>(registry: &Registry, mut timer: T, drain: Drain)
 
 /// Waits until this time; for ever if it is beyond the end of the clock.
 pub(super) async fn sleep_until(timer: &mut impl Timer, at: Option<Instant>) {
-    if at.is_none_or(|at| timer.now() < at) {
+    while at.is_none_or(|at| timer.now() < at) {
         timer.set(at);
-        while at.is_none_or(|at| timer.now() < at) {
-            poll_fn(|cx| timer.poll(cx)).await;
-            timer.set(at);
-        }
+        poll_fn(|cx| timer.poll(cx)).await;
     }
 }
 
