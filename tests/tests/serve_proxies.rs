@@ -726,7 +726,7 @@ fn clients_of_a_trusted_proxy_are_counted_by_their_own_addresses() {
 fn however_a_connection_ends_its_address_has_room_again() {
     let handler = async |mut ws: Socket<End, VirtualTimer>| {
         match ws.request().path() {
-            "/panic" => panic!("as it is asked to"),
+            "/panic" => panic!("the handler panics"),
             "/error" => return Err(Error::NoTls),
             "/return" => return Ok(()),
             _ => {}

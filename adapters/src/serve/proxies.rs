@@ -26,7 +26,7 @@ pub struct TrustedProxies {
 /// What a trusted proxy says about a request.
 #[derive(Debug)]
 pub(super) struct ForwardedRequest {
-    /// The client, as far as it is known.
+    /// The client; the proxy if it does not name one.
     pub(super) peer: Peer,
     /// What is compared in place of `Host`.
     pub(super) host: Option<String>,

@@ -19,7 +19,7 @@ pub enum Peer {
     Proxied(Proxied),
 }
 
-/// A client that connects through proxies, the last of which is trusted to name it.
+/// A client that connects through proxies, and is named by the last of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proxied {
     inner: Arc<Inner>,

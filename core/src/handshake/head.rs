@@ -1,8 +1,8 @@
 //! Heads: the part of an HTTP/1.1 message up to its empty line (RFC 9112 section 2).
 //!
 //! The crate `httparse` takes a head apart. It forgives more than we do, so what it made of the bytes
-//! counts only if they keep our rules as well: limits, no empty line in front, every line ended by CRLF
-//! (RFC 9112 section 2.2). Where it fails, or we do not agree, the careful [`HeadScanner`] says why.
+//! counts only if they keep our rules as well: limits, no empty line in front (a server has skipped one),
+//! every line ended by CRLF (RFC 9112 section 2.2). Where it fails, or we do not agree, the careful [`HeadScanner`] says why.
 //!
 //! Nothing is repaired, so that no proxy in between can read the same bytes differently.
 
