@@ -251,6 +251,7 @@ impl MessageRef<'_> {
     /// none of a larger one. A large binary one takes its block along, and gives it back to the
     /// [pool](crate::BufferPool::take_large) when its last clone is dropped.
     #[must_use]
+    #[inline]
     pub fn into_owned(self) -> Message {
         match self {
             Self::Text(text) => Message::Text(text.into_owned()),
@@ -303,6 +304,7 @@ impl<'a> LentText<'a> {
 
     /// Returns text of its own; see [`MessageRef::into_owned`] for its cost.
     #[must_use]
+    #[inline]
     pub fn into_owned(self) -> ByteString {
         match self.0 {
             Lent::Read(text) => text.into(),
@@ -336,6 +338,7 @@ impl<'a> LentBytes<'a> {
 
     /// Returns bytes of its own; see [`MessageRef::into_owned`] for its cost.
     #[must_use]
+    #[inline]
     pub fn into_owned(self) -> Bytes {
         match self.0 {
             Lent::Read(bytes) => Bytes::copy_from_slice(bytes),
