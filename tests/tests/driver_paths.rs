@@ -106,6 +106,37 @@ fn nothing_is_received_behind_a_message_that_was_discarded() {
 }
 
 #[test]
+fn the_first_send_answers_a_ping_after_the_receiver_was_dropped() {
+    let clock = VirtualClock::new();
+    let (near, mut far) = pipe(1 << 16);
+    let ws = opened_with(Side::Client, near, &clock, config().ping_interval(None));
+    let (sender, mut receiver) = ws.split();
+    far.put(&message("received"));
+    let received = poll_once(receiver.recv()).expect("it has arrived").unwrap();
+    assert_eq!(received.unwrap(), "received".into());
+    drop(receiver);
+    clock.advance(Duration::from_secs(5));
+    far.put(&frame(Side::Server, 0x89, b"are you there?"));
+    settle(&mut [&mut Task::new(sender.send("a message"))]);
+    assert!(has_pong(&mut far), "no pong with the message");
+}
+
+#[test]
+fn the_first_send_after_close_read_answers_a_ping() {
+    let clock = VirtualClock::new();
+    let (near, mut far) = pipe(1 << 16);
+    let mut ws = opened_with(Side::Client, near, &clock, config().ping_interval(None));
+    far.put(&message("received"));
+    let received = poll_once(ws.recv()).expect("it has arrived").unwrap();
+    assert_eq!(received.unwrap(), "received".into());
+    ws.close_read(u64::MAX);
+    clock.advance(Duration::from_secs(5));
+    far.put(&frame(Side::Server, 0x89, b"are you there?"));
+    settle(&mut [&mut Task::new(ws.send("a message"))]);
+    assert!(has_pong(&mut far), "no pong with the message");
+}
+
+#[test]
 fn every_send_answers_the_ping_before_it() {
     let clock = VirtualClock::new();
     let (near, mut far) = pipe(1 << 20);

@@ -413,6 +413,8 @@ impl<S, T, C> Driver<S, T, C> {
     pub(crate) fn discard(&mut self, limit: u64) {
         self.detours.add(Detours::DISCARDING);
         self.unclaimed.discard(limit);
+        // D1: no task receives any more, so the next flush reads.
+        self.read_lately = false;
     }
 }
 

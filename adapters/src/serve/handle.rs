@@ -47,7 +47,7 @@ pub enum OverflowPolicy {
 /// What became of a message for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Push {
-    /// It will be sent.
+    /// It will be sent, unless the connection ends before.
     Queued,
     /// The client does not keep up; see [`OverflowPolicy`].
     Overflow,
