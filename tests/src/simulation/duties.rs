@@ -31,7 +31,7 @@ const MOST_BYTES: usize = (256 << 10) + (128 << 10);
 const MOST_RESULTS: u32 = 256 + 8;
 
 /// D2: polls of other tasks that may come first where every poll takes a time.
-const POLLS_BETWEEN: u32 = 100;
+const POLLS_BETWEEN: u32 = 20;
 
 /// The largest numbers that were measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,6 +145,18 @@ impl Drop for Guard<'_> {
     }
 }
 
+/// An operation that waits for a message, until it is dropped.
+pub(super) struct Receiving<'a> {
+    _guards: [Guard<'a>; 2],
+    has_received: &'a Cell<bool>,
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.has_received.set(true);
+    }
+}
+
 impl Duties {
     pub(super) fn new(
         world: &Rc<World>,
@@ -186,9 +198,12 @@ impl Duties {
     }
 
     /// An operation waits for a message.
-    pub(super) fn receive(&self) -> (Guard<'_>, Guard<'_>) {
+    pub(super) fn receive(&self) -> Receiving<'_> {
         self.has_received.set(true);
-        (self.drive(), Guard::new(&self.promise.receiving))
+        Receiving {
+            _guards: [self.drive(), Guard::new(&self.promise.receiving)],
+            has_received: &self.has_received,
+        }
     }
 
     /// Something is borrowed.
@@ -207,6 +222,11 @@ impl Duties {
         Guard::new(&self.promise.writing)
     }
 
+    /// Whether a message is being sent in parts.
+    pub(super) fn is_writing(&self) -> bool {
+        self.promise.writing.get() > 0
+    }
+
     /// A server drives the connection from now on, or no longer.
     pub(super) fn set_served(&self, by: Option<Handle>) {
         *self.promise.served.borrow_mut() = by;
@@ -217,9 +237,10 @@ impl Duties {
         self.promise.parts.set(parts);
     }
 
-    /// What arrives is discarded from now on.
+    /// What arrives is discarded from now on, and no task receives.
     pub(super) fn set_discards(&self) {
         self.promise.discards.set(true);
+        self.has_received.set(false);
     }
 
     /// Returns the alarm of another timer of the connection.
@@ -294,6 +315,7 @@ impl Duties {
 
     /// D3: a poll of one of its tasks has ended.
     pub(super) fn end_poll(&self) {
+        self.world.uncounted(|| self.notice(self.world.now()));
         let (calls, pending, bytes) = self.probe.take_work();
         let results = self.results.take();
         self.note(|numbers| {
@@ -390,12 +412,21 @@ impl Duties {
         while let Some(seen) = self.monitor_of_peer.borrow_mut().take_seen(arrived) {
             let (messages, in_message) = (inbound.messages, inbound.in_message);
             match seen {
-                Seen::Ping(what) => inbound.pings.push_back(Arrived {
-                    what,
-                    messages,
-                    in_message,
-                    visible_since: None,
-                }),
+                Seen::Ping(what) => {
+                    // One pong answers all that are the same.
+                    let is_same = inbound.pings.back().is_some_and(|ping| {
+                        ping.what == what
+                            && (ping.messages, ping.in_message) == (messages, in_message)
+                    });
+                    if !is_same {
+                        inbound.pings.push_back(Arrived {
+                            what,
+                            messages,
+                            in_message,
+                            visible_since: None,
+                        });
+                    }
+                }
                 Seen::Close => {
                     let what = ();
                     inbound.close.get_or_insert(Arrived {

@@ -54,8 +54,8 @@ struct Link {
     /// When the end arrives.
     end: Option<Instant>,
     reset: bool,
-    /// Nothing arrives any more.
-    silent: bool,
+    /// How many of the bytes still arrive, if nothing does that is written from now on.
+    left: Option<usize>,
     /// Its writer may not write any more.
     cut: bool,
     /// There is nobody to read.
@@ -66,7 +66,7 @@ struct Link {
 }
 
 impl Link {
-    fn new(world: &World) -> Self {
+    fn new(world: &World, is_fast: bool) -> Self {
         let mut window = match world.strikes(Fault::SmallWindow, 2) {
             true => 8 + world.below(1 << (1 + world.below(12))),
             false => WINDOW,
@@ -77,7 +77,7 @@ impl Link {
                 world.walk(Path::Instant);
                 latency = Duration::ZERO;
             }
-            2 => {
+            2 if !is_fast => {
                 world.walk(Path::Bandwidth);
                 window = window.min(SLOW_WINDOW);
                 let least = if world.is_calm() { CALM_RATE } else { 1 << 10 };
@@ -96,7 +96,7 @@ impl Link {
             source: None,
             end: None,
             reset: false,
-            silent: false,
+            left: None,
             cut: false,
             deaf: false,
             reader: None,
@@ -152,16 +152,16 @@ impl Link {
     /// How many bytes have arrived.
     fn arrived(&self, now: Instant) -> usize {
         let arrived = self.pieces.iter().take_while(|(at, _)| *at <= now);
-        arrived.map(|(_, size)| size).sum()
+        let size = arrived.map(|(_, size)| size).sum::<usize>();
+        size.min(self.left.unwrap_or(usize::MAX))
     }
 
     fn has_ended(&self, now: Instant) -> bool {
-        !self.silent && self.bytes.is_empty() && self.end.is_some_and(|at| at <= now)
+        self.left.is_none() && self.bytes.is_empty() && self.end.is_some_and(|at| at <= now)
     }
 
     fn is_readable(&self, now: Instant) -> bool {
-        let has_arrived = !self.silent && self.arrived(now) > 0;
-        self.reset || has_arrived || self.has_ended(now)
+        self.reset || self.arrived(now) > 0 || self.has_ended(now)
     }
 
     fn is_writable(&self) -> bool {
@@ -171,6 +171,7 @@ impl Link {
     fn pop(&mut self, buf: &mut [u8]) {
         let mut left = buf.len();
         self.read += left as u64;
+        self.left = self.left.map(|bytes| bytes - left);
         for (slot, byte) in buf.iter_mut().zip(self.bytes.drain(..left)) {
             *slot = byte;
         }
@@ -201,7 +202,7 @@ impl Link {
     /// Waits for whatever arrives next.
     fn wait(&mut self) {
         let next = self.pieces.front().map(|(at, _)| *at).or(self.end);
-        if !self.silent {
+        if self.left != Some(0) {
             self.arrival.set(next);
             if let Some(reader) = &self.reader {
                 let _ = self.arrival.poll(&mut Context::from_waker(reader));
@@ -247,8 +248,7 @@ impl Probe {
     /// How many bytes have arrived.
     pub(super) fn arrived(&self, now: Instant) -> u64 {
         let link = self.incoming.borrow();
-        let waiting = if link.silent { 0 } else { link.arrived(now) };
-        link.read + waiting as u64
+        link.read + link.arrived(now) as u64
     }
 
     /// Whether it can be written to as soon as the driver tries.
@@ -300,9 +300,13 @@ struct End {
 /// What a transport keeps that sends on flush.
 const MOST_KEPT: usize = 4 << 10;
 
-/// The ends of a connection, the client's first, with what reads along what each writes.
-pub(super) fn connection(world: &Rc<World>) -> [(Wire, Rc<RefCell<Monitor>>, Probe); 2] {
-    let links = [(); 2].map(|()| Rc::new(RefCell::new(Link::new(world))));
+/// The ends of a connection, the client's first, with what reads along what each writes. The bandwidth of a fast
+/// one is not limited.
+pub(super) fn connection(
+    world: &Rc<World>,
+    is_fast: bool,
+) -> [(Wire, Rc<RefCell<Monitor>>, Probe); 2] {
+    let links = [(); 2].map(|()| Rc::new(RefCell::new(Link::new(world, is_fast))));
     let monitors =
         [Side::Client, Side::Server].map(|side| Rc::new(RefCell::new(Monitor::new(side))));
     let wire = |here: usize, incoming: &Shared, outgoing: &Shared| {
@@ -484,8 +488,7 @@ impl End {
         }
         self.world
             .uncounted(|| link.refill(&self.world, &self.monitor_of_peer));
-        let arrived = if link.silent { 0 } else { link.arrived(now) };
-        let size = arrived.min(buf.len());
+        let size = link.arrived(now).min(buf.len());
         if size == 0 {
             if link.has_ended(now) {
                 return Poll::Ready(Ok(0));
@@ -531,7 +534,9 @@ impl End {
             link.cut = true;
         }
         if self.strikes(Fault::Silence, 300) {
-            self.outgoing.borrow_mut().silent = true;
+            let mut link = self.outgoing.borrow_mut();
+            let bytes = link.bytes.len();
+            link.left.get_or_insert(bytes);
         }
         let link = self.outgoing.borrow();
         let room = link.window.saturating_sub(link.bytes.len());

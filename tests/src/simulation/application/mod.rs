@@ -224,6 +224,11 @@ impl Role {
         }
     }
 
+    /// Whether its task receives nothing while it sends.
+    pub(super) const fn sends_before_it_receives(&self) -> bool {
+        matches!(self.usage, Usage::CallByCall | Usage::Select)
+    }
+
     /// Whether it may send many messages in a short time.
     const fn sends_many(self) -> bool {
         matches!(

@@ -62,6 +62,8 @@ impl Application {
                 None => return Poll::Ready(false),
             }
         }
+        // That was pending: what follows has a budget of its own.
+        self.world.goes_on();
         while let Some(message) = self.ours.next(0) {
             let ready = std::task::ready!(Pin::new(&mut *ws).poll_ready(cx));
             // What is queued does no I/O, and is bounded by the queue.

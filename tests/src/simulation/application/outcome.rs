@@ -129,7 +129,9 @@ impl Application {
 
     /// Receives to the end, which every call reports then, and the transport is gone.
     pub(super) async fn end(&self, ws: &mut impl Duplex) -> Ending {
-        self.receive_to_the_end(ws).await;
+        if !self.receive_to_the_end(ws).await {
+            let _ = self.close(ws).await;
+        }
         assert!(
             ws.is_over(),
             "{:?}: the transport is still there",

@@ -221,7 +221,13 @@ impl Application {
             self.world.walk(Path::Pushed);
             self.ours.begin(Role::PUSHED);
             match handle.push(&Prepared::new(message), OverflowPolicy::Skip) {
-                Push::Queued => self.ours.sent(Role::PUSHED),
+                Push::Queued => {
+                    self.ours.sent(Role::PUSHED);
+                    // It waits for the end of the message that is being sent in parts.
+                    if self.duties.is_writing() {
+                        self.ours.keep();
+                    }
+                }
                 Push::Overflow => panic!("less than the limit is pushed"),
                 Push::Closed => return,
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_lite::future::or;
 use sansock::core::OpCode;
 use sansock::{Compression, Error, Fin, Kind, Message, Prepared};
-use sansock_core::{Delivery, Instant};
+use sansock_core::{Delivery, Instant, ProtocolError};
 
 use super::methods::{Duplex, Observed, Part, Receives, Sends};
 use super::{Application, Handling, again};
@@ -102,7 +102,7 @@ impl Application {
         };
         self.world.walk(Path::RecvRef);
         self.lend(from);
-        Ok(self.got_part(&mut Vec::new(), lent))
+        Ok(self.got_part(&mut None, lent))
     }
 
     async fn receive_parts(
@@ -115,7 +115,7 @@ impl Application {
             Delivery::Chunks => (Path::RecvChunk, true),
             Delivery::Messages | Delivery::Frames => (Path::RecvFrame, false),
         };
-        let mut parts = Vec::new();
+        let mut parts = None;
         loop {
             let _receiving = self.duties.receive();
             let part = again(&self.world, async || match are_chunks {
@@ -136,7 +136,7 @@ impl Application {
         if !R::OBSERVES {
             return self.receive_whole(from).await;
         }
-        let mut parts = Vec::new();
+        let mut parts = None;
         loop {
             let observed = {
                 let _receiving = self.duties.receive();
@@ -190,29 +190,46 @@ impl Application {
     }
 
     /// Puts parts together. Returns nothing until the last.
-    fn got_part(&self, parts: &mut Vec<Part>, part: Option<Part>) -> Got {
+    fn got_part(&self, parts: &mut Option<(Kind, Vec<u8>)>, part: Option<Part>) -> Got {
         let Some(part) = part else {
             return Got::End;
         };
         assert_eq!(
             part.kind.is_some(),
-            parts.is_empty(),
+            parts.is_none(),
             "the first part has a kind"
         );
-        let is_last = part.is_last;
-        parts.push(part);
-        if !is_last {
+        match parts {
+            Some((_, payload)) => payload.extend(part.payload),
+            None => *parts = part.kind.map(|kind| (kind, part.payload)),
+        }
+        if !part.is_last {
             return Got::Nothing;
         }
-        let kind = parts[0].kind.expect("the first part has a kind");
-        let payload: Vec<u8> = parts.drain(..).flat_map(|part| part.payload).collect();
+        let (kind, payload) = parts.take().expect("the first part has a kind");
         self.theirs.delivered(kind, &payload);
         Got::Message
     }
 
-    /// Receives whatever there is, until the end.
-    pub(super) async fn receive_to_the_end(&self, from: &mut impl Receives) {
-        while matches!(self.receive(from).await, Ok(Got::Message)) {}
+    /// Receives whatever there is, until the end, or for a minute from a peer that never ends. Returns whether the
+    /// end has come.
+    pub(super) async fn receive_to_the_end(&self, from: &mut impl Receives) -> bool {
+        let since = self.world.now();
+        loop {
+            match self.receive(from).await {
+                Ok(Got::Message) => {}
+                // What is borrowed is judged before the Close frame is written.
+                Err(Error::Protocol(ProtocolError::InvalidUtf8)) => {
+                    let _ = self.receive_whole(from).await;
+                    return true;
+                }
+                _ => return true,
+            }
+            let lasted = self.world.now().saturating_since(since);
+            if self.world.faults().has(Fault::Endless) && lasted >= Duration::from_secs(60) {
+                return false;
+            }
+        }
     }
 
     // Sending.

@@ -88,6 +88,7 @@ impl Application {
                 self.theirs.end();
                 self.received_all.set(true);
                 drop(receiver);
+                self.duties.set_discards();
                 for task in tasks {
                     task.await;
                 }
@@ -186,7 +187,9 @@ impl Application {
         self.received_all.set(true);
     }
 
+    /// The sink keeps the latest message until the WebSocket has room for it.
     async fn send_into<D: Duplex>(&self, sink: &mut SplitSink<D, Message>) -> Result<(), Error> {
+        self.ours.keep();
         let sent = {
             let _driven = self.duties.drive();
             match self.world.below(2) {
@@ -195,6 +198,7 @@ impl Application {
             }
         };
         sent?;
+        self.ours.let_go();
         if !self.role.closes {
             return Ok(());
         }
