@@ -106,6 +106,30 @@ fn nothing_is_received_behind_a_message_that_was_discarded() {
 }
 
 #[test]
+fn a_message_that_is_discarded_before_its_last_part_has_come_does_not_hide_the_end() {
+    let clock = VirtualClock::new();
+    let (near, mut far) = pipe(1 << 16);
+    let (sender, mut receiver) = opened(Side::Client, near, &clock).split();
+    far.put(&message("in a chunk"));
+    let chunk = poll_once(receiver.recv_chunk())
+        .expect("it has arrived")
+        .unwrap();
+    assert_eq!(chunk.unwrap().payload, b"in a chunk");
+    far.put(&frame(Side::Server, 0x01, b"the first part"));
+    let mut closing = Task::new(sender.close(1000, ""));
+    closing.poll();
+    clock.advance(Duration::from_millis(100));
+    closing.poll();
+    let mut receiving = Task::new(receiver.recv());
+    receiving.poll();
+    assert!(!receiving.is_done(), "{:?}", receiving.output());
+    far.put(&close_frame(Side::Server, 1000, ""));
+    far.end();
+    settle(&mut [&mut closing, &mut receiving]);
+    assert_eq!(receiving.output().unwrap(), None);
+}
+
+#[test]
 fn the_first_send_answers_a_ping_after_the_receiver_was_dropped() {
     let clock = VirtualClock::new();
     let (near, mut far) = pipe(1 << 16);

@@ -409,6 +409,11 @@ impl<S, T, C> Driver<S, T, C> {
         self.detours.add(Detours::LIMITED);
     }
 
+    /// Whether data is discarded.
+    pub(crate) const fn is_discarding(&self) -> bool {
+        self.detours.has(Detours::DISCARDING)
+    }
+
     /// Discards data from now on, up to `limit` bytes.
     pub(crate) fn discard(&mut self, limit: u64) {
         self.detours.add(Detours::DISCARDING);
@@ -448,7 +453,7 @@ where
                 blocked = Blocked::Read;
             } else if self.connection.parse_next()
                 && self.is_data_ready()
-                && !self.detours.has(Detours::DISCARDING)
+                && !self.is_discarding()
                 && !self.connection.io().has_output()
             {
                 self.wakers.stop_waiting(Role::Receive);

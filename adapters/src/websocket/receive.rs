@@ -279,7 +279,8 @@ where
             });
         }
         inner.backlog = None;
-        match inner.driver.connection.set_delivery(delivery) {
+        // What is discarded is not received in any delivery: there is only the end to wait for.
+        match inner.driver.connection.set_delivery(delivery) || inner.driver.is_discarding() {
             true => None,
             false => Some(Poll::Ready(Err(Error::InMessage))),
         }
