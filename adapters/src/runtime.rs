@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::serve::{ChooseOrigins, Listen, Outcome, Socket};
 pub use crate::serve::{Runs, Serves};
 use crate::transport::Stream;
-pub use crate::transport::mode::{Boxes, Keeps, Lends, Shares};
+pub use crate::transport::mode::{Borrowed, Boxes, Keeps, Lends, Observes, Shares};
 pub use crate::transport::{BoxFuture, Local, Mode, Runtime, Threads, unsupported};
 use crate::websocket::{Pending, Upgrade, WebSocket};
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_executor::{LocalExecutor, Task};
 use futures_io::{AsyncRead, AsyncWrite};
+use sansock::serve::{Accepted, Origins, Serve, Socket};
 use sansock::{Closed, Error, Message, Result, Timer, Upgrade};
 use sansock_core::handshake::{ClientOptions, ServerOptions, StatusCode};
 use sansock_core::{ClientConnection, Config, Deadline, Instant, ServerConnection};
@@ -298,6 +299,44 @@ fn a_request_is_looked_at_then_accepted_or_rejected() {
             }
         }
     }
+}
+
+#[test]
+fn a_server_whose_functions_share_what_stays_on_the_thread() {
+    let world = World::default();
+    let (handled, events) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
+    let handler = {
+        let handled = handled.clone();
+        move |_: Socket<LocalStream, LocalTimer>| {
+            handled.set(handled.get() + 1);
+            async {}
+        }
+    };
+    let (clock, log) = (world.clock.clone(), events.clone());
+    let timer = move || LocalTimer {
+        clock: clock.clone(),
+        alarm: None,
+    };
+    let server = Serve::local(handler, timer, |_| {})
+        .origins(Origins::SameHost)
+        .on_event(move |event| log.borrow_mut().push(event.to_string()))
+        .bind();
+    let server = futures_lite::future::block_on(server).unwrap();
+    for request in [
+        b"GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            .to_vec(),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+    ] {
+        let (near, far) = pipe(1 << 12);
+        near.outgoing.borrow_mut().bytes.extend(request);
+        near.end();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        let serving = world.spawn(server.acceptor().serve(Accepted::new(far, address)));
+        world.output(serving);
+    }
+    assert_eq!(handled.get(), 1);
+    assert_eq!(events.borrow().len(), 1, "{events:?}");
 }
 
 #[test]

@@ -17,9 +17,9 @@ use sansock_core::Config;
 use sansock_core::handshake::{HandshakeError, Headers, Hosts, Origins, Request, ServerOptions};
 
 use super::bind::Serves;
-use super::connection::{OnEvent, ProcessRequest, Shared};
+use super::connection::{ProcessRequest, Shared};
 use super::lifetime::Lifetime;
-use super::outcome::{Ending, Outcome, ServerEvent};
+use super::outcome::{AnyEvent, Ending, Outcome, ServerEvent};
 use super::proxies::TrustedProxies;
 use super::registry::{Limits, Registry};
 use super::request::{HandshakeDecision, IncomingRequest};
@@ -27,7 +27,7 @@ use super::server::{Bound, Executor, Runs, Server, Wrap};
 use super::socket::Socket;
 use crate::driver::{RateLimit, Timer, config};
 use crate::error::{Error, Result};
-use crate::transport::mode::{Boxes, Lends, Shares};
+use crate::transport::mode::{Boxes, Lends, Observes, Shares};
 use crate::transport::runtime::Address;
 use crate::transport::{BoxFuture, Listener, Local, Mode, Runtime, Stream, Threads, unsupported};
 
@@ -245,7 +245,7 @@ pub struct Serve<S: 'static, T: 'static, M: Mode = Threads> {
     timer: M::Function<(), T>,
     handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
     process_request: Option<ProcessRequest<S, T, M>>,
-    on_event: Option<Box<OnEvent>>,
+    on_event: Option<M::Observer<AnyEvent>>,
 }
 
 impl<S, T> Serve<S, T>
@@ -660,8 +660,12 @@ where
     ///     .await
     /// # }
     /// ```
-    pub fn on_event(mut self, on_event: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
-        self.on_event = Some(Box::new(on_event));
+    pub fn on_event<F>(mut self, on_event: F) -> Self
+    where
+        F: Fn(&ServerEvent<'_>) + 'static,
+        M: Observes<F, AnyEvent>,
+    {
+        self.on_event = Some(M::observer(on_event));
         self
     }
 

@@ -25,7 +25,7 @@ use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
 use super::drain::{self, sleep_until};
 use super::handle::Handle;
 use super::lifetime::Lifetime;
-use super::outcome::{Ending, HandlerError, ServerEvent};
+use super::outcome::{AnyEvent, Ending, HandlerError, ServerEvent};
 use super::proxies::{ForwardedRequest, TrustedProxies};
 use super::registry::{Refused, Registration, Registry};
 use super::request::{Answer, Chosen, HandshakeDecision, IncomingRequest};
@@ -52,12 +52,11 @@ pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) timer: M::Function<(), T>,
     pub(super) handler: M::Function<Socket<S, T>, BoxFuture<M, Ending>>,
     pub(super) process_request: Option<ProcessRequest<S, T, M>>,
-    pub(super) on_event: Option<Box<OnEvent>>,
+    pub(super) on_event: Option<M::Observer<AnyEvent>>,
 }
 
 pub(super) type ProcessRequest<S, T, M> =
     <M as Mode>::Function<IncomingRequest<S, T, M>, BoxFuture<M, HandshakeDecision<S, T, M>>>;
-pub(super) type OnEvent = dyn Fn(&ServerEvent<'_>) + Send + Sync;
 
 /// Why no connection was opened.
 enum NotOpened<S, T> {
@@ -99,7 +98,7 @@ impl<S, T, M: Mode> Shared<S, T, M> {
     pub(super) fn report(&self, event: &ServerEvent<'_>) {
         if let Some(on_event) = &self.on_event {
             // Who cannot even write a log must not take the server down.
-            let _ = catch_unwind(AssertUnwindSafe(|| on_event(event)));
+            let _ = catch_unwind(AssertUnwindSafe(|| M::observe(on_event, event)));
         }
     }
 }

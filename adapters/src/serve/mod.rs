@@ -39,7 +39,7 @@ pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};
 pub use drain::Draining;
 pub use handle::{Handle, OverflowPolicy, Push};
-pub use outcome::{HandlerError, Outcome, ServerEvent};
+pub use outcome::{AnyEvent, HandlerError, Outcome, ServerEvent};
 pub use registry::Snapshot;
 pub use request::{HandshakeDecision, IncomingRequest};
 pub use room::Room;

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use crate::error::Error;
 use crate::transport::Peer;
+use crate::transport::mode::Borrowed;
 
 /// Any error of a handler.
 pub type HandlerError = Box<dyn StdError + Send + Sync>;
@@ -51,6 +52,14 @@ pub enum ServerEvent<'a> {
     /// A handler, or what looks at requests, panicked; its connection is closed with 1011, its request
     /// answered with 500.
     Panic(&'a Peer),
+}
+
+/// [`ServerEvent`], whatever it borrows.
+#[derive(Debug)]
+pub enum AnyEvent {}
+
+impl Borrowed for AnyEvent {
+    type For<'a> = ServerEvent<'a>;
 }
 
 impl fmt::Display for ServerEvent<'_> {

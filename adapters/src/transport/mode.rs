@@ -32,11 +32,24 @@ pub trait Mode: sealed::Sealed + Debug + Sized + 'static {
     #[doc(hidden)]
     type FunctionOnce<A, O>;
 
+    /// A function that looks at what it borrows.
+    #[doc(hidden)]
+    type Observer<B: Borrowed>;
+
     #[doc(hidden)]
     fn call<A: 'static, O: 'static>(function: &Self::Function<A, O>, argument: A) -> O;
 
     #[doc(hidden)]
     fn call_once<A: 'static, O: 'static>(function: Self::FunctionOnce<A, O>, argument: A) -> O;
+
+    #[doc(hidden)]
+    fn observe<B: Borrowed>(observer: &Self::Observer<B>, what: &B::For<'_>);
+}
+
+/// A type that borrows, for any lifetime.
+pub trait Borrowed: 'static {
+    #[doc(hidden)]
+    type For<'a>;
 }
 
 /// Futures are `Send`: tasks can move between threads.
@@ -51,6 +64,7 @@ impl Mode for Threads {
     type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
     type Function<A, O> = Arc<dyn Fn(A) -> O + Send + Sync>;
     type FunctionOnce<A, O> = Box<dyn FnOnce(A) -> O + Send>;
+    type Observer<B: Borrowed> = Box<dyn Fn(&B::For<'_>) + Send + Sync>;
 
     fn call<A: 'static, O: 'static>(function: &Self::Function<A, O>, argument: A) -> O {
         function(argument)
@@ -58,6 +72,10 @@ impl Mode for Threads {
 
     fn call_once<A: 'static, O: 'static>(function: Self::FunctionOnce<A, O>, argument: A) -> O {
         function(argument)
+    }
+
+    fn observe<B: Borrowed>(observer: &Self::Observer<B>, what: &B::For<'_>) {
+        observer(what);
     }
 }
 
@@ -65,6 +83,7 @@ impl Mode for Local {
     type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
     type Function<A, O> = Rc<dyn Fn(A) -> O>;
     type FunctionOnce<A, O> = Box<dyn FnOnce(A) -> O>;
+    type Observer<B: Borrowed> = Box<dyn Fn(&B::For<'_>)>;
 
     fn call<A: 'static, O: 'static>(function: &Self::Function<A, O>, argument: A) -> O {
         function(argument)
@@ -72,6 +91,10 @@ impl Mode for Local {
 
     fn call_once<A: 'static, O: 'static>(function: Self::FunctionOnce<A, O>, argument: A) -> O {
         function(argument)
+    }
+
+    fn observe<B: Borrowed>(observer: &Self::Observer<B>, what: &B::For<'_>) {
+        observer(what);
     }
 }
 
@@ -198,5 +221,38 @@ impl<V: Send + Sync + 'static> Lends<V> for Threads {
 impl<V: 'static> Lends<V> for Local {
     fn method<A: 'static, O: 'static>(value: V, method: fn(&V, A) -> O) -> Self::Function<A, O> {
         Rc::new(move |argument| method(&value, argument))
+    }
+}
+
+/// A mode in which this function can look at what happens: [`Threads`] if it is `Send + Sync`, [`Local`] in any case.
+#[diagnostic::on_unimplemented(
+    message = "the threads of the runtime cannot share this function",
+    label = "it is not `Send + Sync`",
+    note = "in the mode `Threads`, a function is `Send + Sync`: it holds no `Rc` and no `RefCell`",
+    note = "a runtime in the mode `Local` takes any function"
+)]
+pub trait Observes<F, B: Borrowed>: Mode {
+    #[doc(hidden)]
+    fn observer(function: F) -> Self::Observer<B>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F, B> Observes<F, B> for Threads
+where
+    F: Fn(&B::For<'_>) + Send + Sync + 'static,
+    B: Borrowed,
+{
+    fn observer(function: F) -> Self::Observer<B> {
+        Box::new(function)
+    }
+}
+
+impl<F, B> Observes<F, B> for Local
+where
+    F: Fn(&B::For<'_>) + 'static,
+    B: Borrowed,
+{
+    fn observer(function: F) -> Self::Observer<B> {
+        Box::new(function)
     }
 }
