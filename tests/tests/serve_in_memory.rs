@@ -1226,6 +1226,53 @@ fn all_that_was_pushed_comes_before_what_the_handler_sends_and_receives_next() {
     }
 }
 
+/// A task of the handler's own borrows a message for a while, waits for the next, receives it, and then waits for
+/// something else.
+#[test]
+fn what_is_pushed_leaves_after_another_task_has_borrowed_and_received() {
+    let elsewhere: Arc<Executor<'static>> = Arc::default();
+    let released: Arc<AtomicBool> = Arc::default();
+    let (spawner, is_released) = (elsewhere.clone(), released.clone());
+    let world = World::new(move |mut ws: Ws| {
+        let (spawner, is_released) = (spawner.clone(), is_released.clone());
+        async move {
+            let receiving = async move {
+                ws.recv_ref().await.unwrap();
+                while !is_released.load(Ordering::Relaxed) {
+                    futures_lite::future::yield_now().await;
+                }
+                ws.recv().await.unwrap();
+                pending::<()>().await;
+            };
+            spawner.spawn(receiving).await;
+        }
+    });
+    let mut client = world.open();
+    // The connection's task comes first, and reads what has arrived.
+    let run = || {
+        for _ in 0..10 {
+            world.settle();
+            elsewhere.try_tick();
+        }
+        world.settle();
+    };
+    run();
+    client.send("borrowed");
+    run();
+    released.store(true, Ordering::Relaxed);
+    run();
+    client.send("received");
+    run();
+    client.take_frames();
+    let handle = world.only();
+    let pushed = handle.push(&Prepared::new("pushed"), OverflowPolicy::Skip);
+    assert_eq!(pushed, Push::Queued);
+    world.settle();
+    let frames = client.take_frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0].payload, b"pushed");
+}
+
 #[test]
 fn a_handle_closes_after_what_it_has_pushed() {
     let world = echoing();

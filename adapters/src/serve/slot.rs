@@ -174,8 +174,8 @@ where
         self.is_driven
             .store(polled.is_pending() && is_here, Ordering::Relaxed);
         drop(guard);
-        if is_back && polled.is_ready() && !is_here {
-            // The connection's task has not driven the WebSocket while it was borrowed.
+        if is_back && !is_here {
+            // The connection's task has not driven the WebSocket while it was borrowed, and was not woken for it.
             self.inbox.call_supervisor();
         }
         polled
