@@ -28,7 +28,7 @@ const SENDING: Duration = Duration::from_millis(50);
 /// between.
 const MOST_CALLS: u32 = 256 + 8;
 const MOST_BYTES: usize = (256 << 10) + (128 << 10);
-const MOST_RESULTS: u32 = 256 + 8;
+const MOST_RESULTS: u32 = 256 + 16;
 
 /// D2: polls of other tasks that may come first where every poll takes a time.
 const POLLS_BETWEEN: u32 = 20;
@@ -222,9 +222,10 @@ impl Duties {
         Guard::new(&self.promise.writing)
     }
 
-    /// Whether a message is being sent in parts.
-    pub(super) fn is_writing(&self) -> bool {
-        self.promise.writing.get() > 0
+    /// How many bytes were pushed and wait.
+    pub(super) fn pushed(&self) -> usize {
+        let served = self.promise.served.borrow();
+        served.as_ref().map_or(0, Handle::backlog)
     }
 
     /// A server drives the connection from now on, or no longer.

@@ -224,9 +224,9 @@ impl Role {
         }
     }
 
-    /// Whether its task receives nothing while it sends.
+    /// Whether its task may receive nothing while it sends.
     pub(super) const fn sends_before_it_receives(&self) -> bool {
-        matches!(self.usage, Usage::CallByCall | Usage::Select)
+        self.handling.is_some() || matches!(self.usage, Usage::CallByCall | Usage::Select)
     }
 
     /// Whether it may send many messages in a short time.
@@ -395,7 +395,9 @@ impl Application {
     fn is_done(&self, since: Instant) -> bool {
         let has_arrived = self.theirs.is_complete() || self.role.leaves_unread;
         let waited = self.world.now().saturating_since(since);
-        (has_arrived && self.ours.is_sent()) || waited >= self.patience()
+        // A message that was pushed and still waits is lost if the connection is closed.
+        let has_left = self.ours.is_sent() && self.duties.pushed() == 0;
+        (has_arrived && has_left) || waited >= self.patience()
     }
 
     /// How long the other side is waited for.

@@ -223,10 +223,8 @@ impl Application {
             match handle.push(&Prepared::new(message), OverflowPolicy::Skip) {
                 Push::Queued => {
                     self.ours.sent(Role::PUSHED);
-                    // It waits for the end of the message that is being sent in parts.
-                    if self.duties.is_writing() {
-                        self.ours.keep();
-                    }
+                    // The peer may close before it leaves.
+                    self.ours.keep();
                 }
                 Push::Overflow => panic!("less than the limit is pushed"),
                 Push::Closed => return,
