@@ -5,7 +5,7 @@
 //! whenever no task is woken: then everything here is checked. What an application does not promise, or
 //! prevents, does not count: it may leave a message unread, or use its connection only now and then.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -95,6 +95,8 @@ struct Promise {
     receiving: Cell<u32>,
     /// A server drives the connection, unless something is borrowed.
     served: RefCell<Option<Handle>>,
+    /// The handle of the connection, once there was one.
+    handle: OnceCell<Handle>,
     /// What was received is borrowed.
     borrowed: Cell<u32>,
     /// What was received was borrowed from the WebSocket of a handler, and nothing was called since.
@@ -224,12 +226,14 @@ impl Duties {
 
     /// How many bytes were pushed and wait.
     pub(super) fn pushed(&self) -> usize {
-        let served = self.promise.served.borrow();
-        served.as_ref().map_or(0, Handle::backlog)
+        self.promise.handle.get().map_or(0, Handle::backlog)
     }
 
     /// A server drives the connection from now on, or no longer.
     pub(super) fn set_served(&self, by: Option<Handle>) {
+        if let Some(handle) = &by {
+            self.promise.handle.get_or_init(|| handle.clone());
+        }
         *self.promise.served.borrow_mut() = by;
     }
 

@@ -200,6 +200,8 @@ impl Application {
             "the first part has a kind"
         );
         match parts {
+            // Of a message without end, no more is kept.
+            Some((_, payload)) if payload.len() > Self::MAX_MESSAGE => {}
             Some((_, payload)) => payload.extend(part.payload),
             None => *parts = part.kind.map(|kind| (kind, part.payload)),
         }
