@@ -28,6 +28,8 @@ const SENDING: Duration = Duration::from_millis(50);
 /// between.
 const MOST_CALLS: u32 = 256 + 8;
 const MOST_BYTES: usize = (256 << 10) + (128 << 10);
+/// D1: a budget of bytes. What has arrived beyond it is read by a later call.
+const MOST_READ: usize = 64 << 10;
 const MOST_RESULTS: u32 = 256 + 16;
 
 /// D2: polls of other tasks that may come first where every poll takes a time.
@@ -278,8 +280,9 @@ impl Duties {
     /// D1: a message was sent: a ping has been answered that came well before.
     pub(super) fn has_sent(&self) {
         let now = self.world.now();
-        // A read that is short, or pending and ready a moment later, is not repeated.
-        let faults = [Fault::ShortRead, Fault::Hesitate];
+        // A read that is short, or pending and ready a moment later, is not repeated. A task that has just received may
+        // not be polled again.
+        let faults = [Fault::ShortRead, Fault::Hesitate, Fault::Starve];
         let is_read_once = faults.iter().any(|fault| self.world.faults().has(*fault));
         let is_over = self.monitor.borrow().closes() > 0 || !self.probe.is_usable();
         if self.has_received.take() || is_read_once || is_over || self.probe.is_blocked(now) {
@@ -287,6 +290,13 @@ impl Duties {
         }
         let age = self.world.uncounted(|| {
             self.notice(now);
+            if self.probe.bytes_moved() >= MOST_READ {
+                let mut inbound = self.inbound.borrow_mut();
+                inbound
+                    .pings
+                    .iter_mut()
+                    .for_each(|ping| ping.visible_since = None);
+            }
             self.ping_age(now).unwrap_or_default()
         });
         self.note(|numbers| numbers.ping_age = age);

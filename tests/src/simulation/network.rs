@@ -266,6 +266,11 @@ impl Probe {
         !is_broken && !self.work.over.get()
     }
 
+    /// How many bytes the calls of the current poll have moved.
+    pub(super) fn bytes_moved(&self) -> usize {
+        self.work.bytes.get()
+    }
+
     /// Returns the calls, the pending ones, and the bytes that they have moved, since the last time.
     pub(super) fn take_work(&self) -> (u32, u32, usize) {
         let work = &*self.work;
