@@ -275,7 +275,14 @@ impl Run {
         assert!(advanced, "nobody is woken and nothing is to come");
     }
 
+    /// What an endpoint may hold since it arrived before a pong: it is kept for whoever receives.
+    fn early(&self, owner: Side) -> i64 {
+        let (bytes, messages) = self.endpoints[number(peer_of(owner))].ledger.underway();
+        bytes as i64 + messages as i64 * OVERHEAD
+    }
+
     fn poll(&mut self, index: usize) {
+        let early = self.early(self.tasks[index].owner);
         let task = &mut self.tasks[index];
         let Some(future) = &mut task.future else {
             return;
@@ -312,16 +319,13 @@ impl Run {
             self.in_vain <= MOST_IN_VAIN,
             "tasks wake each other for nothing"
         );
-        self.check(owner, held);
+        self.check(owner, held, early);
     }
 
-    /// What must hold after every poll.
-    fn check(&mut self, owner: Side, held: Held) {
-        let [client, server] = &mut self.endpoints;
-        let (endpoint, peer) = match owner {
-            Side::Client => (client, server),
-            Side::Server => (server, client),
-        };
+    /// What must hold after every poll. `early` is what was kept at its start.
+    fn check(&mut self, owner: Side, held: Held, early: i64) {
+        let early = early.max(self.early(owner));
+        let endpoint = &mut self.endpoints[number(owner)];
         let Some(application) = &endpoint.application else {
             return;
         };
@@ -333,9 +337,6 @@ impl Run {
         } else {
             0
         };
-        // What arrives before a pong is kept for whoever receives.
-        let (bytes, messages) = peer.ledger.underway();
-        let early = bytes as i64 + messages as i64 * OVERHEAD;
         assert!(most <= BOUND + compression + early, "holds {most} bytes");
         self.numbers.held = self.numbers.held.max(most);
         endpoint.duties.end_poll();

@@ -32,13 +32,21 @@ pub(super) enum Talk {
 impl Application {
     // Receiving.
 
-    /// Receives a message by one of the methods.
+    /// Receives a message by one of the methods. What is borrowed may be held for a while.
     pub(super) async fn receive(&self, from: &mut impl Receives) -> Result<Got, Error> {
+        self.receive_holding(from, true).await
+    }
+
+    async fn receive_holding(
+        &self,
+        from: &mut impl Receives,
+        may_hold: bool,
+    ) -> Result<Got, Error> {
         let way = self.world.below(8);
         self.world
             .note(format_args!("{:?} receives {way}", self.side));
         let got = match way {
-            0 => self.receive_lent(from, true).await,
+            0 => self.receive_lent(from, may_hold).await,
             1 => self.receive_parts(from, Delivery::Chunks).await,
             2 => self.receive_parts(from, Delivery::Frames).await,
             3 => self.receive_next(from).await,
@@ -218,7 +226,7 @@ impl Application {
     pub(super) async fn receive_to_the_end(&self, from: &mut impl Receives) -> bool {
         let since = self.world.now();
         loop {
-            match self.receive(from).await {
+            match self.receive_holding(from, false).await {
                 Ok(Got::Message) => {}
                 // What is borrowed is judged before the Close frame is written.
                 Err(Error::Protocol(ProtocolError::InvalidUtf8)) => {
