@@ -16,7 +16,7 @@ use sansock::clock::VirtualClock;
 use sansock::runtime::{BoxFuture, Threads};
 use sansock::serve::{Accepted, Origins, Peer, Serve, Server, Socket};
 use sansock::{Error, Message};
-use sansock_core::{Event, Side};
+use sansock_core::{Deadline, Event, Side};
 use sansock_tests::driver::{
     End, Fault, Flood, Scripted, Task, close_frame, config, frame, opened, opened_with,
     parse_frames, pipe, poll_once, settle, waker_fn,
@@ -127,6 +127,30 @@ fn a_message_that_is_discarded_before_its_last_part_has_come_does_not_hide_the_e
     far.end();
     settle(&mut [&mut closing, &mut receiving]);
     assert_eq!(receiving.output().unwrap(), None);
+}
+
+#[test]
+fn what_is_left_unread_does_not_change_how_the_connection_ended() {
+    let clock = VirtualClock::new();
+    let (near, mut far) = pipe(1 << 10);
+    let mut ws = opened(Side::Client, near, &clock);
+    far.put(&frame(Side::Server, 0x81, b"bad \xFF"));
+    let mut sending = Task::new(ws.send(vec![0; 1 << 16]));
+    sending.poll();
+    clock.advance(Duration::from_secs(60));
+    settle(&mut [&mut sending]);
+    let sent = sending.output();
+    assert!(
+        matches!(sent, Err(Error::TimedOut(Deadline::Write))),
+        "{sent:?}"
+    );
+    for _ in 0..2 {
+        let received = poll_once(ws.recv_ref()).expect("the end");
+        assert!(
+            matches!(received, Err(Error::TimedOut(Deadline::Write))),
+            "{received:?}"
+        );
+    }
 }
 
 #[test]

@@ -391,11 +391,14 @@ impl<S, T, C> Driver<S, T, C> {
     }
 
     /// Whether a message that is ready may be returned without driving the connection: no task waits for
-    /// that, and messages are not discarded.
+    /// that, messages are not discarded, and the connection is not over.
     #[inline]
     pub(crate) const fn may_return_data(&self) -> bool {
         !self.detours.has(Detours(
-            Detours::READING_STOPPED.0 | Detours::DISCARDING.0 | Detours::LIMITED.0,
+            Detours::READING_STOPPED.0
+                | Detours::DISCARDING.0
+                | Detours::LIMITED.0
+                | Detours::TRANSPORT_GONE.0,
         ))
     }
 
@@ -459,6 +462,10 @@ where
                 self.wakers.stop_waiting(Role::Receive);
                 return Poll::Ready(());
             }
+        }
+        if self.detours.has(Detours::TRANSPORT_GONE) {
+            // D3: nothing else would end a chain of messages that are left.
+            self.budget.spend_message();
         }
         self.drive(cx, Role::Receive, Goal::Data, blocked)
     }

@@ -52,16 +52,13 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        let mut is_kept = false;
-        if !self.has_data(Delivery::Messages) {
-            if !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await? {
-                return Ok(None);
-            }
-            is_kept = self.has_backlog();
+        let has_data = self.has_data(Delivery::Messages);
+        if !has_data && !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await? {
+            return Ok(None);
         }
-        match is_kept {
-            true => self.take_message_ref(),
-            false => self.borrow_message(),
+        match has_data {
+            true => self.borrow_message(),
+            false => self.take_message_ref(),
         }
     }
 
@@ -74,10 +71,30 @@ where
     /// Borrows the message that is ready.
     #[inline]
     pub(crate) fn take_message_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
+        if self.inner.driver.transport().is_none() {
+            self.keep_unread()?;
+        }
         if self.has_backlog() {
             return Ok(self.borrow_from_backlog().map(MessageRef::from));
         }
         self.borrow_message()
+    }
+
+    /// D5: keeps the next message of a connection that is over. Text that is not UTF-8 does not change how it ended.
+    #[cold]
+    fn keep_unread(&mut self) -> Result<()> {
+        while !self.has_backlog() && self.inner.driver.is_data_ready() {
+            if let Ok(Some(message)) = self.inner.driver.connection.io().next_message() {
+                let message = message.into_owned();
+                self.inner.backlog.get_or_insert_default().push(message);
+            } else if !self.inner.driver.connection.parse_next() {
+                break;
+            }
+        }
+        match self.has_backlog() {
+            true => Ok(()),
+            false => self.end_of_data(),
+        }
     }
 
     /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
