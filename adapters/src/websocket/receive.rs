@@ -52,13 +52,16 @@ where
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub async fn recv_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        let has_data = self.has_data(Delivery::Messages);
-        if !has_data && !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await? {
-            return Ok(None);
+        let mut is_kept = false;
+        if !self.has_data(Delivery::Messages) {
+            if !poll_fn(|cx| self.poll_more_data(cx, Delivery::Messages)).await? {
+                return Ok(None);
+            }
+            is_kept = self.has_backlog() || self.inner.driver.transport().is_none();
         }
-        match has_data {
-            true => self.borrow_message(),
-            false => self.take_message_ref(),
+        match is_kept {
+            true => self.take_message_ref(),
+            false => self.borrow_message(),
         }
     }
 
