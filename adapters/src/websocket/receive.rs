@@ -74,7 +74,7 @@ where
     /// Borrows the message that is ready.
     #[inline]
     pub(crate) fn take_message_ref(&mut self) -> Result<Option<MessageRef<'_>>> {
-        if self.inner.driver.transport().is_none() {
+        if self.inner.driver.transport().is_none() && !self.has_backlog() {
             self.keep_unread()?;
         }
         if self.has_backlog() {
@@ -86,18 +86,14 @@ where
     /// D5: keeps the next message of a connection that is over. Text that is not UTF-8 does not change how it ended.
     #[cold]
     fn keep_unread(&mut self) -> Result<()> {
-        while !self.has_backlog() && self.inner.driver.is_data_ready() {
+        while self.inner.driver.connection.parse_next() && self.inner.driver.is_data_ready() {
             if let Ok(Some(message)) = self.inner.driver.connection.io().next_message() {
                 let message = message.into_owned();
                 self.inner.backlog.get_or_insert_default().push(message);
-            } else if !self.inner.driver.connection.parse_next() {
-                break;
+                return Ok(());
             }
         }
-        match self.has_backlog() {
-            true => Ok(()),
-            false => self.end_of_data(),
-        }
+        self.end_of_data()
     }
 
     /// Receives the next data frame as the peer framed it, `None` once the connection was closed.
