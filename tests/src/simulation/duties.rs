@@ -24,12 +24,12 @@ use super::world::World;
 
 /// D1: how old a ping may get while an application sends now and then.
 const SENDING: Duration = Duration::from_millis(50);
+/// D1: a call that has moved so many bytes may leave what has arrived beyond them to a later one.
+const MOST_READ: usize = 64 << 10;
 /// D3: calls of the transport, bytes and results between two yields, of one operation that waits in
 /// between.
 const MOST_CALLS: u32 = 256 + 8;
 const MOST_BYTES: usize = (256 << 10) + (128 << 10);
-/// D1: a budget of bytes. What has arrived beyond it is read by a later call.
-const MOST_READ: usize = 64 << 10;
 const MOST_RESULTS: u32 = 256 + 16;
 
 /// D2: polls of other tasks that may come first where every poll takes a time.
@@ -96,7 +96,7 @@ struct Promise {
     /// Operations that wait for a message.
     receiving: Cell<u32>,
     /// A server drives the connection, unless something is borrowed.
-    served: RefCell<Option<Handle>>,
+    served: Cell<bool>,
     /// The handle of the connection, once there was one.
     handle: OnceCell<Handle>,
     /// What was received is borrowed.
@@ -233,10 +233,10 @@ impl Duties {
 
     /// A server drives the connection from now on, or no longer.
     pub(super) fn set_served(&self, by: Option<Handle>) {
-        if let Some(handle) = &by {
-            self.promise.handle.get_or_init(|| handle.clone());
+        self.promise.served.set(by.is_some());
+        if let Some(handle) = by {
+            self.promise.handle.get_or_init(|| handle);
         }
-        *self.promise.served.borrow_mut() = by;
     }
 
     /// Messages are received whole from now on, or in parts.
@@ -291,11 +291,9 @@ impl Duties {
         let age = self.world.uncounted(|| {
             self.notice(now);
             if self.probe.bytes_moved() >= MOST_READ {
-                let mut inbound = self.inbound.borrow_mut();
-                inbound
-                    .pings
-                    .iter_mut()
-                    .for_each(|ping| ping.visible_since = None);
+                for ping in &mut self.inbound.borrow_mut().pings {
+                    ping.visible_since = None;
+                }
             }
             self.ping_age(now).unwrap_or_default()
         });
@@ -362,7 +360,7 @@ impl Duties {
         }
         let side = self.side;
         let is_lent = self.promise.borrowed.get() > 0 || self.promise.lent.get();
-        let is_served = self.promise.served.borrow().is_some() && !is_lent;
+        let is_served = self.promise.served.get() && !is_lent;
         if self.promise.driving.get() == 0 && !is_served {
             return;
         }
@@ -397,12 +395,8 @@ impl Duties {
         let close = close.close.as_ref().filter(|close| self.is_visible(close));
         assert!(close.is_none(), "{side:?}: a Close frame is not answered");
         // D9: what was pushed leaves.
-        if let Some(handle) = &*self.promise.served.borrow() {
-            let waiting = if self.promise.writing.get() == 0 {
-                handle.backlog()
-            } else {
-                0
-            };
+        if self.promise.served.get() && self.promise.writing.get() == 0 {
+            let waiting = self.pushed();
             assert!(
                 waiting == 0,
                 "{side:?}: {waiting} bytes that were pushed wait"

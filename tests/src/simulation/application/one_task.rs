@@ -62,7 +62,7 @@ impl Application {
                 None => return Poll::Ready(false),
             }
         }
-        // That was pending: what follows has a budget of its own.
+        // That was pending: the operations below start with a full budget.
         self.world.goes_on();
         while let Some(message) = self.ours.next(0) {
             let ready = std::task::ready!(Pin::new(&mut *ws).poll_ready(cx));
