@@ -1,0 +1,197 @@
+"""The foreign peers that `run` pairs with ours: how each is installed and started, and what it cannot be asked for.
+
+If the interface of a library cannot express a scenario, the scenario is left out for that side, with the reason. It is
+the same with the parameters of compression: a row is run if both sides can ask for exactly its parameters. Rows with
+random parameters use the nearest that both can ask for.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+from peers import TARGET, install_debian
+
+HERE = Path(__file__).resolve().parent
+FOLDER = TARGET / "interop"
+
+PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5"]
+WS = "ws@8.23.0"
+
+# The four parameters of compression, in the order of the RFC.
+SERVER_ALONE, CLIENT_ALONE = "server_no_context_takeover", "client_no_context_takeover"
+SERVER_BITS, CLIENT_BITS = "server_max_window_bits", "client_max_window_bits"
+UNBOUNDED = 15
+
+
+class Side(NamedTuple):
+    """A peer as client, or as server."""
+
+    without: dict = {}  # scenario: why it is left out
+    # The parameters that it can offer, or demand, closest to some; the reason is for those that it cannot. None: none.
+    params: Optional[Callable[[dict], dict]] = dict
+    params_reason: str = ""
+    smallest_window: int = 8  # of its compressor, in bits
+    always: bool = False  # A client that offers compression whether it is asked to or not.
+    # Of a server: the offer, closest to some, to which it gives the response that is due; and the parameters of its
+    # response, of those agreed on.
+    offer: Callable[[dict], dict] = dict
+    offer_reason: str = ""
+    answer: Callable[[dict], dict] = dict
+
+
+class Foreign(NamedTuple):
+    """A library: how it is started, and its two sides, as far as it has them."""
+
+    start: Optional[Callable]  # installs it; returns a command and what to add to the environment
+    client: Optional[Side] = None
+    server: Optional[Side] = None
+
+
+def left_out(client, server, row):
+    """Why these two sides do not run a row, if they do not."""
+    for side in (client, server):
+        if row.scenario in side.without:
+            return side.without[row.scenario]
+    offer, demand = parsed(row.offer), parsed(row.demand)
+    for side, params, bits in ((client, offer, CLIENT_BITS), (server, demand, SERVER_BITS)):
+        if params is not None and (side.params is None or side.params(dict(params)) != params):
+            return side.params_reason
+        if any(side.smallest_window > each.get(bits, True) is not True for each in (offer, demand) if each):
+            return f"its compressor has a window of at least {side.smallest_window} bits"
+    if offer is None and demand is not None and client.always:
+        return "it always offers compression"
+    if offer is not None and server.offer(dict(offer)) != offer:
+        return server.offer_reason
+    return None
+
+
+def nearest(client, server, offer, demand):
+    """The offer and the demand closest to these that the two sides can make and answer; None if there is none."""
+    for side, bits in ((client, CLIENT_BITS), (server, SERVER_BITS)):
+        for params in (offer, demand):
+            if params.get(bits, True) is not True:
+                params[bits] = max(params[bits], side.smallest_window)
+    if client.params is None or server.params is None:
+        return None
+    offer = server.offer(client.params(offer))
+    return (offer, server.params(demand)) if client.params(dict(offer)) == offer else None
+
+
+def parsed(params):
+    """`a; b=9` as a table: {"a": True, "b": 9}."""
+    if params is None:
+        return None
+    pairs = (param.strip().partition("=") for param in params.split(";") if param.strip())
+    return {name: int(value) if value else True for name, _, value in pairs}
+
+
+# What sides have in common
+
+
+def always(**offer):
+    return lambda _: dict(offer)
+
+
+NO_FRAGMENTS = "its interface has no fragments"
+NO_DEMANDS = "its server has no parameters of its own"
+CLIENT_WINDOW = always(client_max_window_bits=True)
+
+
+def offer_of_aiohttp(wanted):
+    bits = wanted.get(SERVER_BITS, UNBOUNDED)
+    return {CLIENT_BITS: True, **({SERVER_BITS: max(9, bits)} if bits < UNBOUNDED else {})}
+
+
+def without_unbounded(offer):
+    return {name: value for name, value in offer.items() if name != SERVER_BITS or value != UNBOUNDED}
+
+
+def answer_of_aiohttp(agreed):
+    """It sends no parameters that bind the client."""
+    return {name: value for name, value in agreed.items() if name in (SERVER_ALONE, SERVER_BITS)}
+
+
+# Installing
+
+
+def once(folder, version, install):
+    """Installs into the folder unless that version is there."""
+    stamp = folder / "installed"
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    install()
+    stamp.write_text(version)
+
+
+def python():
+    folder = FOLDER / "python"
+    interpreter = folder / "bin" / "python"
+
+    def install():
+        make = [sys.executable, "-m", "venv", "--clear", folder]
+        if subprocess.run(make, capture_output=True).returncode != 0:
+            install_debian("python3-venv")
+            subprocess.run(make, check=True)
+        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES], check=True)
+
+    once(folder, " ".join(PYTHON_PACKAGES), install)
+    return interpreter
+
+
+def python_peer(script):
+    return lambda: ([python(), HERE / script], {"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def npm(name, *packages):
+    """The folder of modules with these packages."""
+    folder = FOLDER / name
+
+    def install():
+        if not (shutil.which("node") and shutil.which("npm")):
+            install_debian("nodejs", "npm")
+        quiet = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+        command = ["npm", "install", *quiet, "--prefix", folder, *packages]
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+
+    once(folder, " ".join(packages), install)
+    return folder / "node_modules"
+
+
+def ws():
+    return ["node", HERE / "node_peer.mjs"], {"NODE_PATH": str(npm("node", WS))}
+
+
+# The peers
+
+OURS = Side()
+# What is left out is what the interface of a page does not have.
+PAGE = {
+    "fragments": NO_FRAGMENTS,
+    "ping": "a page has no pings",
+    "too-big-for-client": "a page sets no limit",
+}
+
+PEERS = {
+    "websockets": Foreign(python_peer("python_peer.py"), Side(smallest_window=9), Side(smallest_window=9)),
+    "ws": Foreign(ws, Side(), Side()),
+    "chromium": Foreign(
+        None, Side(PAGE, CLIENT_WINDOW, "a page always makes the same offer, client_max_window_bits", always=True)
+    ),
+    "aiohttp": Foreign(
+        python_peer("aiohttp_peer.py"),
+        Side(
+            {"fragments": NO_FRAGMENTS}, offer_of_aiohttp,
+            "it offers client_max_window_bits, and server_max_window_bits from 9 to 14", 9,
+        ),
+        Side(
+            {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS, 9,
+            offer=without_unbounded, offer_reason="its response does not confirm server_max_window_bits=15",
+            answer=answer_of_aiohttp,
+        ),
+    ),
+}
