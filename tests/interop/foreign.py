@@ -43,8 +43,8 @@ class Side(NamedTuple):
     # The parameters that it follows, of those that the other side offers or demands.
     follows: Callable[[dict], dict] = dict
     follows_reason: str = ""
-    # Of a server: the parameters of its response, of those agreed on.
-    answer: Callable[[dict], dict] = dict
+    # The parameters that it reports, of those agreed on: a server in its response, a client to its application.
+    reports: Callable[[dict], dict] = dict
 
 
 class Foreign(NamedTuple):
@@ -126,7 +126,7 @@ def without_unbounded(offer):
     return {name: value for name, value in offer.items() if name != SERVER_BITS or value != UNBOUNDED}
 
 
-def answer_of_aiohttp(agreed):
+def reported_by_aiohttp(agreed):
     """It sends no parameters that bind the client."""
     return {name: value for name, value in agreed.items() if name in (SERVER_ALONE, SERVER_BITS)}
 
@@ -135,7 +135,7 @@ def followed_by_bun(offer):
     return {name: value for name, value in offer.items() if name != SERVER_BITS or SERVER_ALONE not in offer}
 
 
-def answer_of_bun(agreed):
+def reported_by_bun(agreed):
     """It sends no window for a client without takeover."""
     return {name: value for name, value in agreed.items() if name != CLIENT_BITS or CLIENT_ALONE not in agreed}
 
@@ -250,7 +250,7 @@ PEERS = {
         Side(
             {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS,
             follows=followed_by_bun, follows_reason="it declines server_max_window_bits with server_no_context_takeover",
-            answer=answer_of_bun,
+            reports=reported_by_bun,
         ),
     ),
     "gorilla": Foreign(
@@ -262,7 +262,7 @@ PEERS = {
                 "too-big-for-server, compressed": "its limit is on messages as they are on the wire",
             },
             always(), NO_DEMANDS, follows=without(SERVER_BITS),
-            follows_reason="its response does not confirm server_max_window_bits", answer=NO_TAKEOVER,
+            follows_reason="its response does not confirm server_max_window_bits", reports=NO_TAKEOVER,
         ),
     ),
     "tornado": Foreign(
@@ -277,12 +277,18 @@ PEERS = {
                 "fragments, compressed": "after a ping between the fragments, it takes the message for uncompressed",
             },
             always(), NO_DEMANDS, 9, follows=without(SERVER_ALONE), follows_reason=NO_VALUE,
-            answer=without(CLIENT_ALONE),
+            reports=without(CLIENT_ALONE),
         ),
     ),
     "picows": Foreign(
         python_peer("picows_peer.py"), Side(params=None, params_reason=NO_COMPRESSION),
         Side(params=None, params_reason=NO_COMPRESSION),
+    ),
+    "firefox": Foreign(
+        None,
+        Side(
+            PAGE, always(), "a page always makes the same offer, without parameters", always=True, reports=always(),
+        ),
     ),
     "aiohttp": Foreign(
         python_peer("aiohttp_peer.py"),
@@ -293,7 +299,7 @@ PEERS = {
         Side(
             {"fragments-back": NO_FRAGMENTS}, always(), NO_DEMANDS, 9,
             follows=without_unbounded, follows_reason="its response does not confirm server_max_window_bits=15",
-            answer=answer_of_aiohttp,
+            reports=reported_by_aiohttp,
         ),
     ),
 }
