@@ -2,7 +2,7 @@
 
 import { parseArgs } from "node:util";
 
-import { ping, runClient } from "./page_client.mjs";
+import { numbers, ping, runClient } from "./page_client.mjs";
 
 const SUBPROTOCOL = "interop.two";
 
@@ -32,17 +32,6 @@ const handlers = {
   // Compressed or not, at random. There are no fragments.
   "/random": (ws, message) => ws.send(message, compressed && ws.data.below(2) === 0),
 };
-
-// Numbers that look random: a generator with the seed's state, of those below a limit.
-function numbers(seed) {
-  let state = seed | 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
-}
 
 function upgrade(request, server) {
   const { pathname, searchParams } = new URL(request.url);

