@@ -247,7 +247,10 @@ PEERS = {
     ),
     "undici": Foreign(
         undici,
-        Side({"fragments": NO_FRAGMENTS}, CLIENT_WINDOW, "it always makes the same offer, client_max_window_bits", always=True),
+        Side(
+            {"fragments": NO_FRAGMENTS}, CLIENT_WINDOW, "it always makes the same offer, client_max_window_bits",
+            always=True,
+        ),
     ),
     "bun": Foreign(
         bun,
