@@ -109,9 +109,7 @@ fn threads() {
             }
         }
 
-        let id = server.process.id().to_string();
-        let kill = Command::new("kill").args(["-INT", &id]).status();
-        assert!(kill.unwrap().success());
+        server.signal("-INT");
         let opened = (0..servers).map(|_| {
             let line = server.next_line();
             let count = line.split(' ').nth(2).map(str::parse::<u32>);
@@ -524,6 +522,89 @@ fn prometheus() {
     alice.goes();
 }
 
+/// Behind a load balancer that names its clients: the health check, the hosts, and the drain.
+#[test]
+fn deployed_behind_a_load_balancer() {
+    let arguments = [
+        "--balancer",
+        "127.0.0.1",
+        "--host",
+        "127.0.0.1",
+        "--drain",
+        "3",
+        "127.0.0.1:0",
+    ];
+    let mut server = Server::start("deployed", &arguments);
+    let line = "PROXY TCP4 203.0.113.7 203.0.113.1 5000 80\r\n";
+    let health = |server: &Server| {
+        let request = get("/healthz", &["Connection: close"]);
+        let answer = server.exchange(&format!("{line}{request}"), b"");
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    assert_eq!(health(&server).as_deref(), Some("200"));
+    let elsewhere = get("/", &ASK).replace("Host: 127.0.0.1", "Host: rebound.example");
+    let answer = server.exchange(&format!("{line}{elsewhere}"), b"");
+    assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+
+    let mut client = TcpStream::connect(&server.address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("{line}{}", get("/", &ASK));
+    client.write_all(request.as_bytes()).unwrap();
+    let connected = server.next_line();
+    assert!(connected.contains("203.0.113.7:5000"), "{connected}");
+
+    server.signal("-TERM");
+    assert_eq!(server.next_line(), "draining");
+    assert_eq!(health(&server).as_deref(), Some("503"));
+    let mut received = Vec::new();
+    while !received.ends_with(b"\x88\x02\x03\xe9") {
+        let mut byte = [0];
+        assert_eq!(client.read(&mut byte).unwrap(), 1, "{received:?}");
+        received.extend(byte);
+    }
+    client.write_all(b"\x88\x82\0\0\0\0\x03\xe9").unwrap();
+    let stopped = server.next_line();
+    assert!(stopped.starts_with("stopped: "), "{stopped}");
+    assert!(server.process.wait().unwrap().success());
+}
+
+#[test]
+fn deployed_reads_new_certificates() {
+    let folder = std::env::temp_dir().join(format!("deployed-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let [chain, key, old, new] =
+        ["chain", "key", "old", "new"].map(|name| folder.join(name).to_str().unwrap().to_owned());
+    let issue = |copy: &str| {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        for (file, pem) in [
+            (&chain[..], certified.cert.pem()),
+            (copy, certified.cert.pem()),
+            (&key, certified.signing_key.serialize_pem()),
+        ] {
+            std::fs::write(file, pem).unwrap();
+        }
+    };
+    issue(&old);
+    let mut server = Server::start("deployed", &["--tls", &chain, &key, "127.0.0.1:0"]);
+    let url = format!(
+        "wss://{}/",
+        server.address.replace("127.0.0.1", "localhost")
+    );
+    let trusting = |root: &str| cli(&["--no-proxy", "--ca", root, &url], "hello\n").0;
+    assert_eq!(trusting(&old), Some(0));
+    server.next_line();
+
+    issue(&new);
+    server.signal("-HUP");
+    assert_eq!(
+        server.next_line(),
+        "new handshakes use the new certificates"
+    );
+    assert_eq!(trusting(&new), Some(0));
+    assert_eq!(trusting(&old), Some(3));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// Somebody at the command line.
 struct Talker {
     process: Child,
@@ -675,6 +756,13 @@ impl Server {
     #[track_caller]
     fn next_line(&mut self) -> String {
         self.lines.recv_timeout(PATIENCE).unwrap()
+    }
+
+    #[track_caller]
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let kill = Command::new("kill").args([name, &id]).status();
+        assert!(kill.unwrap().success());
     }
 
     /// Sends a request and what follows it in one write, and returns all that comes, escaped where it
