@@ -91,7 +91,7 @@ fn pending<R: Runtime>(
     stream: Stream<R>,
     options: Arc<ServerOptions>,
     config: Config,
-) -> Result<Box<PendingOf<R>>> {
+) -> Result<PendingOf<R>> {
     stream.set_nodelay(true)?;
     let mut connection = ServerConnection::new(options, config);
     crate::driver::trace::peer(connection.io(), || stream.peer_addr().ok());

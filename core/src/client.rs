@@ -51,7 +51,7 @@ pub struct ClientConnection {
     sent: bool,
 }
 
-opening_verbs!(ClientConnection, "response");
+opening_verbs!(ClientConnection, "response", handshake, refusal, response);
 
 impl ClientConnection {
     /// Interim responses (1xx) that are skipped before the answer.

@@ -5,9 +5,9 @@
 //! [`Connection`]: crate::Connection
 
 /// Gives a connection these verbs. Its own are `advance`, which goes on with the handshake, and
-/// `take_first` and `has_first`, for the event that it begins with.
+/// `take_first` and `has_first`, for the event that it begins with. What it drops once it is open is named.
 macro_rules! opening_verbs {
-    ($type:ident, $first:literal) => {
+    ($type:ident, $first:literal, $($only_opening:ident),*) => {
         impl $type {
             /// Takes the end of the peer's stream; see [`Connection::receive_eof`].
             pub fn receive_eof(&mut self, now: $crate::Instant) {
@@ -200,7 +200,10 @@ macro_rules! opening_verbs {
 
             /// Drops what only the opening handshake needed.
             #[must_use]
+            #[inline]
             pub fn into_connection(self) -> Connection {
+                // First, so that the connection is moved once, to where the caller wants it.
+                $(drop(self.$only_opening);)*
                 self.connection
             }
         }

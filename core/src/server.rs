@@ -56,7 +56,7 @@ pub struct ServerConnection {
     error: Option<HandshakeError>,
 }
 
-opening_verbs!(ServerConnection, "request");
+opening_verbs!(ServerConnection, "request", options, request, error);
 
 /// The request, on its way to the user.
 #[derive(Debug)]

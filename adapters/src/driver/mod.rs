@@ -308,7 +308,12 @@ impl<S, T, C> Driver<S, T, C> {
     }
 
     /// Replaces the connection by what it has become.
-    pub(crate) fn map<D>(self, map: impl FnOnce(C) -> D) -> Driver<S, T, D> {
+    ///
+    /// It takes a box, from which every field is moved on its own: passed by value, the whole driver would be
+    /// copied once more.
+    #[inline]
+    #[expect(clippy::boxed_local, reason = "the block is freed here")]
+    pub(crate) fn map<D>(self: Box<Self>, map: impl FnOnce(C) -> D) -> Driver<S, T, D> {
         Driver {
             connection: map(self.connection),
             transport: self.transport,
@@ -1005,6 +1010,20 @@ where
     #[inline]
     fn has_commands(&self) -> bool {
         self.detours.has(Detours::COMMANDS_LEFT) || self.is_called()
+    }
+
+    /// Whether a message can be queued at once, and nothing is known to prevent it from being sent. What was
+    /// pushed from outside is queued first, so that it leaves in the order of the calls.
+    #[inline]
+    pub(crate) fn has_capacity(&mut self) -> bool {
+        if !self.is_undisturbed() {
+            self.take_commands();
+            if !self.can_write() {
+                return false;
+            }
+        }
+        // A connection that has failed refuses the command.
+        self.connection.connection().has_capacity()
     }
 
     /// Takes what was left in the inbox. Returns whether something was queued.

@@ -69,7 +69,7 @@ enum NotOpened<S, T> {
 
 /// A request that is answered with another status than 101. The answer is queued.
 struct Refusal<S, T> {
-    pending: Box<Pending<S, T>>,
+    pending: Pending<S, T>,
     status: StatusCode,
     /// What is reported: nothing if the application decided it.
     error: Option<HandshakeError>,
@@ -279,7 +279,7 @@ where
     async fn answer(
         &self,
         registration: &Registration,
-        mut pending: Box<Pending<S, T>>,
+        mut pending: Pending<S, T>,
         decision: HandshakeDecision<S, T, M>,
         host: Option<String>,
     ) -> Opens<S, T, M> {
@@ -394,7 +394,7 @@ where
 {
     /// Answers a request with a response other than 101.
     fn refused(
-        mut pending: Box<Pending<S, T>>,
+        mut pending: Pending<S, T>,
         response: &Response,
         error: Option<HandshakeError>,
     ) -> Self {
@@ -410,13 +410,13 @@ where
     }
 
     /// As [`refused`](Self::refused), for the server's own reasons.
-    fn rejected(pending: Box<Pending<S, T>>, response: &Response) -> Self {
+    fn rejected(pending: Pending<S, T>, response: &Response) -> Self {
         let error = HandshakeError::rejected(response.status(), "");
         Self::refused(pending, response, Some(error))
     }
 
     /// Answers a request for which there is no place. What the application has asked for is not reported.
-    fn no_room(pending: Box<Pending<S, T>>, refused: Refused) -> Self {
+    fn no_room(pending: Pending<S, T>, refused: Refused) -> Self {
         let response = unavailable(refused);
         match refused {
             Refused::Draining(_) => Self::refused(pending, &response, None),
@@ -427,7 +427,7 @@ where
     }
 
     /// The answer is queued already: the request is malformed, or was not waited for.
-    fn answered(mut pending: Box<Pending<S, T>>) -> Self {
+    fn answered(mut pending: Pending<S, T>) -> Self {
         match pending.connection_mut().handshake_error().cloned() {
             Some(error) => Self::Refused(Refusal {
                 pending,

@@ -73,7 +73,7 @@ where
 /// Look at it, ask a database if you like, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject). The configured time for the handshake goes on.
 pub struct Upgrade<S, T> {
-    pending: Box<Pending<S, T>>,
+    pending: Pending<S, T>,
     request: Request,
 }
 
@@ -190,10 +190,10 @@ where
 
 /// An opening handshake in progress, and its transport.
 ///
-/// It is boxed and freed when the connection opens: a task keeps the largest state of its future for as
-/// long as it lives.
+/// Its driver is boxed, and the block is freed when the connection opens: a task keeps the largest state of its
+/// future for as long as it lives.
 pub(crate) struct Pending<S, T, C = ServerConnection> {
-    driver: Driver<S, T, C>,
+    driver: Box<Driver<S, T, C>>,
     /// Until when it must be over.
     deadline: Option<Instant>,
 }
@@ -204,13 +204,13 @@ where
     T: Timer,
     C: DriveTarget,
 {
-    pub(crate) fn new(stream: S, timer: T, connection: C) -> Box<Self> {
+    pub(crate) fn new(stream: S, timer: T, connection: C) -> Self {
         let time = connection.connection().config().time_for(Deadline::Open);
         let deadline = time.and_then(|time| timer.now().checked_add(time));
-        Box::new(Self {
-            driver: Driver::new(stream, timer, connection),
+        Self {
+            driver: Box::new(Driver::new(stream, timer, connection)),
             deadline,
-        })
+        }
     }
 
     /// Takes commands from this inbox as well, also once it is open.
@@ -272,7 +272,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    pub(crate) async fn connect(mut self: Box<Self>) -> Result<(WebSocket<S, T>, Response)> {
+    pub(crate) async fn connect(mut self) -> Result<(WebSocket<S, T>, Response)> {
         let connection = &mut self.driver.connection;
         // Refused if it was sent before: then there is nothing to do.
         let _ = connection.send_request(connection.connect());
@@ -326,7 +326,7 @@ where
     T: Timer,
 {
     /// Reads the request and accepts it.
-    pub(crate) async fn serve(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+    pub(crate) async fn serve(mut self) -> Result<WebSocket<S, T>> {
         self.event().await;
         if !self.is_refused() {
             self.accept()?;
@@ -340,7 +340,7 @@ where
         Ok(self.driver.connection.answer(&request)?)
     }
 
-    pub(crate) async fn read(mut self: Box<Self>) -> Result<Upgrade<S, T>> {
+    pub(crate) async fn read(mut self) -> Result<Upgrade<S, T>> {
         self.read_unless(|_| Poll::Pending).await?;
         if self.is_refused() {
             return Err(self.end().await);
@@ -389,7 +389,7 @@ where
 
     /// Answers the request; opens the connection if the answer is 101.
     pub(crate) fn answer(
-        self: Box<Self>,
+        self,
         response: &Response,
     ) -> impl Future<Output = Result<WebSocket<S, T>>> + use<S, T> {
         let answered = self.answered(|connection| connection.send_response(response));
@@ -398,9 +398,9 @@ where
 
     /// Queues the answer to the request unless it is too late: the time ran while the application decided.
     fn answered(
-        mut self: Box<Self>,
+        mut self,
         answer: impl FnOnce(&mut ServerConnection) -> Result<(), SendError>,
-    ) -> Result<Box<Self>> {
+    ) -> Result<Self> {
         if self.is_late() {
             return Err(Error::TimedOut(Deadline::Open));
         }
@@ -408,7 +408,7 @@ where
         Ok(self)
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<WebSocket<S, T>> {
+    async fn finish(mut self) -> Result<WebSocket<S, T>> {
         self.send_answer().await?;
         Ok(self.open())
     }
@@ -478,8 +478,7 @@ where
         }
     }
 
-    #[expect(clippy::boxed_local, reason = "the block is freed here")]
-    fn open(self: Box<Self>) -> WebSocket<S, T> {
+    fn open(self) -> WebSocket<S, T> {
         WebSocket::from_driver(self.driver.map(ServerConnection::into_connection))
     }
 }
