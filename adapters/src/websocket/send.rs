@@ -77,7 +77,8 @@ where
     /// The message is queued whole or not at all.
     pub async fn feed<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
         // Written out, as in `send`. D3: nothing else would end a chain of messages that are queued.
-        if !self.has_capacity() || !self.inner.driver.budget.spend_message() {
+        let driver = &mut self.inner.driver;
+        if !driver.has_capacity() || !driver.budget.spend_message() {
             poll_fn(|cx| self.poll_capacity(cx)).await?;
         }
         self.queue(|connection| connection.send(message))
@@ -164,18 +165,9 @@ where
         }
     }
 
-    /// Whether a message can be queued at once, and nothing is known to prevent it from being sent. What was
-    /// pushed from outside is queued first, so that it leaves in the order of the calls.
     #[inline]
     fn has_capacity(&mut self) -> bool {
-        if !self.inner.driver.is_undisturbed() {
-            self.inner.driver.take_commands();
-            if !self.inner.driver.can_write() {
-                return false;
-            }
-        }
-        // A connection that has failed refuses the command.
-        self.connection().has_capacity()
+        self.inner.driver.has_capacity()
     }
 
     /// Waits until the queue has room for a message.
@@ -232,13 +224,19 @@ where
         &mut self,
         command: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<()> {
-        let Err(error) = command(&mut self.inner.driver.connection) else {
-            return Ok(());
-        };
-        // D5: that the connection is over comes before what else is wrong.
+        match command(&mut self.inner.driver.connection) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    /// D5: that the connection is over comes before what else is wrong with a command.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, error: SendError) -> Error {
         match self.state() {
-            State::Closing | State::Closed => Err(self.ended_error()),
-            State::Connecting | State::Open => Err(error.into()),
+            State::Closing | State::Closed => self.ended_error(),
+            State::Connecting | State::Open => error.into(),
         }
     }
 
