@@ -253,6 +253,14 @@ impl Config {
         self.with(|settings| settings.buffers = Arc::new(pool))
     }
 
+    /// Returns the offers of a client, in the order of the extensions.
+    pub(crate) fn extension_offers(&self) -> ExtensionList {
+        let extensions = self.settings.extensions.iter();
+        extensions
+            .flat_map(|extension| extension.offers())
+            .collect()
+    }
+
     /// Returns how long a deadline leaves, `None` where there is none.
     #[must_use]
     pub fn time_for(&self, deadline: Deadline) -> Option<Duration> {
