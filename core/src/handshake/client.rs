@@ -139,7 +139,7 @@ impl ClientHandshake {
     /// use sansock_core::{Config, Connection, Side};
     ///
     /// let uri = Uri::parse("wss://example.com/chat")?;
-    /// let config = Config::new();
+    /// let config = Config::new().multiplexed(true);
     /// let options = ClientOptions::new().subprotocols(["chat"]);
     /// let handshake =
     ///     ClientHandshake::extended_connect(&uri, HttpVersion::Http2, &options, &config)?;

@@ -86,7 +86,7 @@ impl Request {
     /// assert_eq!(response.status().number(), 200);
     /// assert_eq!(response.headers().len(), 1);
     /// // The HTTP stack sends the response. Then frames pass over the stream.
-    /// let server = Connection::new(Side::Server, result?, Config::new())?;
+    /// let server = Connection::new(Side::Server, result?, Config::new().multiplexed(true))?;
     /// assert_eq!(server.subprotocol(), Some("chat"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
