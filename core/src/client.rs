@@ -68,9 +68,7 @@ impl ClientConnection {
         config: Config,
     ) -> Result<Self, ConnectionError> {
         let mut generator = Generator::new(&*config.settings().entropy)?;
-        let extensions = &config.settings().extensions;
-        let offers = extensions.iter().flat_map(|extension| extension.offers());
-        let options = options.clone().extensions(offers.collect());
+        let options = options.clone().extensions(config.extension_offers());
         let handshake = ClientHandshake::new(uri, generator.nonce(), &options)?;
         let scanner = HeadScanner::new(config.settings().head_limits);
         Ok(Self {
@@ -93,8 +91,10 @@ impl ClientConnection {
     /// Queues the request.
     ///
     /// # Errors
-    /// [`SendError::State`] where a request was sent already.
+    /// [`SendError::State`] where a request was sent already; [`SendError::HttpVersion`] for one by
+    /// [Extended CONNECT](ClientHandshake::extended_connect), which an HTTP stack sends.
     pub fn send_request(&mut self, request: Request) -> Result<(), SendError> {
+        request.version().check_written_as_text()?;
         if self.sent || !self.connection.is_connecting() {
             return Err(SendError::State(self.connection.state()));
         }

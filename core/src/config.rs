@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) multiplexed: bool,
     pub(crate) min_send_rate: Option<NonZeroU64>,
     pub(crate) min_receive_rate: Option<NonZeroU64>,
     pub(crate) extensions: Vec<Arc<dyn Extension>>,
@@ -80,6 +81,7 @@ impl Config {
                 ping_interval: Some(Duration::from_secs(20)),
                 ping_timeout: Some(Duration::from_secs(20)),
                 write_timeout: Some(Duration::from_secs(30)),
+                multiplexed: false,
                 min_send_rate: NonZeroU64::new(8 << 10),
                 min_receive_rate: None,
                 extensions: Vec::new(),
@@ -157,6 +159,19 @@ impl Config {
     pub fn close_timeout(self, after: impl Into<Option<Duration>>) -> Self {
         let after = after.into();
         self.with(|settings| settings.close_timeout = after)
+    }
+
+    /// Sets whether the transport is a stream of a connection that carries others too, as over HTTP/2 and HTTP/3
+    /// (RFC 8441 section 5, RFC 9220 section 3). Default: `false`, a separate connection.
+    ///
+    /// Over TCP, a server ends its stream after the closing handshake and waits for the client to do the same, and a
+    /// client waits for the server (RFC 6455 section 7.1.1): a socket that is closed too early resets the connection, and
+    /// the peer loses what it has not read. A stream that has ended resets nothing, and some peers never end theirs. So
+    /// with `true`, each side ends its stream after the closing handshake or a failure, and is done as soon as that is
+    /// written, within the [close timeout](Self::close_timeout).
+    #[must_use]
+    pub fn multiplexed(self, multiplexed: bool) -> Self {
+        self.with(|settings| settings.multiplexed = multiplexed)
     }
 
     /// Sets how often a ping is sent to see whether the peer is there. Default: every 20 s.
@@ -251,6 +266,14 @@ impl Config {
     #[must_use]
     pub fn buffers(self, pool: impl BufferPool + 'static) -> Self {
         self.with(|settings| settings.buffers = Arc::new(pool))
+    }
+
+    /// Returns the offers of a client, in the order of the extensions.
+    pub(crate) fn extension_offers(&self) -> ExtensionList {
+        let extensions = self.settings.extensions.iter();
+        extensions
+            .flat_map(|extension| extension.offers())
+            .collect()
     }
 
     /// Returns how long a deadline leaves, `None` where there is none.

@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::entropy::EntropyError;
 use crate::frame::utf8::InvalidUtf8;
 use crate::frame::{CloseCode, CloseFrame, HeaderError, OpCode};
-use crate::handshake::{HandshakeError, InvalidHeader};
+use crate::handshake::{HandshakeError, HttpVersion, InvalidHeader};
 use crate::state::State;
 
 /// How the peer broke the protocol after the opening handshake.
@@ -226,6 +226,8 @@ pub enum SendError {
     QueueFull(usize),
     /// A response with status 101 that cannot open the connection, and why.
     SwitchingProtocols(&'static str),
+    /// A request or response of HTTP/2 or HTTP/3: the application's HTTP stack sends it.
+    HttpVersion(HttpVersion),
 }
 
 impl fmt::Display for SendError {
@@ -257,6 +259,10 @@ impl fmt::Display for SendError {
                 )
             }
             Self::SwitchingProtocols(problem) => write!(f, "cannot answer 101: {problem}"),
+            Self::HttpVersion(version) => write!(
+                f,
+                "cannot write {version}: pass the request or response to the HTTP stack of the stream"
+            ),
         }
     }
 }

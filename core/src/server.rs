@@ -109,6 +109,7 @@ impl ServerConnection {
     /// # Errors
     /// As [`send_response`](Self::send_response).
     pub fn answer(&mut self, request: &Request) -> Result<(), SendError> {
+        request.version().check_written_as_text()?;
         self.check_unanswered()?;
         let extensions = self.connection.extensions();
         let answer = |offers: &_| extension::answer(offers, extensions);
@@ -139,8 +140,10 @@ impl ServerConnection {
     /// # Errors
     /// [`SendError::State`] where a response was sent already; [`SendError::SwitchingProtocols`] for
     /// status 101 where no request was given out, or with a body, or with extensions that the
-    /// configuration does not have.
+    /// configuration does not have; [`SendError::HttpVersion`] for the response to a request by
+    /// [Extended CONNECT](Request::extended_connect), which an HTTP stack sends.
     pub fn send_response(&mut self, response: &Response) -> Result<(), SendError> {
+        response.version().check_written_as_text()?;
         self.check_unanswered()?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if !response.body().is_empty() {

@@ -477,7 +477,7 @@ fn frames_behind_the_response_are_not_lost() {
     let (response, accepted) = ServerOptions::new().accept(&request);
     accepted.unwrap();
     let mut bytes = Vec::new();
-    response.write_to(&mut bytes);
+    response.write_to(&mut bytes).unwrap();
     bytes.extend(frame(Side::Server, 0x81, b"glued"));
     bytes.extend(close_frame(Side::Server, 1000, ""));
     peer.put(&bytes);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Buf;
 use sansock_core::deflate::Deflate;
 use sansock_core::handshake::{
-    ClientOptions, HandshakeError, HeadError, HeadLimits, Request, Response, ServerOptions,
-    StatusCode, Uri,
+    ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadLimits, HttpVersion, Request,
+    Response, ServerOptions, StatusCode, Uri,
 };
 use sansock_core::{
     ClientConnection, Config, Connection, ConnectionError, Deadline, Entropy, EntropyError, Event,
@@ -397,7 +397,7 @@ fn the_answer_to_a_head_request_has_no_body_and_its_length() {
     assert!(outcome.text().ends_with("\r\n\r\n"));
     let (response, _) = ServerOptions::new().accept(&request);
     let mut written = Vec::new();
-    response.write_to(&mut written);
+    response.write_to(&mut written).unwrap();
     assert_eq!(written, outcome.sent);
 }
 
@@ -569,6 +569,35 @@ fn a_server_may_refuse_before_it_has_read_the_request_but_not_accept() {
     assert!(outcome.text().starts_with("HTTP/1.1 503 ") && outcome.ended);
     assert!(matches!(server.next_event(), Some(Event::Failed(_))));
     assert!(server.next_event().is_none());
+}
+
+/// RFC 8441: an HTTP stack sends such requests and the responses to them.
+#[test]
+fn nothing_of_extended_connect_is_written_as_text() {
+    let uri: Uri = "ws://example.com/chat".parse().unwrap();
+    for version in [HttpVersion::Http2, HttpVersion::Http3] {
+        let error = Err(SendError::HttpVersion(version));
+        let options = ClientOptions::new();
+        let handshake =
+            ClientHandshake::extended_connect(&uri, version, &options, &Config::new()).unwrap();
+        let mut client = client();
+        assert_eq!(client.send_request(handshake.request().clone()), error);
+        assert!(client.data_to_send().is_empty());
+        client.send_request(client.connect()).unwrap();
+
+        let pseudo = handshake.request().pseudo_headers().unwrap();
+        let headers = handshake.request().headers().clone();
+        let request = Request::extended_connect(version, pseudo, headers).unwrap();
+        let mut server = server();
+        server.receive_data(REQUEST, NOW);
+        assert!(matches!(server.next_event(), Some(Event::Request(_))));
+        assert_eq!(server.answer(&request), error);
+        let response = server.accept(&request);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(server.send_response(&response), error);
+        assert_eq!(server.state(), State::Connecting);
+        assert!(server.data_to_send().is_empty());
+    }
 }
 
 fn deflating() -> ServerConnection {

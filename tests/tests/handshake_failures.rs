@@ -236,7 +236,7 @@ fn accept_with(client: &mut ClientConnection, headers: &str) {
         let (name, value) = line.split_once(": ").unwrap();
         response.headers_mut().append(name, value).unwrap();
     }
-    response.write_to(&mut head);
+    response.write_to(&mut head).unwrap();
     client.receive_data(&head, NOW);
 }
 

@@ -54,7 +54,8 @@ fn every_requirement_has_a_test_or_a_reason() {
     for row in &rows {
         *by_rfc.entry(row.get("rfc")).or_insert(0) += 1;
     }
-    assert_eq!(by_rfc.keys().collect::<Vec<_>>(), [&"6455", &"7692"]);
+    let rfcs = ["6455", "7692", "8441", "9113", "9220"];
+    assert!(by_rfc.keys().eq(rfcs.iter()), "{:?}", by_rfc.keys());
     let tested = rows
         .iter()
         .filter(|row| row.tests().next().is_some())

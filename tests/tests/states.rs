@@ -210,7 +210,7 @@ impl Machine {
                 let request = client.connect();
                 let (response, _) = ServerOptions::new().accept(&request);
                 let mut head = Vec::new();
-                response.write_to(&mut head);
+                response.write_to(&mut head).unwrap();
                 client.receive_data(&head, Instant::START);
             }
             Self::Server(server) => {

@@ -761,11 +761,13 @@ where
         Some(Progress::Waiting)
     }
 
-    /// Whether there is nothing to wait for: the connection has ended, and all that it had to send was sent.
+    /// Whether there is nothing to wait for: the connection has ended, and all that it had to send was sent. The end of
+    /// its stream is a part of that if the stream shares its connection: the peer would take a stream that is dropped
+    /// for one that was reset.
     fn is_over(&self, written: bool) -> bool {
         let connection = self.connection.connection();
-        self.transport.is_none()
-            || (connection.state() == State::Closed && (written || connection.is_flushed()))
+        let is_sent = || connection.is_flushed() && !connection.is_end_pending();
+        self.transport.is_none() || (connection.state() == State::Closed && (written || is_sent()))
     }
 
     fn is_met(&mut self, goal: Goal, written: bool, has_event: bool) -> bool {
@@ -960,6 +962,10 @@ where
             return Poll::Ready(());
         }
         let mut deadline = self.connection.next_timeout();
+        if deadline.is_none() && self.is_over(false) {
+            // The end of the stream could not be written in time.
+            return Poll::Ready(());
+        }
         if self.write_failed() && !self.read_ended {
             let soon = now.checked_add(FAREWELL).unwrap_or(now);
             let grace = self.grace.get_or_insert_default();

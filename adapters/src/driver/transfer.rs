@@ -99,6 +99,7 @@ where
         if self.write_side == WriteSide::Closing {
             ready!(uninterrupted(|| Pin::new(&mut *transport).poll_close(cx)))?;
             self.write_side = WriteSide::Closed;
+            connection.io().end_written();
         }
         Poll::Ready(Ok(()))
     }

@@ -131,6 +131,14 @@ impl<'a> Io<'a> {
         self.0.link.write_blocked();
     }
 
+    /// The transport has closed its write side, as [`DataToSend::take_end`] requested.
+    ///
+    /// A [multiplexed](crate::Config::multiplexed) connection that reads nothing more is [closed](crate::State::Closed)
+    /// then. Any other waits for the end of the peer's stream.
+    pub fn end_written(self) {
+        self.0.link.end_written();
+    }
+
     // Buffers.
 
     /// Whether a buffer for what is received should be given back though nothing is waited for. One that goes

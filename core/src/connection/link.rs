@@ -197,11 +197,14 @@ impl Link {
     /// The transport failed to write: what is queued never leaves. What arrives is still read, as the
     /// peer's Close frame may be among it, until the deadline for the end of the stream.
     pub(super) fn write_failed(&mut self) {
+        let was_end_pending = self.is_end_pending();
         let buffers = &self.config.settings().buffers;
         self.output.fail(buffers);
         self.keepalive.set_flush_pending(false);
         if self.phase.reads_frames() {
             self.stop_writing();
+        } else if was_end_pending {
+            self.end_unless_read();
         }
     }
 
@@ -214,16 +217,38 @@ impl Link {
     }
 
     /// Both sides have said what they had to say. A server ends the stream first; a client waits
-    /// (RFC 6455 section 7.1.1).
+    /// (RFC 6455 section 7.1.1), unless the stream shares its connection.
     fn expect_end(&mut self) {
         #[cfg(feature = "tracing")]
         self.trace_closing();
-        if self.side == Side::Server {
+        if self.side == Side::Server || self.settings().multiplexed {
             self.push_end();
         }
         self.codings = Codings::default();
         self.keepalive.stop();
         self.deadlines.only_close();
+    }
+
+    /// The end of our stream was written. RFC 8441 section 5: on a stream of a shared connection, that is all; the
+    /// peer's end is not waited for.
+    pub(super) fn end_written(&mut self) {
+        let was_pending = self.is_end_pending();
+        self.output.end_written();
+        if was_pending && !self.is_end_pending() {
+            self.end_unless_read();
+        }
+    }
+
+    /// Ends the connection if nothing that arrives is read any more.
+    fn end_unless_read(&mut self) {
+        if self.phase.discards() && !self.phase.is_ended() {
+            self.eof();
+        }
+    }
+
+    /// Whether a stream of a shared connection has to be ended before the connection is over.
+    pub(super) fn is_end_pending(&self) -> bool {
+        self.settings().multiplexed && self.output.is_end_pending()
     }
 
     /// Our Close frame goes first: the peer's has until the deadline for the end of the stream.
@@ -336,7 +361,7 @@ impl Link {
     }
 
     pub(super) fn next_timeout(&self, event_waits: bool, arrived: Option<u64>) -> Option<Instant> {
-        if self.phase.is_ended() && self.output.is_empty() {
+        if self.phase.is_ended() && self.output.is_empty() && !self.is_end_pending() {
             return None;
         }
         let at_once = self.write_progressed()

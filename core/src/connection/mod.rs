@@ -517,6 +517,13 @@ impl Connection {
         self.link.output.is_empty()
     }
 
+    /// Whether a [multiplexed](crate::Config::multiplexed) connection has to end its stream, and the transport has not
+    /// [written](Io::end_written) that. Do not drop the transport before, even if the connection is closed.
+    #[must_use]
+    pub fn is_end_pending(&self) -> bool {
+        self.link.is_end_pending()
+    }
+
     /// Whether the pong of this ping, or of a later one, has come.
     #[must_use]
     pub fn is_ping_answered(&self, ping: PingId) -> bool {

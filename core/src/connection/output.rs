@@ -45,6 +45,7 @@ enum StreamEnd {
     NotYet,
     Queued,
     Taken,
+    Written,
 }
 
 #[derive(Debug)]
@@ -271,6 +272,18 @@ impl Output {
         self.end != StreamEnd::NotYet
     }
 
+    /// Whether the end of the stream was queued, and has not been written.
+    pub(super) const fn is_end_pending(&self) -> bool {
+        matches!(self.end, StreamEnd::Queued | StreamEnd::Taken) && !self.discarded
+    }
+
+    /// The end of the stream was written, if it was taken.
+    pub(super) fn end_written(&mut self) {
+        if self.end == StreamEnd::Taken {
+            self.end = StreamEnd::Written;
+        }
+    }
+
     /// Offers what can be sent now.
     #[inline]
     pub(super) fn offer<'a>(&'a mut self, pool: &'a Arc<dyn BufferPool>) -> DataToSend<'a> {
@@ -422,7 +435,8 @@ impl DataToSend<'_> {
     /// Returns whether the write side of the transport must be closed now: `true` once, when every
     /// byte before the end of the stream was taken.
     ///
-    /// Over TCP this is a half-close; what the peer still sends can be received.
+    /// Over TCP this is a half-close; what the peer still sends can be received. Call
+    /// [`Io::end_written`](crate::Io::end_written) once the transport has done it.
     #[inline]
     pub fn take_end(&mut self) -> bool {
         let ends = self.output.is_empty() && self.output.end == StreamEnd::Queued;

@@ -12,9 +12,12 @@ use alloc::{
 
 use bytestring::ByteString;
 
+use crate::config::Config;
+use crate::error::ConnectionError;
 use crate::handshake::{
     Credentials, ExtensionList, ExtensionOffer, HandshakeError, Headers, HttpVersion,
-    InvalidHeader, Negotiated, Request, Response, StatusCode, Uri,
+    InvalidHeader, Negotiated, PseudoHeaders, Request, Response, StatusCode, Uri,
+    extended::WEBSOCKET,
     grammar::{has_token, tokens},
     headers::{Lines, check_token},
     key,
@@ -115,27 +118,91 @@ impl ClientHandshake {
         })
     }
 
+    /// Makes the request for a URI over HTTP/2 or HTTP/3 (RFC 8441, RFC 9220), which offers the extensions of the
+    /// configuration.
+    ///
+    /// The HTTP stack sends the [pseudo-headers](Request::pseudo_headers) and the [headers](Request::headers) of the
+    /// [request](Self::request). The names are in lower case (RFC 9113 section 8.2.1), and there is no `Host`. With the
+    /// feature `http`, the request converts to an `http::Request`, to which the stack's own type for `:protocol` is
+    /// added. A server has to allow such requests first, with `SETTINGS_ENABLE_CONNECT_PROTOCOL` (RFC 8441 section 3).
+    ///
+    /// # Errors
+    ///
+    /// The version has no Extended CONNECT, an option cannot be sent as a header, or a header belongs to the handshake
+    /// itself or to a connection of HTTP/1.1.
+    ///
+    /// # Example
+    /// ```
+    /// use sansock_core::handshake::{
+    ///     ClientHandshake, ClientOptions, HttpVersion, Response, StatusCode, Uri,
+    /// };
+    /// use sansock_core::{Config, Connection, Side};
+    ///
+    /// let uri = Uri::parse("wss://example.com/chat")?;
+    /// let config = Config::new().multiplexed(true);
+    /// let options = ClientOptions::new().subprotocols(["chat"]);
+    /// let handshake =
+    ///     ClientHandshake::extended_connect(&uri, HttpVersion::Http2, &options, &config)?;
+    /// let pseudo = handshake.request().pseudo_headers().expect("it is an Extended CONNECT");
+    /// assert_eq!((pseudo.scheme, pseudo.authority), ("https", "example.com"));
+    /// assert_eq!(handshake.request().headers().get_str("sec-websocket-protocol"), Some("chat"));
+    ///
+    /// // The HTTP stack sends the request, and returns the response.
+    /// let response = Response::new(StatusCode::OK);
+    /// let client = Connection::new(Side::Client, handshake.check(&response)?, config)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extended_connect(
+        uri: &Uri,
+        version: HttpVersion,
+        options: &ClientOptions,
+        config: &Config,
+    ) -> Result<Self, ConnectionError> {
+        let options = options.clone().extensions(config.extension_offers());
+        let authority = match options.headers.get_str("Host") {
+            Some(host) => host.to_string(),
+            None => uri.authority(),
+        };
+        let pseudo = PseudoHeaders {
+            protocol: WEBSOCKET,
+            scheme: match uri.is_secure() {
+                true => "https",
+                false => "http",
+            },
+            authority: &authority,
+            path: uri.resource_name(),
+        };
+        let headers = extended_headers(uri, &options)?;
+        let mut request = Request::extended_connect(version, pseudo, headers)?;
+        // RFC 9113 section 8.3.1: `:authority` takes its place.
+        request.headers_mut().remove("Host");
+        Ok(Self { request })
+    }
+
     /// Returns the request to send.
     #[must_use]
     pub const fn request(&self) -> &Request {
         &self.request
     }
 
-    /// Checks the server's response to the request.
+    /// Checks the server's response to the request: 101, or any 2xx over HTTP/2 and HTTP/3.
     ///
     /// The parameters of the extensions it accepts are for the extensions to judge.
     ///
     /// # Errors
     ///
-    /// The server refused, or its response does not follow RFC 6455 section 4.1.
+    /// The server refused, or its response does not follow RFC 6455 section 4.1 or RFC 8441 section 5.
     pub fn check(&self, response: &Response) -> Result<Negotiated, HandshakeError> {
         let headers = response.headers();
-        check_status(response)?;
-        if !has_token(&headers.lines("Connection"), "Upgrade")? {
-            return Err(HandshakeError::NoUpgrade { name: "Connection" });
+        match self.request.version().is_multiplexed() {
+            false => {
+                check_status(response)?;
+                check_connection(headers)?;
+                check_upgrade(headers)?;
+                self.check_accept(headers)?;
+            }
+            true => check_success(response, self.request.version())?,
         }
-        check_upgrade(headers)?;
-        self.check_accept(headers)?;
         Ok(Negotiated {
             extensions: self.extensions(headers)?,
             subprotocol: self.subprotocol(headers)?,
@@ -207,35 +274,57 @@ impl From<Request> for ClientHandshake {
     }
 }
 
+/// RFC 8441 section 5: the header lines of a request by Extended CONNECT, with names in lower case.
+fn extended_headers(uri: &Uri, options: &ClientOptions) -> Result<Headers, InvalidHeader> {
+    let mut headers = Headers::with_capacity(16, 256);
+    check_reserved(&options.headers)?;
+    append_identity(&mut headers, uri, options)?;
+    headers.push(b"Sec-WebSocket-Version", b"13");
+    append_offers(&mut headers, options)?;
+    append_rest(&mut headers, options)?;
+    let mut lower_case = Headers::with_capacity(headers.len(), 256);
+    for (name, value) in headers.iter() {
+        lower_case.push(name.to_ascii_lowercase().as_bytes(), value);
+    }
+    Ok(lower_case)
+}
+
 /// §4.1: the header lines of the request, those of the handshake first.
 fn headers(uri: &Uri, nonce: [u8; 16], options: &ClientOptions) -> Result<Headers, InvalidHeader> {
     let mut headers = Headers::with_capacity(16, 256);
     let given = &options.headers;
     check_reserved(given)?;
-    let authorization = uri.credentials().map(Credentials::header_value);
     append_default(&mut headers, given, "Host", Some(&uri.authority()))?;
-    append_default(
-        &mut headers,
-        given,
-        "Authorization",
-        authorization.as_deref(),
-    )?;
-    append_default(&mut headers, given, "Origin", options.origin.as_deref())?;
+    append_identity(&mut headers, uri, options)?;
     headers.push(b"Upgrade", b"websocket");
     headers.push(b"Connection", b"Upgrade");
     headers.push(b"Sec-WebSocket-Key", &key::encode(nonce));
     headers.push(b"Sec-WebSocket-Version", b"13");
     append_offers(&mut headers, options)?;
-    append_default(
-        &mut headers,
-        given,
-        "User-Agent",
-        options.user_agent.as_deref(),
-    )?;
+    append_rest(&mut headers, options)?;
+    Ok(headers)
+}
+
+/// Appends the headers that say who asks.
+fn append_identity(
+    headers: &mut Headers,
+    uri: &Uri,
+    options: &ClientOptions,
+) -> Result<(), InvalidHeader> {
+    let given = &options.headers;
+    let authorization = uri.credentials().map(Credentials::header_value);
+    append_default(headers, given, "Authorization", authorization.as_deref())?;
+    append_default(headers, given, "Origin", options.origin.as_deref())
+}
+
+/// Appends the headers that follow those of the handshake.
+fn append_rest(headers: &mut Headers, options: &ClientOptions) -> Result<(), InvalidHeader> {
+    let given = &options.headers;
+    append_default(headers, given, "User-Agent", options.user_agent.as_deref())?;
     for (name, value) in given.iter() {
         headers.append(name, value)?;
     }
-    Ok(headers)
+    Ok(())
 }
 
 fn check_reserved(given: &Headers) -> Result<(), InvalidHeader> {
@@ -286,9 +375,26 @@ fn check_status(response: &Response) -> Result<(), HandshakeError> {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(HandshakeError::Refused(Box::new(response.clone())));
     }
-    match response.version() {
-        HttpVersion::Http11 => Ok(()),
-        version @ HttpVersion::Http10 => Err(HandshakeError::HttpVersion(version)),
+    match response.version() == HttpVersion::Http11 {
+        true => Ok(()),
+        false => Err(HandshakeError::HttpVersion(response.version())),
+    }
+}
+
+/// RFC 8441 section 5: any 2xx. HTTP/2 and HTTP/3 have no 101 (RFC 9113 section 8.6).
+fn check_success(response: &Response, version: HttpVersion) -> Result<(), HandshakeError> {
+    if response.status().is_success() {
+        return Ok(());
+    }
+    let mut refusal = response.clone();
+    refusal.set_version(version);
+    Err(HandshakeError::Refused(Box::new(refusal)))
+}
+
+fn check_connection(headers: &Headers) -> Result<(), HandshakeError> {
+    match has_token(&headers.lines("Connection"), "Upgrade")? {
+        true => Ok(()),
+        false => Err(HandshakeError::NoUpgrade { name: "Connection" }),
     }
 }
 
@@ -310,7 +416,7 @@ fn printable(value: &[u8]) -> ByteString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::HeadLimits;
+    use crate::handshake::{ExtendedConnectError, HeadLimits};
 
     const NAME: &str = "Sec-WebSocket-Protocol";
 
@@ -320,7 +426,7 @@ mod tests {
 
     fn lines(handshake: &ClientHandshake) -> Vec<String> {
         let mut out = Vec::new();
-        handshake.request().write_to(&mut out);
+        handshake.request().write_to(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         text.split("\r\n").map(String::from).collect()
     }
@@ -585,6 +691,157 @@ mod tests {
         let handshake = handshake("ws://h", &ClientOptions::new()).unwrap();
         let error = HandshakeError::HttpVersion(HttpVersion::Http10);
         assert_eq!(handshake.check(&response), Err(error));
+    }
+
+    fn extended(uri: &str, options: &ClientOptions) -> Result<ClientHandshake, ConnectionError> {
+        let uri = Uri::parse(uri).unwrap();
+        ClientHandshake::extended_connect(&uri, HttpVersion::Http2, options, &Config::new())
+    }
+
+    #[test]
+    fn extended_connect_has_its_headers_in_order() {
+        let mut extra = Headers::new();
+        extra.append("X-Extra", "1").unwrap();
+        let options = ClientOptions::new()
+            .subprotocols(["chat", "superchat"])
+            .origin("http://example.com")
+            .user_agent("test/1")
+            .headers(extra);
+        let handshake = extended("wss://u:p@Example.com:1/chat?x", &options).unwrap();
+        let request = handshake.request();
+        let pseudo = PseudoHeaders {
+            protocol: "websocket",
+            scheme: "https",
+            authority: "example.com:1",
+            path: "/chat?x",
+        };
+        assert_eq!(request.pseudo_headers(), Some(pseudo));
+        assert_eq!(request.method(), "CONNECT");
+        assert_eq!(request.version(), HttpVersion::Http2);
+        let expected: [(&str, &[u8]); 6] = [
+            ("authorization", b"Basic dTpw"),
+            ("origin", b"http://example.com"),
+            ("sec-websocket-version", b"13"),
+            ("sec-websocket-protocol", b"chat, superchat"),
+            ("user-agent", b"test/1"),
+            ("x-extra", b"1"),
+        ];
+        assert_eq!(request.headers().iter().collect::<Vec<_>>(), expected);
+        let handshake = extended("ws://h", &ClientOptions::new()).unwrap();
+        assert_eq!(handshake.request().scheme(), Some("http"));
+        assert_eq!(handshake.request().headers().len(), 1);
+    }
+
+    #[test]
+    fn a_given_host_is_the_authority_of_extended_connect() {
+        let with_host = |host| {
+            let mut options = ClientOptions::new();
+            options.headers_mut().append("Host", host).unwrap();
+            extended("wss://h", &options)
+        };
+        let handshake = with_host("other:1").unwrap();
+        let request = handshake.request();
+        assert_eq!(request.pseudo_headers().unwrap().authority, "other:1");
+        assert!(!request.headers().contains("Host"));
+        assert_eq!(
+            with_host("u@other"),
+            Err(ConnectionError::Negotiated(
+                ExtendedConnectError::Authority.into()
+            ))
+        );
+    }
+
+    #[test]
+    fn extended_connect_refuses_what_it_cannot_send() {
+        let uri = Uri::parse("ws://h").unwrap();
+        let (options, config) = (ClientOptions::new(), Config::new());
+        let version = HttpVersion::Http11;
+        let error = ExtendedConnectError::HttpVersion(version).into();
+        assert_eq!(
+            ClientHandshake::extended_connect(&uri, version, &options, &config),
+            Err(ConnectionError::Negotiated(error))
+        );
+        for reserved in RESERVED {
+            let mut options = ClientOptions::new();
+            options.headers_mut().append(reserved, "x").unwrap();
+            let name = reserved.into();
+            let error = ConnectionError::Header(InvalidHeader::Reserved { name });
+            assert_eq!(extended("ws://h", &options), Err(error));
+        }
+        let name = NAME.into();
+        let error = ConnectionError::Header(InvalidHeader::Repeated { name });
+        let options = options.subprotocols(["a", "a"]);
+        assert_eq!(extended("ws://h", &options), Err(error));
+        let invalid = |name: &str, offset| {
+            let (name, byte) = (name.into(), b'\n');
+            Err(ConnectionError::Header(InvalidHeader::Value {
+                name,
+                byte,
+                offset,
+            }))
+        };
+        let options = ClientOptions::new().origin("a\n");
+        assert_eq!(extended("ws://h", &options), invalid("Origin", 1));
+        let options = ClientOptions::new().user_agent("ab\n");
+        assert_eq!(extended("ws://h", &options), invalid("User-Agent", 2));
+    }
+
+    #[test]
+    fn extended_connect_succeeds_with_any_2xx() {
+        let handshake = extended("ws://h", &ClientOptions::new()).unwrap();
+        for status in [200, 204, 299] {
+            let response = Response::new(StatusCode::new(status).unwrap());
+            assert_eq!(handshake.check(&response), Ok(Negotiated::default()));
+        }
+        for status in [101, 199, 300, 403, 501] {
+            let status = StatusCode::new(status).unwrap();
+            let error = handshake.check(&Response::new(status)).unwrap_err();
+            let text = format!("server answered {status} instead of 200");
+            assert_eq!(error.to_string(), text);
+            let HandshakeError::Refused(response) = error else {
+                panic!("{error}");
+            };
+            assert_eq!(response.version(), HttpVersion::Http2);
+        }
+    }
+
+    #[test]
+    fn extended_connect_is_answered_with_what_was_offered() {
+        const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+        let check = |options: &ClientOptions, name: &str, value: &str| {
+            let mut response = Response::new(StatusCode::OK);
+            response.headers_mut().append(name, value).unwrap();
+            extended("ws://h", options).unwrap().check(&response)
+        };
+        let none = ClientOptions::new();
+        let chat = ClientOptions::new().subprotocols(["chat"]);
+        let agreed = check(&chat, NAME, "chat").unwrap();
+        assert_eq!(agreed.subprotocol.as_deref(), Some("chat"));
+        let unexpected = |name: &str| Err(HandshakeError::UnexpectedSubprotocol(name.into()));
+        assert_eq!(check(&none, NAME, "chat"), unexpected("chat"));
+        assert_eq!(check(&chat, NAME, "other"), unexpected("other"));
+        let error = HandshakeError::Extension {
+            name: "x".into(),
+            problem: "accepted by the server but not offered".into(),
+        };
+        assert_eq!(check(&none, EXTENSIONS, "x"), Err(error));
+        // RFC 8441 section 5: not looked at.
+        let agreed = Ok(Negotiated::default());
+        assert_eq!(check(&none, "Sec-WebSocket-Accept", "x"), agreed);
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn extended_connect_offers_the_extensions_of_the_configuration() {
+        let uri = Uri::parse("ws://h").unwrap();
+        let config = Config::new().deflate(crate::deflate::Deflate::new());
+        let options = ClientOptions::new();
+        let handshake =
+            ClientHandshake::extended_connect(&uri, HttpVersion::Http3, &options, &config).unwrap();
+        let offered = handshake.request().headers();
+        let offered = offered.get_str("sec-websocket-extensions").unwrap();
+        assert!(offered.starts_with("permessage-deflate"), "{offered}");
     }
 
     #[test]

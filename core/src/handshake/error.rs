@@ -10,7 +10,9 @@ use bytestring::ByteString;
 
 use crate::escape::escaped;
 use crate::frame::CloseFrame;
-use crate::handshake::{BodyError, GrammarError, HeadError, HttpVersion, Response, StatusCode};
+use crate::handshake::{
+    BodyError, ExtendedConnectError, GrammarError, HeadError, HttpVersion, Response, StatusCode,
+};
 
 /// Why the opening handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,10 @@ pub enum HandshakeError {
     // Servers, about the client's request.
     /// The method is not `GET`.
     Method,
+    /// A request by [Extended CONNECT](super::Request::extended_connect) is malformed.
+    ExtendedConnect(ExtendedConnectError),
+    /// `:protocol` of a request by [Extended CONNECT](super::Request::extended_connect) is not `websocket`, but this.
+    Protocol(ByteString),
     /// The request announces a body.
     RequestBody,
     /// `Sec-WebSocket-Version` is not 13.
@@ -96,7 +102,7 @@ pub enum HandshakeError {
         /// What came first, up to 32 bytes.
         start: Bytes,
     },
-    /// The server answered with another status than 101.
+    /// The server answered with another status than 101; over HTTP/2 and HTTP/3, with another one than 2xx.
     Refused(Box<Response>),
     /// The body of a response that refuses the handshake is malformed.
     Body(BodyError),
@@ -129,6 +135,8 @@ impl HandshakeError {
     }
 
     /// Returns the status with which a server answers a request that failed so.
+    ///
+    /// Over HTTP/2 and HTTP/3, which have no `Upgrade`, 400 takes the place of 426.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -141,6 +149,7 @@ impl HandshakeError {
             }
             Self::NoUpgrade { .. } | Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Protocol(_) => StatusCode::NOT_IMPLEMENTED,
             Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
             Self::HostNotAllowed { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Rejected { status, .. } => *status,
@@ -151,6 +160,7 @@ impl HandshakeError {
             | Self::MissingHeader(_)
             | Self::RepeatedHeader(_)
             | Self::InvalidHeader { .. }
+            | Self::ExtendedConnect(_)
             | Self::RequestBody
             | Self::NoSubprotocol { .. }
             | Self::NotHttp { .. }
@@ -176,6 +186,14 @@ impl fmt::Display for HandshakeError {
             Self::InvalidHeader { name, .. } => write!(f, "invalid {name} header"),
             Self::NoUpgrade { name } => write!(f, "{name} header does not ask for WebSocket"),
             Self::Method => f.write_str("request method is not GET"),
+            Self::ExtendedConnect(_) => {
+                f.write_str("did not receive a valid Extended CONNECT request")
+            }
+            Self::Protocol(protocol) => write!(
+                f,
+                ":protocol is \"{}\", not \"websocket\"",
+                escaped(&**protocol)
+            ),
             Self::RequestBody => f.write_str("request has a body"),
             Self::WebSocketVersion => f.write_str("Sec-WebSocket-Version is not 13"),
             Self::NoSubprotocol { offered, supported } => {
@@ -228,6 +246,7 @@ impl Error for HandshakeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Head(error) => Some(error),
+            Self::ExtendedConnect(error) => Some(error),
             Self::InvalidHeader { cause, .. } => Some(cause),
             Self::Body(error) => Some(error),
             Self::TimedOut
@@ -238,6 +257,7 @@ impl Error for HandshakeError {
             | Self::RepeatedHeader(_)
             | Self::NoUpgrade { .. }
             | Self::Method
+            | Self::Protocol(_)
             | Self::RequestBody
             | Self::WebSocketVersion
             | Self::NoSubprotocol { .. }
@@ -302,7 +322,15 @@ fn write_host_not_allowed(
 fn write_refused(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result {
     const SHOWN: usize = 80;
 
-    write!(f, "server answered {} instead of 101", response.status())?;
+    let expected = match response.version().is_multiplexed() {
+        true => "200",
+        false => "101",
+    };
+    write!(
+        f,
+        "server answered {} instead of {expected}",
+        response.status()
+    )?;
     if let (true, Some(location)) = (
         response.status().is_redirect(),
         response.headers().get_str("Location"),
@@ -360,6 +388,21 @@ mod tests {
         );
         let long = "x".repeat(1000).leak();
         assert!(refused(StatusCode::NOT_FOUND, "", long).len() < 200);
+    }
+
+    #[test]
+    fn a_refusal_over_http_2_is_not_compared_with_101() {
+        for (version, expected) in [
+            (HttpVersion::Http11, "101"),
+            (HttpVersion::Http2, "200"),
+            (HttpVersion::Http3, "200"),
+        ] {
+            let response = Response::new(StatusCode::FORBIDDEN).for_version(version);
+            assert_eq!(
+                HandshakeError::Refused(Box::new(response)).to_string(),
+                format!("server answered 403 Forbidden instead of {expected}")
+            );
+        }
     }
 
     #[test]
@@ -425,6 +468,7 @@ mod tests {
                 only_loopback: false,
             },
             HandshakeError::rejected(StatusCode::FORBIDDEN, HOSTILE),
+            HandshakeError::Protocol(hostile.clone()),
             HandshakeError::SubprotocolNotOffered(hostile.clone()),
             HandshakeError::UnexpectedSubprotocol(hostile.clone()),
             HandshakeError::NotHttp {
@@ -464,6 +508,7 @@ mod tests {
             HandshakeError::rejected(StatusCode::FORBIDDEN, "no"),
             HandshakeError::Head(HeadError::LooksLikeTls),
             HandshakeError::Body(BodyError::Chunk),
+            HandshakeError::ExtendedConnect(ExtendedConnectError::Path),
         ];
         for error in errors {
             let text = error.to_string();

@@ -11,6 +11,7 @@ use core::{fmt, mem::MaybeUninit};
 
 use httparse::{Error, Header, Status};
 
+use crate::error::SendError;
 use crate::handshake::{
     HandshakeError, HeadScanner, Headers, ascii::is_token_byte, scanner::check_first_byte,
 };
@@ -161,6 +162,10 @@ pub enum HttpVersion {
     /// HTTP/1.1.
     #[default]
     Http11,
+    /// HTTP/2, in which a handshake is a request by Extended CONNECT (RFC 8441).
+    Http2,
+    /// HTTP/3, in which a handshake is a request by Extended CONNECT (RFC 9220).
+    Http3,
 }
 
 impl HttpVersion {
@@ -168,6 +173,22 @@ impl HttpVersion {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        }
+    }
+
+    /// Whether a connection carries many streams, so that a request takes one of them instead of the connection.
+    pub(crate) const fn is_multiplexed(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http3)
+    }
+
+    /// Checks that messages of this version are text, which is all that is written here.
+    #[inline]
+    pub(crate) const fn check_written_as_text(self) -> Result<(), SendError> {
+        match self.is_multiplexed() {
+            true => Err(SendError::HttpVersion(self)),
+            false => Ok(()),
         }
     }
 
@@ -450,6 +471,8 @@ mod tests {
         }
         assert_eq!(HttpVersion::of_minor(0), HttpVersion::Http10);
         assert_eq!(HttpVersion::of_minor(1), HttpVersion::Http11);
+        assert_eq!(HttpVersion::Http2.to_string(), "HTTP/2");
+        assert_eq!(HttpVersion::Http3.to_string(), "HTTP/3");
     }
 
     #[test]

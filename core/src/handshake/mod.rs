@@ -15,7 +15,7 @@
 //! let random = *b"sixteen bytes of"; // from a generator that nobody can predict
 //! let client = ClientHandshake::new(&uri, random, &ClientOptions::new().subprotocols(["chat"]))?;
 //! let mut bytes = Vec::new();
-//! client.request().write_to(&mut bytes);
+//! client.request().write_to(&mut bytes)?;
 //!
 //! let limits = HeadLimits::default();
 //! let end = HeadScanner::new(limits).scan(&bytes)?.expect("it has all arrived");
@@ -23,12 +23,16 @@
 //! let (response, result) = ServerOptions::new().subprotocols(["chat"]).accept(&request);
 //! assert_eq!(result?.subprotocol.as_deref(), Some("chat"));
 //! bytes.clear();
-//! response.write_to(&mut bytes);
+//! response.write_to(&mut bytes)?;
 //!
 //! let response = Response::parse(&bytes, &limits)?;
 //! assert_eq!(client.check(&response)?.subprotocol.as_deref(), Some("chat"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Over HTTP/2 and HTTP/3, the application's HTTP stack carries the handshake and the stream (RFC 8441, RFC 9220). A
+//! server makes a request of what its stack has received with [`Request::extended_connect`], a client has its stack
+//! send [`ClientHandshake::extended_connect`]; the checks are the same.
 //!
 //! The rule: nothing is accepted that two programs could read in two ways, and nothing is sent
 //! that was not checked. What is not accepted is refused, never repaired.
@@ -38,6 +42,7 @@ mod auth;
 mod body;
 mod client;
 mod error;
+mod extended;
 mod grammar;
 mod head;
 mod headers;
@@ -61,6 +66,7 @@ pub use auth::{Credentials, InvalidCredentials, basic_challenge};
 pub use body::{BodyError, BodyReader};
 pub use client::{ClientHandshake, ClientOptions};
 pub use error::HandshakeError;
+pub use extended::{ExtendedConnectError, PseudoHeaders};
 pub use grammar::{ExtensionList, ExtensionOffer, ExtensionParam, GrammarError};
 pub use head::{HeadError, HeadLimits, HttpVersion};
 pub use headers::{Headers, InvalidHeader};

@@ -4,19 +4,21 @@
 //! what could be read in two ways is refused: control characters, spaces, `#` and bytes outside
 //! ASCII.
 
-use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, str};
 
+use crate::error::SendError;
 use crate::handshake::{
-    HeadError, HeadLimits, Headers, HttpVersion,
+    HandshakeError, HeadError, HeadLimits, Headers, HttpVersion, PseudoHeaders,
     ascii::is_token,
+    extended::ExtendedConnect,
     head::{check, headers, whole, with_slots},
 };
 
 /// An HTTP request without a body, as the client sends it to open a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    method: Cow<'static, str>,
+    method: Method,
     target: Target,
     version: HttpVersion,
     headers: Headers,
@@ -35,7 +37,7 @@ impl Request {
     /// Returns a `GET` request for a target that is known to be well-formed.
     pub(super) fn get_known(target: &str, headers: Headers) -> Self {
         Self {
-            method: Cow::Borrowed("GET"),
+            method: Method::Get,
             target: Target::new(target),
             version: HttpVersion::Http11,
             headers,
@@ -46,8 +48,58 @@ impl Request {
     pub(super) fn new(method: &str, target: &str) -> Result<Self, HeadError> {
         check_target(target.as_bytes())?;
         Ok(Self {
-            method: known_method(method),
+            method: Method::new(method),
             ..Self::get_known(target, Headers::new())
+        })
+    }
+
+    /// Returns a request by Extended CONNECT, for servers whose HTTP/2 or HTTP/3 is done elsewhere (RFC 8441,
+    /// RFC 9220).
+    ///
+    /// [`ServerOptions::accept`](super::ServerOptions::accept) then accepts it with 200. The rules for hosts, origins,
+    /// subprotocols and extensions are those of HTTP/1.1, since `:authority` becomes the `Host` header.
+    /// Several `Cookie` headers become one (RFC 9113 section 8.2.3).
+    ///
+    /// # Errors
+    ///
+    /// The version has no Extended CONNECT; a pseudo-header is malformed; a `Host` header differs from `:authority`; or
+    /// a header is one that HTTP/2 forbids. [`refuse`](super::refuse) returns the response.
+    ///
+    /// # Example
+    /// ```
+    /// use sansock_core::handshake::{Headers, HttpVersion, PseudoHeaders, Request, ServerOptions};
+    /// use sansock_core::{Config, Connection, Side};
+    ///
+    /// let mut headers = Headers::new();
+    /// headers.append("sec-websocket-version", "13")?;
+    /// headers.append("sec-websocket-protocol", "chat")?;
+    /// headers.append("origin", "https://example.com")?;
+    /// let pseudo = PseudoHeaders {
+    ///     protocol: "websocket",
+    ///     scheme: "https",
+    ///     authority: "example.com",
+    ///     path: "/chat",
+    /// };
+    /// let request = Request::extended_connect(HttpVersion::Http2, pseudo, headers)?;
+    ///
+    /// let (response, result) = ServerOptions::new().subprotocols(["chat"]).accept(&request);
+    /// assert_eq!(response.status().number(), 200);
+    /// assert_eq!(response.headers().len(), 1);
+    /// // The HTTP stack sends the response. Then frames pass over the stream.
+    /// let server = Connection::new(Side::Server, result?, Config::new().multiplexed(true))?;
+    /// assert_eq!(server.subprotocol(), Some("chat"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extended_connect(
+        version: HttpVersion,
+        pseudo: PseudoHeaders<'_>,
+        mut headers: Headers,
+    ) -> Result<Self, HandshakeError> {
+        let extended = ExtendedConnect::new(version, pseudo, &mut headers)?;
+        Ok(Self {
+            method: Method::ExtendedConnect(Box::new(extended)),
+            version,
+            ..Self::get_known(pseudo.path, headers)
         })
     }
 
@@ -83,7 +135,7 @@ impl Request {
             let headers = headers(bytes, limits, line, head.headers)?;
             check_target(target.as_bytes())?;
             let request = Self {
-                method: known_method(method),
+                method: Method::new(method),
                 version: HttpVersion::of_minor(minor),
                 ..Self::get_known(target, headers)
             };
@@ -93,13 +145,44 @@ impl Request {
 
     /// Whether the response to this request has no body (RFC 9110 section 9.3.2).
     pub(crate) fn is_head(&self) -> bool {
-        self.method == "HEAD"
+        self.method() == "HEAD"
     }
 
-    /// Returns the method, which is `GET` in a handshake.
+    pub(super) const fn is_get(&self) -> bool {
+        matches!(self.method, Method::Get)
+    }
+
+    /// Returns the method, which is `GET` in a handshake, and `CONNECT` over HTTP/2 and HTTP/3.
     #[must_use]
     pub fn method(&self) -> &str {
-        &self.method
+        self.method.as_str()
+    }
+
+    /// Returns `:protocol` of a request by [Extended CONNECT](Self::extended_connect); `None` of any other request.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.pseudo_headers().map(|pseudo| pseudo.protocol)
+    }
+
+    /// Returns `:scheme` of a request by [Extended CONNECT](Self::extended_connect); `None` of any other request.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&str> {
+        self.pseudo_headers().map(|pseudo| pseudo.scheme)
+    }
+
+    /// Returns the pseudo-headers of a request by [Extended CONNECT](Self::extended_connect); `None` of any other
+    /// request.
+    #[must_use]
+    pub fn pseudo_headers(&self) -> Option<PseudoHeaders<'_>> {
+        let Method::ExtendedConnect(extended) = &self.method else {
+            return None;
+        };
+        Some(PseudoHeaders {
+            protocol: &extended.protocol,
+            scheme: &extended.scheme,
+            authority: &extended.authority,
+            path: self.target(),
+        })
     }
 
     /// Returns the request target as it was received.
@@ -139,13 +222,25 @@ impl Request {
     }
 
     /// Appends the request as it goes over the wire.
-    pub fn write_to(&self, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::HttpVersion`] for a request by [Extended CONNECT](Self::extended_connect), which an HTTP stack sends.
+    pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), SendError> {
+        self.version.check_written_as_text()?;
         self.pieces(|piece| out.extend_from_slice(piece));
+        Ok(())
     }
 
     /// Gives out the request as it goes over the wire.
     pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
-        for part in [&self.method, " ", self.target(), " ", self.version.as_str()] {
+        for part in [
+            self.method(),
+            " ",
+            self.target(),
+            " ",
+            self.version.as_str(),
+        ] {
             put(part.as_bytes());
         }
         put(b"\r\n");
@@ -170,6 +265,32 @@ impl Request {
     #[cfg(feature = "http")]
     pub(super) const fn set_version(&mut self, version: HttpVersion) {
         self.version = version;
+    }
+}
+
+/// The method of a request, with what only requests of this method have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Method {
+    Get,
+    Other(Box<str>),
+    /// RFC 8441 section 4: `CONNECT` with `:protocol`.
+    ExtendedConnect(Box<ExtendedConnect>),
+}
+
+impl Method {
+    fn new(method: &str) -> Self {
+        match method {
+            "GET" => Self::Get,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Get => "GET",
+            Self::Other(method) => method,
+            Self::ExtendedConnect(_) => "CONNECT",
+        }
     }
 }
 
@@ -216,14 +337,7 @@ impl fmt::Debug for Target {
     }
 }
 
-fn known_method(method: &str) -> Cow<'static, str> {
-    match method {
-        "GET" => Cow::Borrowed("GET"),
-        other => Cow::Owned(other.into()),
-    }
-}
-
-fn check_target(target: &[u8]) -> Result<(), HeadError> {
+pub(super) fn check_target(target: &[u8]) -> Result<(), HeadError> {
     let allowed = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     match target.iter().position(|byte| !allowed(byte)) {
         Some(offset) => Err(HeadError::Target { offset }),
@@ -280,7 +394,7 @@ mod tests {
         assert_eq!(request.version(), HttpVersion::Http11);
         assert_eq!(request.headers().get("X-Odd"), Some(&b"\xff"[..]));
         let mut written = Vec::new();
-        request.write_to(&mut written);
+        request.write_to(&mut written).unwrap();
         assert_eq!(
             written.escape_ascii().to_string(),
             head.escape_ascii().to_string()

@@ -9,8 +9,10 @@ use core::fmt;
 use bytes::Bytes;
 use httparse::ParserConfig;
 
+use crate::error::SendError;
 use crate::handshake::{
     HeadError, HeadLimits, Headers, HttpVersion,
+    extended::CONNECTION_SPECIFIC,
     head::{check, headers, start_line, whole, with_slots},
 };
 
@@ -47,6 +49,8 @@ impl StatusCode {
     pub const REQUEST_HEADER_FIELDS_TOO_LARGE: Self = Self(431);
     /// 500: the server is at fault.
     pub const INTERNAL_SERVER_ERROR: Self = Self(500);
+    /// 501: the server does not support what the request asks for, such as a `:protocol`.
+    pub const NOT_IMPLEMENTED: Self = Self(501);
     /// 503: the server is overloaded or going down.
     pub const SERVICE_UNAVAILABLE: Self = Self(503);
     /// 505: the request is not HTTP/1.1.
@@ -71,6 +75,12 @@ impl StatusCode {
     #[must_use]
     pub const fn is_interim(self) -> bool {
         matches!(self.0, 100 | 102..=199)
+    }
+
+    /// Whether the request has succeeded: 2xx.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(self.0, 200..=299)
     }
 
     /// Whether the response sends the client elsewhere.
@@ -305,14 +315,52 @@ impl Response {
         self.body_truncated = truncated;
     }
 
-    #[cfg(feature = "http")]
     pub(super) const fn set_version(&mut self, version: HttpVersion) {
         self.version = version;
     }
 
+    /// Returns the response as an answer to a request of this version. For a server that refuses requests itself, with
+    /// [`reject`](super::reject) for example; [`ServerOptions::accept`](super::ServerOptions::accept) does it for you.
+    ///
+    /// HTTP/2 and HTTP/3 have no headers that belong to a connection, such as `Connection` and `Upgrade`: they are
+    /// removed (RFC 9113 section 8.2.2, RFC 9114 section 4.2). The status 426, which needs `Upgrade`
+    /// (RFC 9110 section 15.5.22), becomes 400.
+    ///
+    /// ```
+    /// use sansock_core::handshake::{HttpVersion, StatusCode, reject};
+    ///
+    /// let response = reject(StatusCode::NOT_FOUND, "nothing is here\n");
+    /// assert!(response.headers().contains("Connection"));
+    /// let response = response.for_version(HttpVersion::Http2);
+    /// assert!(!response.headers().contains("Connection"));
+    /// ```
+    #[must_use]
+    pub fn for_version(mut self, version: HttpVersion) -> Self {
+        self.version = version;
+        if !version.is_multiplexed() {
+            return self;
+        }
+        for name in CONNECTION_SPECIFIC {
+            if self.headers.contains(name) {
+                self.headers.remove(name);
+            }
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            self.status = StatusCode::BAD_REQUEST;
+            self.reason = Cow::Borrowed(self.status.reason_phrase());
+        }
+        self
+    }
+
     /// Appends the response as it goes over the wire.
-    pub fn write_to(&self, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::HttpVersion`] for a response of HTTP/2 or HTTP/3, which an HTTP stack sends.
+    pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), SendError> {
+        self.version.check_written_as_text()?;
         self.pieces(|piece| out.extend_from_slice(piece));
+        Ok(())
     }
 
     /// Gives out the response as it goes over the wire.
@@ -379,7 +427,7 @@ mod tests {
 
     fn written(response: &Response) -> String {
         let mut out = Vec::new();
-        response.write_to(&mut out);
+        response.write_to(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -402,6 +450,28 @@ mod tests {
         assert_eq!(response.reason(), "Nothing Here");
         assert_eq!(response.status().to_string(), "404 Not Found");
         assert_eq!(parse("HTTP/1.1 299 ").unwrap().status().to_string(), "299");
+    }
+
+    #[test]
+    fn a_response_of_http_2_has_no_headers_of_the_connection() {
+        let mut response = Response::text(StatusCode::UPGRADE_REQUIRED, "no");
+        for name in CONNECTION_SPECIFIC {
+            response.headers_mut().append(name, "x").unwrap();
+        }
+        let same = response.clone().for_version(HttpVersion::Http11);
+        assert_eq!(same, response);
+        for version in [HttpVersion::Http2, HttpVersion::Http3] {
+            let response = response.clone().for_version(version);
+            assert_eq!(response.version(), version);
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+            assert_eq!(response.reason(), "Bad Request");
+            let names: Vec<_> = response.headers().iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["Content-Length", "Content-Type"]);
+            let error = SendError::HttpVersion(version);
+            assert_eq!(response.write_to(&mut Vec::new()), Err(error));
+        }
+        let response = Response::new(StatusCode::FORBIDDEN).for_version(HttpVersion::Http2);
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
     }
 
     #[test]

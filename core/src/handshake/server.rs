@@ -18,6 +18,7 @@ use crate::handshake::{
     Request, Response, StatusCode,
     ascii::is_token,
     body::parse_length,
+    extended::WEBSOCKET,
     grammar::{has_token, tokens},
     headers::Lines,
     key, uri,
@@ -150,6 +151,9 @@ impl ServerOptions {
 
     /// Checks a request and returns the response to it: 101 if it is accepted, otherwise the one
     /// that tells the client what is wrong.
+    ///
+    /// A request by [Extended CONNECT](Request::extended_connect) is accepted with 200 (RFC 8441 section 5). It needs no
+    /// key, and the response proves nothing. Responses to it have no headers that HTTP/2 forbids.
     pub fn accept(&self, request: &Request) -> (Response, Result<Negotiated, HandshakeError>) {
         self.accept_with_extensions(request, |_| ExtensionList::new())
     }
@@ -164,7 +168,8 @@ impl ServerOptions {
         match self.negotiate(request, answer) {
             Ok(acceptance) => (acceptance.response(), Ok(acceptance.negotiated)),
             Err(error) => {
-                let mut response = refuse(&error);
+                let version = request.version().max(HttpVersion::Http11);
+                let mut response = refuse_over(version, &error);
                 if request.is_head() {
                     response.omit_body();
                 }
@@ -193,9 +198,15 @@ impl ServerOptions {
         check_request_line(request)?;
         let host = check_host(host)?;
         check_no_body(length, coding)?;
-        check_upgrade(connection, "Upgrade")?;
-        check_upgrade(upgrade, "websocket")?;
-        let key = check_key(key)?;
+        let key = match request.version().is_multiplexed() {
+            false => {
+                check_upgrade(connection, "Upgrade")?;
+                check_upgrade(upgrade, "websocket")?;
+                check_key(key)?
+            }
+            // RFC 8441 section 5: `:protocol` takes the place of these headers, and a key is not looked at.
+            true => &[],
+        };
         check_version(version)?;
         if let Some(hosts) = &self.hosts {
             hosts.check(host)?;
@@ -205,7 +216,11 @@ impl ServerOptions {
             extensions: extensions(offers, answer)?,
             subprotocol: self.subprotocol(request, names)?,
         };
-        Ok(Acceptance { key, negotiated })
+        Ok(Acceptance {
+            version: request.version(),
+            key,
+            negotiated,
+        })
     }
 
     fn subprotocol(
@@ -271,9 +286,29 @@ pub fn reject(status: StatusCode, text: &str) -> Response {
 }
 
 /// Returns the response to a request that failed so, malformed ones included.
+///
+/// It is a response of HTTP/1.1, unless the error is about a request by
+/// [Extended CONNECT](Request::extended_connect). For other errors of such a request, see [`Response::for_version`].
 #[must_use]
 pub fn refuse(error: &HandshakeError) -> Response {
-    let mut response = Response::text(error.status(), explanation(error));
+    let is_extended = matches!(
+        error,
+        HandshakeError::ExtendedConnect(_) | HandshakeError::Protocol(_)
+    );
+    match is_extended {
+        true => refuse_over(HttpVersion::Http2, error),
+        false => refuse_over(HttpVersion::Http11, error),
+    }
+}
+
+fn refuse_over(version: HttpVersion, error: &HandshakeError) -> Response {
+    let status = error.status();
+    let is_upgrade_required = status == StatusCode::UPGRADE_REQUIRED && !version.is_multiplexed();
+    let mut text = explanation(error);
+    if is_upgrade_required {
+        text.push_str(BROWSER_HINT);
+    }
+    let mut response = Response::text(status, text);
     let headers = response.headers_mut();
     if *error == HandshakeError::Method {
         headers.push(b"Allow", b"GET");
@@ -281,10 +316,10 @@ pub fn refuse(error: &HandshakeError) -> Response {
     if *error == HandshakeError::WebSocketVersion {
         headers.push(b"Sec-WebSocket-Version", b"13");
     }
-    if error.status() == StatusCode::UPGRADE_REQUIRED {
+    if is_upgrade_required {
         headers.push(b"Upgrade", b"websocket");
     }
-    response
+    response.for_version(version)
 }
 
 fn explanation(error: &HandshakeError) -> String {
@@ -300,14 +335,13 @@ fn explanation(error: &HandshakeError) -> String {
         let _ = write!(text, "; {cause}");
     }
     text.push_str(".\n");
-    if error.status() == StatusCode::UPGRADE_REQUIRED {
-        text.push_str(BROWSER_HINT);
-    }
     text
 }
 
 /// §4.2.2: what the response says that opens the connection.
 pub(crate) struct Acceptance<'a> {
+    version: HttpVersion,
+    /// Empty over HTTP/2 and HTTP/3.
     key: &'a [u8],
     pub(crate) negotiated: Negotiated,
 }
@@ -315,14 +349,23 @@ pub(crate) struct Acceptance<'a> {
 impl Acceptance<'_> {
     fn response(&self) -> Response {
         let mut headers = Headers::with_capacity(5, 192);
-        headers.push(b"Upgrade", b"websocket");
-        headers.push(b"Connection", b"Upgrade");
-        headers.push(b"Sec-WebSocket-Accept", &key::accept_value(self.key));
+        let status = match self.version.is_multiplexed() {
+            false => {
+                headers.push(b"Upgrade", b"websocket");
+                headers.push(b"Connection", b"Upgrade");
+                headers.push(b"Sec-WebSocket-Accept", &key::accept_value(self.key));
+                StatusCode::SWITCHING_PROTOCOLS
+            }
+            // RFC 8441 section 5: any 2xx.
+            true => StatusCode::OK,
+        };
         self.agreed(|name, value| headers.push(name, value));
-        Response::with_headers(StatusCode::SWITCHING_PROTOCOLS, headers)
+        let mut response = Response::with_headers(status, headers);
+        response.set_version(self.version);
+        response
     }
 
-    /// Gives out the response as it goes over the wire.
+    /// Passes on the response as it goes over the wire in HTTP/1.1.
     pub(crate) fn pieces(&self, mut put: impl FnMut(&[u8])) {
         put(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -370,12 +413,22 @@ pub(crate) fn agreed(response: &Response) -> Result<Negotiated, HandshakeError> 
 
 /// §4.2.1 item 1.
 fn check_request_line(request: &Request) -> Result<(), HandshakeError> {
-    if request.method() != "GET" {
-        return Err(HandshakeError::Method);
+    if !request.is_get() {
+        return check_protocol(request);
     }
-    match request.version() {
-        HttpVersion::Http11 => Ok(()),
-        version @ HttpVersion::Http10 => Err(HandshakeError::HttpVersion(version)),
+    match request.version() == HttpVersion::Http11 {
+        true => Ok(()),
+        false => Err(HandshakeError::HttpVersion(request.version())),
+    }
+}
+
+/// RFC 9220 section 3: a `:protocol` that is not supported gets 501.
+#[cold]
+fn check_protocol(request: &Request) -> Result<(), HandshakeError> {
+    match request.protocol() {
+        Some(protocol) if protocol.eq_ignore_ascii_case(WEBSOCKET) => Ok(()),
+        Some(protocol) => Err(HandshakeError::Protocol(protocol.into())),
+        None => Err(HandshakeError::Method),
     }
 }
 
@@ -426,7 +479,9 @@ fn check_version(lines: &Lines<'_>) -> Result<(), HandshakeError> {
 mod tests {
     use super::*;
 
-    use crate::handshake::{HeadError, HeadLimits, StatusCode as Status};
+    use crate::handshake::{
+        HeadError, HeadLimits, PseudoHeaders, StatusCode as Status, extended::CONNECTION_SPECIFIC,
+    };
 
     const PROTOCOL: &str = "Sec-WebSocket-Protocol";
     const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
@@ -468,7 +523,7 @@ mod tests {
 
     fn written(response: &Response) -> String {
         let mut out = Vec::new();
-        response.write_to(&mut out);
+        response.write_to(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -629,6 +684,133 @@ mod tests {
         );
         let version = Status::HTTP_VERSION_NOT_SUPPORTED;
         assert_eq!(accept("GET / HTTP/1.0").status(), version);
+    }
+
+    /// A request by Extended CONNECT with one header replaced by these lines.
+    fn extended(protocol: &str, replaced: &str, values: &[&str]) -> Request {
+        let mut headers = Headers::new();
+        for (name, value) in [
+            ("sec-websocket-version", "13"),
+            ("origin", "https://server.example.com"),
+        ] {
+            headers.append(name, value).unwrap();
+        }
+        headers.remove(replaced);
+        for value in values {
+            headers.append(replaced, value).unwrap();
+        }
+        let pseudo = PseudoHeaders {
+            protocol,
+            scheme: "https",
+            authority: "server.example.com",
+            path: "/chat",
+        };
+        Request::extended_connect(HttpVersion::Http3, pseudo, headers).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_fits_http_2(response: &Response, version: HttpVersion) {
+        assert_eq!(response.version(), version);
+        for name in CONNECTION_SPECIFIC {
+            assert!(!response.headers().contains(name), "{response:?}");
+        }
+        assert!(!response.headers().contains("Sec-WebSocket-Accept"));
+    }
+
+    #[test]
+    fn extended_connect_has_its_statuses() {
+        const VERSION: &str = "Sec-WebSocket-Version";
+
+        let cases: [(&str, &str, &[&str], u16); 21] = [
+            ("websocket", "X", &[], 200),
+            ("WebSocket", "X", &[], 200),
+            ("websockets", "X", &[], 501),
+            ("connect-udp", VERSION, &[], 501),
+            ("websocket", "Sec-WebSocket-Key", &["not base64"], 200),
+            ("websocket", "Sec-WebSocket-Key", &["a", "b"], 200),
+            ("websocket", VERSION, &[], 400),
+            ("websocket", VERSION, &["8"], 400),
+            ("websocket", VERSION, &["13", "13"], 400),
+            ("websocket", "Host", &["SERVER.example.com"], 200),
+            ("websocket", "Host", &["server.example.com"; 2], 400),
+            ("websocket", "Content-Length", &["0"], 200),
+            ("websocket", "Content-Length", &["5"], 400),
+            ("websocket", "Origin", &[], 200),
+            ("websocket", "Origin", &["https://evil.example"], 403),
+            ("websocket", "Origin", &["null"], 403),
+            ("websocket", EXTENSIONS, &["permessage-deflate"], 200),
+            ("websocket", EXTENSIONS, &["a;b=\"c"], 400),
+            ("websocket", PROTOCOL, &["chat, other"], 200),
+            ("websocket", PROTOCOL, &["chat other"], 400),
+            ("websocket", PROTOCOL, &[""], 400),
+        ];
+        for (protocol, name, values, expected) in cases {
+            let request = extended(protocol, name, values);
+            let (response, result) = ServerOptions::new().accept(&request);
+            let case = format!("{protocol}, {name}: {values:?}");
+            assert_eq!(response.status().number(), expected, "{case}");
+            assert_eq!(result.is_ok(), expected == 200, "{case}");
+            assert_fits_http_2(&response, HttpVersion::Http3);
+            let supported = response.headers().get_str(VERSION);
+            let is_asked = result == Err(HandshakeError::WebSocketVersion);
+            assert_eq!(supported, is_asked.then_some("13"), "{case}");
+        }
+    }
+
+    #[test]
+    fn extended_connect_to_another_host_gets_421() {
+        let listed = |host| ServerOptions::new().hosts(Hosts::list([host]).unwrap());
+        let request = extended("websocket", "X", &[]);
+        let (response, _) = listed("server.example.com").accept(&request);
+        assert_eq!(response.status(), Status::OK);
+        let (response, _) = listed("other.example.com").accept(&request);
+        assert_eq!(response.status(), Status::MISDIRECTED_REQUEST);
+        assert_fits_http_2(&response, HttpVersion::Http3);
+    }
+
+    #[test]
+    fn extended_connect_agrees_on_subprotocol_and_extensions() {
+        let options = ServerOptions::new().subprotocols(["superchat", "chat"]);
+        let mut request = extended("websocket", PROTOCOL, &["chat, superchat"]);
+        let headers = request.headers_mut();
+        headers.append(EXTENSIONS, "x; y=1, z").unwrap();
+        let (response, negotiated) = negotiate(&options, &request);
+        assert_eq!(response.status(), Status::OK);
+        assert_eq!(response.headers().len(), 2);
+        assert_eq!(agreed(&response), Ok(negotiated.clone()));
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("superchat"));
+        assert_eq!(negotiated.extensions.to_string(), "x; y=1");
+        assert!(response.body().is_empty());
+    }
+
+    #[test]
+    fn an_application_refuses_extended_connect_as_any_request() {
+        let options = ServerOptions::new().select_subprotocol(|request, _| {
+            assert_eq!((request.path(), request.method()), ("/chat", "CONNECT"));
+            Err(HandshakeError::rejected(Status::NOT_FOUND, "gone\n"))
+        });
+        let (response, _) = options.accept(&extended("websocket", "X", &[]));
+        assert_eq!(response.status(), Status::NOT_FOUND);
+        assert_eq!(response.body(), "gone\n");
+        assert_fits_http_2(&response, HttpVersion::Http3);
+    }
+
+    #[test]
+    fn a_refusal_of_extended_connect_asks_for_no_upgrade() {
+        let error = HandshakeError::Protocol("connect-udp".into());
+        let response = refuse(&error);
+        assert_eq!(response.status(), Status::NOT_IMPLEMENTED);
+        assert_fits_http_2(&response, HttpVersion::Http2);
+        let expected = "Failed to open a WebSocket connection: \
+            :protocol is \"connect-udp\", not \"websocket\".\n";
+        assert_eq!(response.body(), expected);
+
+        let (response, result) =
+            ServerOptions::new().accept(&extended("websocket", "Sec-WebSocket-Version", &["8"]));
+        assert_eq!(result, Err(HandshakeError::WebSocketVersion));
+        let expected = "Failed to open a WebSocket connection: Sec-WebSocket-Version is not 13.\n";
+        assert_eq!(response.body(), expected);
+        assert_eq!(response.reason(), "Bad Request");
     }
 
     #[test]
