@@ -20,7 +20,7 @@ use futures_lite::future::{or, poll_once};
 use sansock_core::handshake::{
     HandshakeError, Headers, HttpVersion, Request, Response, ServerOptions, StatusCode,
 };
-use sansock_core::{CloseCode, CloseFrame, Config, Deadline, ServerConnection};
+use sansock_core::{CloseCode, CloseFrame, Config, Deadline, Instant, ServerConnection};
 
 use super::drain::{self, sleep_until};
 use super::handle::Handle;
@@ -75,6 +75,21 @@ struct Refusal<S, T> {
     error: Option<HandshakeError>,
 }
 
+/// The decision to refuse a request.
+pub(super) struct Denial {
+    pub(super) response: Response,
+    /// What is reported: nothing if the application decided it.
+    pub(super) error: Option<HandshakeError>,
+}
+
+/// The decision to accept a request. The connection has its place among the open ones.
+pub(super) struct Approval<S: 'static, T: 'static, M: Mode, A> {
+    pub(super) response: Response,
+    pub(super) request: Request,
+    pub(super) chosen: Option<Chosen<S, T, M>>,
+    pub(super) agreed: A,
+}
+
 impl<S, T, E: Into<Error>> From<E> for NotOpened<S, T> {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
@@ -84,10 +99,10 @@ impl<S, T, E: Into<Error>> From<E> for NotOpened<S, T> {
 type Opens<S, T, M> = Result<Opened<S, T, M>, NotOpened<S, T>>;
 
 /// A connection that was opened, and who handles it.
-struct Opened<S: 'static, T: 'static, M: Mode> {
-    socket: WebSocket<S, T>,
-    request: Request,
-    chosen: Option<Chosen<S, T, M>>,
+pub(super) struct Opened<S: 'static, T: 'static, M: Mode> {
+    pub(super) socket: WebSocket<S, T>,
+    pub(super) request: Request,
+    pub(super) chosen: Option<Chosen<S, T, M>>,
 }
 
 impl<S, T, M: Mode> Shared<S, T, M> {
@@ -126,28 +141,56 @@ where
     async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S, M>) {
         let handle = registration.handle().clone();
         // On the heap, as it is soon over, while the connection may last for days.
-        let opening =
-            Box::pin(self.open_in_time(&handle, self.open_or_refuse(&mut registration, accepted)));
-        match opening.await {
+        let opening = Box::pin(self.open_in_time(
+            &handle,
+            self.open_deadline(),
+            self.open_or_refuse(&mut registration, accepted),
+        ));
+        let opening = opening.await;
+        if let Some(opened) = self.opened(&mut registration, opening) {
+            self.handle(&registration, opened).await;
+        }
+    }
+
+    /// Counts and reports how an opening handshake has ended. Returns the connection if it is open.
+    pub(super) fn opened(
+        &self,
+        registration: &mut Registration,
+        opening: Result<Option<Opened<S, T, M>>>,
+    ) -> Option<Opened<S, T, M>> {
+        match opening {
             Ok(Some(opened)) => {
                 registration.opened();
-                self.handle(&registration, opened).await;
+                return Some(opened);
             }
             Ok(None) => {}
             // The refusal was reported already; evictions are only counted.
             Err(_) if registration.is_rejected() || registration.is_evicted() => {}
-            Err(error) => self.report(&ServerEvent::Handshake(handle.peer(), &error)),
+            Err(error) => {
+                self.report(&ServerEvent::Handshake(
+                    registration.handle().peer(),
+                    &error,
+                ));
+            }
         }
+        None
+    }
+
+    /// Returns until when an opening handshake that begins now has to be complete.
+    pub(super) fn open_deadline(&self) -> Option<Instant> {
+        let now = self.timer().now();
+        self.open_timeout.and_then(|time| now.checked_add(time))
     }
 
     /// Ends an opening handshake at its deadline, or when it is evicted or aborted.
-    async fn open_in_time<R>(
+    pub(super) async fn open_in_time<R>(
         &self,
         handle: &Handle,
+        deadline: Option<Instant>,
         opening: impl Future<Output = Result<R>>,
     ) -> Result<R> {
         let timeout = async {
-            sleep(self.timer(), self.open_timeout).await;
+            sleep_until(&mut self.timer(), deadline).await;
             Err(Error::TimedOut(Deadline::Open))
         };
         let aborted = async {
@@ -205,39 +248,47 @@ where
             return Err(NotOpened::answered(pending));
         }
         if let Some(drain) = self.registry.draining() {
-            return Err(NotOpened::no_room(pending, Refused::Draining(drain)));
+            let denial = Denial::no_room(Refused::Draining(drain));
+            return Err(NotOpened::refused(pending, denial));
         }
         let request = match pending.take_request() {
             Err(_) if pending.has_received_nothing() => return Err(NotOpened::Silent),
             request => request?,
         };
-        let host = self.read_forwarded(registration, &mut pending, &request);
-        let leaving = async {
-            commanded(handle, Command::Leave).await;
-            Err(unavailable(Refused::Closing))
+        let connection = pending.connection_mut();
+        let forwarded = self.read_forwarded(registration, &request);
+        if forwarded.is_some() {
+            // Only a proxy sends these headers: scripts of a page cannot. So the request does not come from a page on
+            // this machine, even if it arrives at a loopback address.
+            connection.set_options(self.options.clone());
+            trace::peer(connection.io(), || Some(handle.peer()));
+        }
+        let accept = |request: &Request| {
+            let response = connection.accept(request);
+            let error = connection.handshake_error().cloned();
+            (response, error.map_or(Ok(()), Err))
         };
-        match or(self.decide(request, handle.peer().clone()), leaving).await {
-            Ok(decision) => self.answer(registration, pending, decision, host).await,
-            Err(response) => Err(NotOpened::rejected(pending, &response)),
+        let host = forwarded.and_then(|forwarded| forwarded.host);
+        match self.decide(registration, request, host, accept).await {
+            Ok(approval) => Ok(Opened {
+                socket: pending.answer(&approval.response).await?,
+                request: approval.request,
+                chosen: approval.chosen,
+            }),
+            Err(denial) => Err(NotOpened::refused(pending, denial)),
         }
     }
 
-    /// Reads what a trusted proxy says about the request. Returns what is checked in place of its `Host`.
-    fn read_forwarded(
+    /// Reads what a trusted proxy says about the request, and records the client that it names.
+    pub(super) fn read_forwarded(
         &self,
         registration: &Registration,
-        pending: &mut Pending<S, T>,
         request: &Request,
-    ) -> Option<String> {
+    ) -> Option<ForwardedRequest> {
         let peer = registration.handle().peer();
-        let ForwardedRequest { peer, host } = self.trusted_proxies.read(peer, request.headers())?;
-        let connection = pending.connection_mut();
-        // Only a proxy sends these headers: scripts of a page cannot. So the request does not come from a page on
-        // this machine, even if it arrives at a loopback address.
-        connection.set_options(self.options.clone());
-        trace::peer(connection.io(), || Some(&peer));
-        registration.set_client(peer);
-        host
+        let forwarded = self.trusted_proxies.read(peer, request.headers())?;
+        registration.set_client(forwarded.peer.clone());
+        Some(forwarded)
     }
 
     /// Sends a refusal. It is counted and reported first: what the client does then changes neither.
@@ -247,18 +298,80 @@ where
             status,
             error,
         } = refusal;
-        registration.rejected(status);
-        if let Some(error) = error {
-            let peer = registration.handle().peer();
-            self.report(&ServerEvent::Handshake(peer, &error.into()));
-        }
+        self.refused(registration, status, error.map(Error::from));
         pending.send_refusal().await;
         registration.release_place();
         pending.linger().await;
     }
 
+    /// Counts and reports a refusal.
+    pub(super) fn refused(
+        &self,
+        registration: &mut Registration,
+        status: StatusCode,
+        error: Option<Error>,
+    ) {
+        registration.rejected(status);
+        if let Some(error) = error {
+            let peer = registration.handle().peer();
+            self.report(&ServerEvent::Handshake(peer, &error));
+        }
+    }
+
+    /// Decides about a request. If it is accepted, its connection gets a place among the open ones.
+    ///
+    /// `accept` makes the checks of the opening handshake. It is called with `host` in place of the `Host` of the
+    /// request, if there is one.
+    pub(super) async fn decide<A>(
+        &self,
+        registration: &Registration,
+        request: Request,
+        host: Option<String>,
+        accept: impl FnOnce(&Request) -> (Response, Result<A, HandshakeError>),
+    ) -> Result<Approval<S, T, M, A>, Denial> {
+        let handle = registration.handle();
+        let leaving = async {
+            commanded(handle, Command::Leave).await;
+            Err(unavailable(Refused::Closing))
+        };
+        let decision = or(self.process(request, handle.peer().clone()), leaving).await;
+        let HandshakeDecision {
+            request,
+            headers,
+            answer,
+        } = decision.map_err(Denial::rejected)?;
+        let chosen = match answer {
+            Answer::Accept(chosen) => chosen,
+            Answer::Respond(response) => {
+                return Err(Denial {
+                    response: with(response, &headers),
+                    error: None,
+                });
+            }
+        };
+        let (response, agreed) = match host {
+            Some(host) => accept(&with_host(request.clone(), &host)),
+            None => accept(&request),
+        };
+        let response = with(response, &headers);
+        let agreed = match agreed {
+            Ok(agreed) => agreed,
+            Err(error) => {
+                let error = reported(error);
+                return Err(Denial { response, error });
+            }
+        };
+        registration.open().map_err(Denial::no_room)?;
+        Ok(Approval {
+            response,
+            request,
+            chosen,
+            agreed,
+        })
+    }
+
     /// Has the application look at the request. A panic is answered with 500.
-    async fn decide(
+    async fn process(
         &self,
         request: Request,
         peer: Peer,
@@ -276,45 +389,8 @@ where
         })
     }
 
-    async fn answer(
-        &self,
-        registration: &Registration,
-        mut pending: Pending<S, T>,
-        decision: HandshakeDecision<S, T, M>,
-        host: Option<String>,
-    ) -> Opens<S, T, M> {
-        let HandshakeDecision {
-            request,
-            headers,
-            answer,
-        } = decision;
-        let chosen = match answer {
-            Answer::Accept(chosen) => chosen,
-            Answer::Respond(response) => {
-                return Err(NotOpened::refused(pending, &with(response, &headers), None));
-            }
-        };
-        let connection = pending.connection_mut();
-        let response = match host {
-            Some(host) => connection.accept(&with_host(request.clone(), &host)),
-            None => connection.accept(&request),
-        };
-        if let Some(error) = connection.handshake_error().cloned() {
-            let response = with(response, &headers);
-            return Err(NotOpened::refused(pending, &response, reported(error)));
-        }
-        if let Err(refused) = registration.open() {
-            return Err(NotOpened::no_room(pending, refused));
-        }
-        Ok(Opened {
-            socket: pending.answer(&with(response, &headers)).await?,
-            request,
-            chosen,
-        })
-    }
-
     /// Runs the handler, and closes the connection in the way that it ends.
-    async fn handle(&self, registration: &Registration, opened: Opened<S, T, M>) {
+    pub(super) async fn handle(&self, registration: &Registration, opened: Opened<S, T, M>) {
         let handle = registration.handle();
         let Opened {
             mut socket,
@@ -392,37 +468,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timer,
 {
-    /// Answers a request with a response other than 101.
-    fn refused(
-        mut pending: Pending<S, T>,
-        response: &Response,
-        error: Option<HandshakeError>,
-    ) -> Self {
-        let status = response.status();
-        match pending.connection_mut().send_response(response) {
+    /// Answers a request that is refused.
+    fn refused(mut pending: Pending<S, T>, denial: Denial) -> Self {
+        let Denial { response, error } = denial;
+        match pending.connection_mut().send_response(&response) {
             Ok(()) => Self::Refused(Refusal {
                 pending,
-                status,
+                status: response.status(),
                 error,
             }),
             Err(error) => Self::Failed(error.into()),
-        }
-    }
-
-    /// As [`refused`](Self::refused), for the server's own reasons.
-    fn rejected(pending: Pending<S, T>, response: &Response) -> Self {
-        let error = HandshakeError::rejected(response.status(), "");
-        Self::refused(pending, response, Some(error))
-    }
-
-    /// Answers a request for which there is no place. What the application has asked for is not reported.
-    fn no_room(pending: Pending<S, T>, refused: Refused) -> Self {
-        let response = unavailable(refused);
-        match refused {
-            Refused::Draining(_) => Self::refused(pending, &response, None),
-            Refused::Full | Refused::AddressFull | Refused::Closing => {
-                Self::rejected(pending, &response)
-            }
         }
     }
 
@@ -435,6 +490,29 @@ where
                 error: reported(error),
             }),
             None => Self::Failed(Error::Lost(None)),
+        }
+    }
+}
+
+impl Denial {
+    /// Refuses a request for the server's own reasons.
+    pub(super) fn rejected(response: Response) -> Self {
+        let error = HandshakeError::rejected(response.status(), "");
+        Self {
+            response,
+            error: Some(error),
+        }
+    }
+
+    /// Refuses a request for which there is no place. What the application has asked for is not reported.
+    pub(super) fn no_room(refused: Refused) -> Self {
+        let response = unavailable(refused);
+        match refused {
+            Refused::Draining(_) => Self {
+                response,
+                error: None,
+            },
+            Refused::Full | Refused::AddressFull | Refused::Closing => Self::rejected(response),
         }
     }
 }

@@ -12,6 +12,7 @@
 //!   measure.
 
 mod addresses;
+mod admission;
 mod bind;
 mod broadcast;
 mod builder;
@@ -34,6 +35,7 @@ pub use sansock_core::handshake::{
     HostList, Hosts, InvalidHost, InvalidOrigin, OriginList, OriginProblem, Origins,
 };
 
+pub use admission::Admission;
 pub use bind::Serves;
 pub use broadcast::{Broadcast, broadcast};
 pub use builder::{ChooseOrigins, Listen, Serve};

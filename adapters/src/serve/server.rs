@@ -17,8 +17,10 @@ use std::time::Duration;
 use bytestring::ByteString;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::{or, yield_now};
+use sansock_core::handshake::{Request, Response};
 use sansock_core::{CloseCode, Prepared};
 
+use super::admission::{self, Admission};
 use super::broadcast::{Broadcast, broadcast};
 use super::builder::Serve;
 use super::connection::{Shared, sleep};
@@ -30,7 +32,7 @@ use super::woken::WhenWoken;
 use crate::driver::Timer;
 use crate::error::Result;
 use crate::transport::mode::Lends;
-use crate::transport::{Accepted, BoxFuture, Listener, Local, Mode, Threads};
+use crate::transport::{Accepted, BoxFuture, Listener, Local, Mode, Peer, Threads};
 
 /// The pauses after failures to accept: each twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -383,6 +385,9 @@ runs!(Local);
 
 /// Takes in connections that were accepted elsewhere: by another server, or by a supervisor that hands
 /// them over. A clone leads to the same server.
+///
+/// [`serve`](Self::serve) takes a transport before its first byte, [`admit`](Self::admit) a request that an HTTP
+/// server has read.
 pub struct Acceptor<S: 'static, T: 'static, M: Mode = Threads> {
     shared: Arc<Shared<S, T, M>>,
 }
@@ -403,6 +408,88 @@ where
         let now = self.shared.timer().now();
         let registration = self.shared.registry.enter(accepted.peer.clone(), now);
         self.shared.clone().serve(registration, accepted)
+    }
+
+    /// Decides about a request that another HTTP server has read, such as hyper or axum, and reserves the place of
+    /// its connection. That server sends the response, and hands over the stream.
+    ///
+    /// The request is treated as one that this server has read itself: it is passed to
+    /// [`process_request`](super::Serve::process_request), its origin, host, subprotocols and extensions are checked,
+    /// and [`max_connections`](super::Serve::max_connections),
+    /// [`max_connections_per_address`](super::Serve::max_connections_per_address) and
+    /// [`trusted_proxies`](super::Serve::trusted_proxies) apply. It counts towards
+    /// [`max_handshakes`](super::Serve::max_handshakes) while it is decided. Two things differ:
+    ///
+    /// - The server does not know at which address the HTTP server listens. So it does not restrict the hosts at a
+    ///   loopback address by default: set [`hosts`](super::Serve::hosts) there.
+    /// - The HTTP server limits the time until the request has arrived.
+    ///   [`open_timeout`](super::Serve::open_timeout) runs from this call until the stream is there.
+    ///
+    /// A server that only takes in connections this way needs no listener. It has to be
+    /// [run](Server::run) all the same: to drain, and to end its connections when it shuts down.
+    ///
+    /// # Errors
+    /// The response to send to a request that is refused: 503 if the server is full, drains or shuts down, or if
+    /// `process_request` takes longer than the [`open_timeout`](super::Serve::open_timeout).
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the request, which counts as a failed handshake.
+    ///
+    /// ```
+    /// use std::future::Future;
+    /// use std::{io, net::SocketAddr};
+    ///
+    /// use async_executor::Executor;
+    /// use async_io::Timer;
+    /// use async_net::TcpStream;
+    /// use sansock::core::handshake::{Request, Response};
+    /// use sansock::serve::{Acceptor, Origins, Serve};
+    ///
+    /// static EXECUTOR: Executor = Executor::new();
+    ///
+    /// /// Answers a request, in an HTTP server. With hyper, `upgrade` is `hyper::upgrade::on(&mut request)`.
+    /// async fn answer(
+    ///     acceptor: &Acceptor<TcpStream, Timer>,
+    ///     request: Request,
+    ///     client: SocketAddr,
+    ///     upgrade: impl Future<Output = io::Result<TcpStream>> + Send + 'static,
+    /// ) -> Response {
+    ///     match acceptor.admit(request, client).await {
+    ///         Ok(admission) => {
+    ///             let response = admission.response().clone();
+    ///             EXECUTOR.spawn(admission.serve_upgrade(upgrade)).detach();
+    ///             response
+    ///         }
+    ///         Err(refusal) => refusal,
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # async_io::block_on(async {
+    /// let spawn = |connection| EXECUTOR.spawn(connection).detach();
+    /// let server = Serve::new(|_| async {}, Timer::never, spawn)
+    ///     .origins(Origins::SameHost)
+    ///     .bind()
+    ///     .await?;
+    /// let acceptor = server.acceptor();
+    /// EXECUTOR.spawn(server.run()).detach();
+    ///
+    /// // A browser that shows the address as a page.
+    /// let mut request = Request::get("/")?;
+    /// request.headers_mut().append("Host", "example.com")?;
+    /// let client = SocketAddr::from(([192, 0, 2, 1], 50_000));
+    /// let response = answer(&acceptor, request, client, std::future::pending()).await;
+    /// assert_eq!(response.status().number(), 426);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn admit<P: Into<Peer>>(
+        &self,
+        request: Request,
+        peer: P,
+    ) -> impl Future<Output = Result<Admission<S, T, M>, Response>> + use<S, T, M, P> {
+        admission::admit(self.shared.clone(), request, peer.into())
     }
 }
 
