@@ -16,7 +16,9 @@ use sansock::serve::{
 };
 use sansock::{Prepared, Result, Timer as _};
 use sansock_core::Side;
-use sansock_core::handshake::{HeadLimits, Headers, Request, Response, StatusCode};
+use sansock_core::handshake::{
+    HeadLimits, Headers, HttpVersion, PseudoHeaders, Request, Response, StatusCode,
+};
 use sansock_tests::driver::{End, Frame, Watch, close_frame, frame, parse_frames, pipe};
 
 type Ws = Socket<End, VirtualTimer>;
@@ -556,14 +558,56 @@ fn an_upgrade_may_take_its_time_fail_or_panic() {
     assert!(events[1].contains("it is no error of io"), "{events:?}");
 
     let serving = world.admit().serve_upgrade(async {
-        let fails: io::Result<End> = Err(io::Error::other("a panic"));
-        Ok::<_, io::Error>(fails.unwrap())
+        let mut no_stream = std::iter::empty::<End>();
+        Ok::<_, io::Error>(no_stream.next().expect("a stream"))
     });
     world.executor.spawn(serving).detach();
     world.settle();
     assert_eq!(world.events(), ["192.0.2.1:1000: handler panicked"]);
     let snapshot = world.snapshot();
     assert_eq!((snapshot.open, snapshot.failed), (1, 3));
+}
+
+// Over HTTP/2, where a stream shares its connection.
+
+fn extended_connect() -> Request {
+    let mut headers = Headers::new();
+    headers.append("sec-websocket-version", "13").unwrap();
+    let pseudo = PseudoHeaders {
+        protocol: "websocket",
+        scheme: "https",
+        authority: "example.com",
+        path: "/chat",
+    };
+    Request::extended_connect(HttpVersion::Http2, pseudo, headers).unwrap()
+}
+
+#[test]
+fn a_stream_of_http_2_is_over_without_the_clients_end() {
+    let world = World::new(echo);
+    let admission = world.decide(extended_connect(), peer(1)).unwrap();
+    let response = admission.response();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers().len(), 0);
+    let (there, mut end) = pipe(1 << 16);
+    let server = there.watch();
+    world.executor.spawn(admission.serve(there)).detach();
+    world.settle();
+
+    end.put(&close_frame(Side::Client, 1000, ""));
+    world.settle();
+    assert_eq!(parse_frames(&end.take_all()).len(), 1);
+    assert!(server.is_dropped(), "the client's end is not waited for");
+    assert_eq!(world.snapshot().open, 0);
+}
+
+#[test]
+fn refusals_over_http_2_have_no_headers_of_a_connection() {
+    let world = World::with(echo, |serve| serve.max_connections(1));
+    let _full = world.open();
+    let response = world.decide(extended_connect(), peer(2)).unwrap_err();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!response.headers().contains("Connection"), "{response:?}");
 }
 
 // The end of the server.

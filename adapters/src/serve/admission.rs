@@ -51,6 +51,7 @@ where
     let mut registration = shared.registry.enter(peer, shared.timer().now());
     let deadline = shared.open_deadline();
     let handle = registration.handle().clone();
+    let version = request.version();
     let deciding = async { Ok(decide(&shared, &registration, request).await) };
     let (response, error) = match shared.open_in_time(&handle, deadline, deciding).await {
         Ok(Ok(approval)) => {
@@ -69,7 +70,7 @@ where
         }
     };
     shared.refused(&mut registration, response.status(), error);
-    Err(response)
+    Err(response.for_version(version))
 }
 
 async fn decide<S, T, M>(
@@ -192,7 +193,11 @@ where
         agreed,
         ..
     } = approval;
-    let mut connection = Connection::new(Side::Server, agreed, shared.config.clone())?;
+    let config = match request.version().is_multiplexed() {
+        true => &shared.multiplexed,
+        false => &shared.config,
+    };
+    let mut connection = Connection::new(Side::Server, agreed, config.clone())?;
     trace::peer(connection.io(), || Some(handle.peer()));
     let mut driver = Driver::new(stream, shared.timer(), connection);
     driver.set_inbox(handle.inbox().clone());

@@ -690,10 +690,12 @@ where
             listeners.push(listen.bind(self.bind.as_ref()).await?);
         }
         let registry = Registry::new(self.limits);
+        // The transport's handshake counts as well: the server minds the time.
+        let config = self.config.open_timeout(None);
         let shared = Shared {
             registry,
-            // The transport's handshake counts as well: the server minds the time.
-            config: self.config.open_timeout(None),
+            multiplexed: config.clone().multiplexed(true),
+            config,
             loopback_options: Arc::new(self.options.clone().on_loopback()),
             options: Arc::new(self.options),
             trusted_proxies: self.trusted_proxies,

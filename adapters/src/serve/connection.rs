@@ -41,6 +41,8 @@ use crate::websocket::{Pending, WebSocket};
 pub struct Shared<S: 'static, T: 'static, M: Mode> {
     pub(super) registry: Arc<Registry>,
     pub(super) config: Config,
+    /// That of streams that share a connection with others.
+    pub(super) multiplexed: Config,
     pub(super) options: Arc<ServerOptions>,
     /// The options of connections to a loopback address.
     pub(super) loopback_options: Arc<ServerOptions>,

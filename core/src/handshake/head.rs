@@ -179,7 +179,8 @@ impl HttpVersion {
     }
 
     /// Whether a connection carries many streams, so that a request takes one of them instead of the connection.
-    pub(crate) const fn is_multiplexed(self) -> bool {
+    #[must_use]
+    pub const fn is_multiplexed(self) -> bool {
         matches!(self, Self::Http2 | Self::Http3)
     }
 
