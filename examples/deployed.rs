@@ -74,7 +74,9 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Outcome<Options> {
             Arg::Value(address) if options.address.is_empty() => {
                 options.address = address.string()?;
             }
-            _ => return Err(argument.unexpected().into()),
+            Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => {
+                return Err(argument.unexpected().into());
+            }
         }
     }
     match options.address.is_empty() {
