@@ -49,6 +49,14 @@
 mod client;
 mod driver;
 mod error;
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/http2.md")]
+///
+/// # The adapter of hyper, on smol
+/// ```
+#[doc = include_str!("../docs/hyper.rs")]
+/// ```
+pub mod http2 {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/reverse_proxies.md")]
 pub mod reverse_proxies {}

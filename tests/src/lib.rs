@@ -22,3 +22,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../adapters/docs/runtimes.md")]
 pub struct Runtimes;
+
+/// The code of the guide to HTTP/2.
+#[cfg(doctest)]
+#[doc = include_str!("../../adapters/docs/http2.md")]
+pub struct Http2;
