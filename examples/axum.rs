@@ -7,23 +7,24 @@
 //! ```
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::upgrade::{self, OnUpgrade};
+use hyper::upgrade::{self, Upgraded};
 use hyper_util::rt::TokioIo;
 use sansock::core::deflate::Deflate;
 use sansock::core::handshake;
-use sansock::core::{Connection, Negotiated, Side};
 use sansock::runtime::{Runtime, connect};
-use sansock::{Config, ServerOptions, WebSocket};
+use sansock::serve::{Origins, Serve};
+use sansock::{Config, serve};
 use tokio::net::TcpListener;
-use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 #[expect(unreachable_pub, reason = "it is a file to copy")]
 #[path = "../adapters/docs/tokio.rs"]
@@ -32,6 +33,11 @@ mod runtime;
 use runtime::Tokio;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What axum hands over, with a timer of tokio.
+type Stream = Compat<TokioIo<Upgraded>>;
+type Socket = serve::Socket<Stream, <Tokio as Runtime>::Timer>;
+type Acceptor = serve::Acceptor<Stream, <Tokio as Runtime>::Timer>;
 
 /// One configuration for all, whose clones share it: so they share the pool of compressors too.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| sansock::config().deflate(Deflate::new()));
@@ -51,44 +57,59 @@ async fn main() -> Outcome {
 
 // The server.
 
+/// Serves until axum fails. The WebSockets are served as those of a server that does their HTTP itself.
 async fn serve(listener: TcpListener) -> Outcome {
+    let spawn = |connection| drop(tokio::spawn(connection));
+    let server = Serve::new(echo, || Tokio.timer(), spawn)
+        .origins(Origins::SameHost)
+        .hosts(["localhost", "127.0.0.1"])
+        .config(CONFIG.clone())
+        .on_event(|event| eprintln!("{event}"))
+        .bind()
+        .await?;
     let app = Router::new()
         .route("/", get("The WebSocket is at /echo\n"))
-        .route("/echo", get(open));
+        .route("/echo", get(open))
+        .with_state(server.acceptor())
+        .into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(server.run());
     axum::serve(listener, app).await?;
     Ok(())
 }
 
 /// Checks the request, and returns the response to it. Where that is 101, axum hands over the stream
 /// once it has been sent.
-async fn open(mut request: Request) -> Result<Response, (StatusCode, String)> {
+async fn open(
+    State(acceptor): State<Acceptor>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+) -> Result<Response, (StatusCode, String)> {
     let bad_request = |error: handshake::HeadError| (StatusCode::BAD_REQUEST, error.to_string());
     let asked = handshake::Request::try_from(&request).map_err(bad_request)?;
-    let (response, negotiated) = ServerOptions::new()
-        .accept_with_extensions(&asked, |offers| CONFIG.answer_extensions(offers));
-    if let Ok(negotiated) = negotiated {
-        let stream = upgrade::on(&mut request);
-        tokio::spawn(async {
-            match echo(stream, negotiated).await {
-                Ok(closed) => println!("{closed}"),
-                Err(error) => println!("{error}"),
-            }
-        });
-    }
+    let response = match acceptor.admit(asked, peer).await {
+        Ok(admission) => {
+            let response = admission.response().clone();
+            // Bytes that were read beyond the request come out of this stream first.
+            let upgrade = upgrade::on(&mut request);
+            let stream = async { Ok::<_, hyper::Error>(TokioIo::new(upgrade.await?).compat()) };
+            tokio::spawn(admission.serve_upgrade(stream));
+            response
+        }
+        Err(refusal) => refusal,
+    };
     let response = axum::http::Response::try_from(&response);
     let failed = |error: axum::http::Error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     Ok(response.map_err(failed)?.map(Body::from).into_response())
 }
 
-async fn echo(stream: OnUpgrade, negotiated: Negotiated) -> Outcome<String> {
-    // Bytes that were read beyond the request come out of this stream first.
-    let stream = TokioIo::new(stream.await?).compat();
-    let connection = Connection::new(Side::Server, negotiated, CONFIG.clone())?;
-    let mut ws = WebSocket::new(stream, Tokio.timer(), connection);
+async fn echo(mut ws: Socket) -> sansock::Result<()> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }
-    Ok(ws.closed().map(ToString::to_string).unwrap_or_default())
+    if let Some(closed) = ws.closed() {
+        println!("{closed}");
+    }
+    Ok(())
 }
 
 // The client.

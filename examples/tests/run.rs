@@ -139,9 +139,13 @@ fn hyper() {
     assert_prints(
         "hyper",
         &[
-            "client: 200 OK: The WebSocket is at /echo",
+            "client: 200 OK, with permessage-deflate",
+            "client: HTTP/2.0: 200 OK: The WebSocket is at /echo",
+            r#"client: came back over HTTP/2: Some(Text("first"))"#,
+            r#"client: came back over HTTP/2: Some(Text("second"))"#,
+            "client: HTTP/1.1: 200 OK: The WebSocket is at /echo",
             "client: 101 Switching Protocols, with permessage-deflate",
-            r#"client: came back: Some(Text("hello"))"#,
+            r#"client: came back over HTTP/1.1: Some(Text("hello"))"#,
             "client: closed",
         ],
     );
