@@ -11,8 +11,8 @@ use crate::error::{ConnectionError, SendError};
 use crate::event::Event;
 use crate::frame::Side;
 use crate::handshake::{
-    BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner, Request,
-    Response, StatusCode, Uri, check_first_byte,
+    BodyReader, ClientHandshake, ClientOptions, HandshakeError, HeadError, HeadScanner,
+    HttpVersion, Request, Response, StatusCode, Uri, check_first_byte,
 };
 use crate::opening::opening_verbs;
 
@@ -272,4 +272,53 @@ fn is_http(received: &[u8], is_all: bool) -> Result<bool, HandshakeError> {
 
 fn starts_as_http(received: &[u8]) -> bool {
     received.iter().zip(b"HTTP/").all(|(is, must)| is == must)
+}
+
+impl ClientHandshake {
+    /// Makes the request for a URI over HTTP/2 or HTTP/3 (RFC 8441, RFC 9220), which offers the extensions of the
+    /// configuration.
+    ///
+    /// The HTTP stack sends the [pseudo-headers](Request::pseudo_headers) and the [headers](Request::headers) of the
+    /// [request](Self::request). The names are in lower case (RFC 9113 section 8.2.1), and there is no `Host`. With the
+    /// feature `http`, the request converts to an `http::Request`, to which the stack's own type for `:protocol` is
+    /// added. A server has to allow such requests first, with `SETTINGS_ENABLE_CONNECT_PROTOCOL` (RFC 8441 section 3).
+    ///
+    /// # Errors
+    ///
+    /// The version has no Extended CONNECT, an option cannot be sent as a header, or a header belongs to the handshake
+    /// itself or to a connection of HTTP/1.1.
+    ///
+    /// # Example
+    /// ```
+    /// use sansock_core::handshake::{
+    ///     ClientHandshake, ClientOptions, HttpVersion, Response, StatusCode, Uri,
+    /// };
+    /// use sansock_core::{Config, Connection, Side};
+    ///
+    /// let uri = Uri::parse("wss://example.com/chat")?;
+    /// let config = Config::new().multiplexed(true);
+    /// let options = ClientOptions::new().subprotocols(["chat"]);
+    /// let handshake =
+    ///     ClientHandshake::extended_connect(&uri, HttpVersion::Http2, &options, &config)?;
+    /// let pseudo = handshake.request().pseudo_headers().expect("it is an Extended CONNECT");
+    /// assert_eq!((pseudo.scheme, pseudo.authority), ("https", "example.com"));
+    /// assert_eq!(handshake.request().headers().get_str("sec-websocket-protocol"), Some("chat"));
+    ///
+    /// // The HTTP stack sends the request, and returns the response.
+    /// let response = Response::new(StatusCode::OK);
+    /// let client = Connection::new(Side::Client, handshake.check(&response)?, config)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extended_connect(
+        uri: &Uri,
+        version: HttpVersion,
+        options: &ClientOptions,
+        config: &Config,
+    ) -> Result<Self, ConnectionError> {
+        let options = options.clone().extensions(config.extension_offers());
+        let (authority, headers) = (options.authority(uri), options.extended_headers(uri)?);
+        Ok(Self::with_extended_connect(
+            uri, version, &authority, headers,
+        )?)
+    }
 }

@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::entropy::EntropyError;
 use crate::frame::utf8::InvalidUtf8;
 use crate::frame::{CloseCode, CloseFrame, HeaderError, OpCode};
-use crate::handshake::{HandshakeError, HttpVersion, InvalidHeader};
+use crate::handshake::{HandshakeError, HttpVersion, InvalidHeader, NotText};
 use crate::state::State;
 
 /// How the peer broke the protocol after the opening handshake.
@@ -259,15 +259,18 @@ impl fmt::Display for SendError {
                 )
             }
             Self::SwitchingProtocols(problem) => write!(f, "cannot answer 101: {problem}"),
-            Self::HttpVersion(version) => write!(
-                f,
-                "cannot write {version}: pass the request or response to the HTTP stack of the stream"
-            ),
+            Self::HttpVersion(version) => NotText(*version).fmt(f),
         }
     }
 }
 
 impl Error for SendError {}
+
+impl From<NotText> for SendError {
+    fn from(NotText(version): NotText) -> Self {
+        Self::HttpVersion(version)
+    }
+}
 
 /// Why a connection could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,8 +12,6 @@ use alloc::{
 
 use bytestring::ByteString;
 
-use crate::config::Config;
-use crate::error::ConnectionError;
 use crate::handshake::{
     Credentials, ExtensionList, ExtensionOffer, HandshakeError, Headers, HttpVersion,
     InvalidHeader, Negotiated, PseudoHeaders, Request, Response, StatusCode, Uri,
@@ -97,6 +95,29 @@ impl ClientOptions {
     pub const fn headers_mut(&mut self) -> &mut Headers {
         &mut self.headers
     }
+
+    /// Returns the authority to ask: that of a `Host` header that was given, or else that of the URI.
+    pub(crate) fn authority(&self, uri: &Uri) -> String {
+        match self.headers.get_str("Host") {
+            Some(host) => host.to_string(),
+            None => uri.authority(),
+        }
+    }
+
+    /// Returns the headers of a request by Extended CONNECT, their names in lower case (RFC 9113 section 8.2.1).
+    pub(crate) fn extended_headers(&self, uri: &Uri) -> Result<Headers, InvalidHeader> {
+        let mut headers = Headers::with_capacity(16, 256);
+        check_reserved(&self.headers)?;
+        append_identity(&mut headers, uri, self)?;
+        headers.push(b"Sec-WebSocket-Version", b"13");
+        append_offers(&mut headers, self)?;
+        append_rest(&mut headers, self)?;
+        let mut lower_case = Headers::with_capacity(headers.len(), 256);
+        for (name, value) in headers.iter() {
+            lower_case.push(name.to_ascii_lowercase().as_bytes(), value);
+        }
+        Ok(lower_case)
+    }
 }
 
 /// The request that a client sends, and the check of the response to it.
@@ -118,61 +139,23 @@ impl ClientHandshake {
         })
     }
 
-    /// Makes the request for a URI over HTTP/2 or HTTP/3 (RFC 8441, RFC 9220), which offers the extensions of the
-    /// configuration.
-    ///
-    /// The HTTP stack sends the [pseudo-headers](Request::pseudo_headers) and the [headers](Request::headers) of the
-    /// [request](Self::request). The names are in lower case (RFC 9113 section 8.2.1), and there is no `Host`. With the
-    /// feature `http`, the request converts to an `http::Request`, to which the stack's own type for `:protocol` is
-    /// added. A server has to allow such requests first, with `SETTINGS_ENABLE_CONNECT_PROTOCOL` (RFC 8441 section 3).
-    ///
-    /// # Errors
-    ///
-    /// The version has no Extended CONNECT, an option cannot be sent as a header, or a header belongs to the handshake
-    /// itself or to a connection of HTTP/1.1.
-    ///
-    /// # Example
-    /// ```
-    /// use sansock_core::handshake::{
-    ///     ClientHandshake, ClientOptions, HttpVersion, Response, StatusCode, Uri,
-    /// };
-    /// use sansock_core::{Config, Connection, Side};
-    ///
-    /// let uri = Uri::parse("wss://example.com/chat")?;
-    /// let config = Config::new().multiplexed(true);
-    /// let options = ClientOptions::new().subprotocols(["chat"]);
-    /// let handshake =
-    ///     ClientHandshake::extended_connect(&uri, HttpVersion::Http2, &options, &config)?;
-    /// let pseudo = handshake.request().pseudo_headers().expect("it is an Extended CONNECT");
-    /// assert_eq!((pseudo.scheme, pseudo.authority), ("https", "example.com"));
-    /// assert_eq!(handshake.request().headers().get_str("sec-websocket-protocol"), Some("chat"));
-    ///
-    /// // The HTTP stack sends the request, and returns the response.
-    /// let response = Response::new(StatusCode::OK);
-    /// let client = Connection::new(Side::Client, handshake.check(&response)?, config)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn extended_connect(
+    /// Makes the request for a URI over HTTP/2 or HTTP/3, with the headers of
+    /// [`ClientOptions::extended_headers`].
+    pub(crate) fn with_extended_connect(
         uri: &Uri,
         version: HttpVersion,
-        options: &ClientOptions,
-        config: &Config,
-    ) -> Result<Self, ConnectionError> {
-        let options = options.clone().extensions(config.extension_offers());
-        let authority = match options.headers.get_str("Host") {
-            Some(host) => host.to_string(),
-            None => uri.authority(),
-        };
+        authority: &str,
+        headers: Headers,
+    ) -> Result<Self, HandshakeError> {
         let pseudo = PseudoHeaders {
             protocol: WEBSOCKET,
             scheme: match uri.is_secure() {
                 true => "https",
                 false => "http",
             },
-            authority: &authority,
+            authority,
             path: uri.resource_name(),
         };
-        let headers = extended_headers(uri, &options)?;
         let mut request = Request::extended_connect(version, pseudo, headers)?;
         // RFC 9113 section 8.3.1: `:authority` takes its place.
         request.headers_mut().remove("Host");
@@ -272,21 +255,6 @@ impl From<Request> for ClientHandshake {
     fn from(request: Request) -> Self {
         Self { request }
     }
-}
-
-/// RFC 8441 section 5: the header lines of a request by Extended CONNECT, with names in lower case.
-fn extended_headers(uri: &Uri, options: &ClientOptions) -> Result<Headers, InvalidHeader> {
-    let mut headers = Headers::with_capacity(16, 256);
-    check_reserved(&options.headers)?;
-    append_identity(&mut headers, uri, options)?;
-    headers.push(b"Sec-WebSocket-Version", b"13");
-    append_offers(&mut headers, options)?;
-    append_rest(&mut headers, options)?;
-    let mut lower_case = Headers::with_capacity(headers.len(), 256);
-    for (name, value) in headers.iter() {
-        lower_case.push(name.to_ascii_lowercase().as_bytes(), value);
-    }
-    Ok(lower_case)
 }
 
 /// §4.1: the header lines of the request, those of the handshake first.
@@ -417,6 +385,7 @@ fn printable(value: &[u8]) -> ByteString {
 mod tests {
     use super::*;
     use crate::handshake::{ExtendedConnectError, HeadLimits};
+    use crate::{Config, ConnectionError};
 
     const NAME: &str = "Sec-WebSocket-Protocol";
 

@@ -188,7 +188,7 @@ mod tests {
     use alloc::string::{String, ToString};
 
     use super::*;
-    use crate::error::SendError;
+    use crate::handshake::NotText;
     use crate::handshake::{Request, StatusCode, refuse};
 
     const PSEUDO: PseudoHeaders<'static> = PseudoHeaders {
@@ -423,7 +423,7 @@ mod tests {
     fn a_request_is_not_written_as_text() {
         let request = connect(PSEUDO, &[]).unwrap();
         let mut out = Vec::new();
-        let error = SendError::HttpVersion(HttpVersion::Http2);
+        let error = NotText(HttpVersion::Http2);
         assert_eq!(request.write_to(&mut out), Err(error));
         assert!(out.is_empty());
         assert!(error.to_string().contains("HTTP/2"));

@@ -11,7 +11,6 @@ use core::{fmt, mem::MaybeUninit};
 
 use httparse::{Error, Header, Status};
 
-use crate::error::SendError;
 use crate::handshake::{
     HandshakeError, HeadScanner, Headers, ascii::is_token_byte, scanner::check_first_byte,
 };
@@ -168,6 +167,23 @@ pub enum HttpVersion {
     Http3,
 }
 
+/// A request or response of HTTP/2 or HTTP/3 cannot be written: it is not text, and the application's HTTP stack sends
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotText(pub HttpVersion);
+
+impl fmt::Display for NotText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.0;
+        write!(
+            f,
+            "cannot write {version}: pass the request or response to the HTTP stack of the stream"
+        )
+    }
+}
+
+impl core::error::Error for NotText {}
+
 impl HttpVersion {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -186,9 +202,9 @@ impl HttpVersion {
 
     /// Checks that messages of this version are text, which is all that is written here.
     #[inline]
-    pub(crate) const fn check_written_as_text(self) -> Result<(), SendError> {
+    pub(crate) const fn check_written_as_text(self) -> Result<(), NotText> {
         match self.is_multiplexed() {
-            true => Err(SendError::HttpVersion(self)),
+            true => Err(NotText(self)),
             false => Ok(()),
         }
     }

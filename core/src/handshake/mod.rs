@@ -68,7 +68,7 @@ pub use client::{ClientHandshake, ClientOptions};
 pub use error::HandshakeError;
 pub use extended::{ExtendedConnectError, PseudoHeaders};
 pub use grammar::{ExtensionList, ExtensionOffer, ExtensionParam, GrammarError};
-pub use head::{HeadError, HeadLimits, HttpVersion};
+pub use head::{HeadError, HeadLimits, HttpVersion, NotText};
 pub use headers::{Headers, InvalidHeader};
 pub use hosts::{HostList, Hosts, InvalidHost};
 pub use key::accept_value;

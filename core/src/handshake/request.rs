@@ -7,9 +7,8 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, str};
 
-use crate::error::SendError;
 use crate::handshake::{
-    HandshakeError, HeadError, HeadLimits, Headers, HttpVersion, PseudoHeaders,
+    HandshakeError, HeadError, HeadLimits, Headers, HttpVersion, NotText, PseudoHeaders,
     ascii::is_token,
     extended::ExtendedConnect,
     head::{check, headers, whole, with_slots},
@@ -225,8 +224,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`SendError::HttpVersion`] for a request by [Extended CONNECT](Self::extended_connect), which an HTTP stack sends.
-    pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), SendError> {
+    /// [`NotText`] for a request by [Extended CONNECT](Self::extended_connect), which an HTTP stack sends.
+    pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), NotText> {
         self.version.check_written_as_text()?;
         self.pieces(|piece| out.extend_from_slice(piece));
         Ok(())

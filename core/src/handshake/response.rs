@@ -9,9 +9,8 @@ use core::fmt;
 use bytes::Bytes;
 use httparse::ParserConfig;
 
-use crate::error::SendError;
 use crate::handshake::{
-    HeadError, HeadLimits, Headers, HttpVersion,
+    HeadError, HeadLimits, Headers, HttpVersion, NotText,
     extended::CONNECTION_SPECIFIC,
     head::{check, headers, start_line, whole, with_slots},
 };
@@ -356,8 +355,8 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`SendError::HttpVersion`] for a response of HTTP/2 or HTTP/3, which an HTTP stack sends.
-    pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), SendError> {
+    /// [`NotText`] for a response of HTTP/2 or HTTP/3, which an HTTP stack sends.
+    pub fn write_to(&self, out: &mut Vec<u8>) -> Result<(), NotText> {
         self.version.check_written_as_text()?;
         self.pieces(|piece| out.extend_from_slice(piece));
         Ok(())
@@ -467,7 +466,7 @@ mod tests {
             assert_eq!(response.reason(), "Bad Request");
             let names: Vec<_> = response.headers().iter().map(|(name, _)| name).collect();
             assert_eq!(names, ["Content-Length", "Content-Type"]);
-            let error = SendError::HttpVersion(version);
+            let error = NotText(version);
             assert_eq!(response.write_to(&mut Vec::new()), Err(error));
         }
         let response = Response::new(StatusCode::FORBIDDEN).for_version(HttpVersion::Http2);
