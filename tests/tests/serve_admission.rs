@@ -3,37 +3,31 @@
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use async_executor::{Executor, LocalExecutor, Task};
+use async_executor::LocalExecutor;
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::core::deflate::Deflate;
 use sansock::serve::{
-    Acceptor, Admission, HandlerError, Origins, Outcome, OverflowPolicy, Peer, Push, Room, Serve,
-    ServerHandle, Snapshot, Socket,
+    Admission, HandlerError, Origins, Outcome, OverflowPolicy, Peer, Push, Room, Serve, Snapshot,
+    Socket,
 };
 use sansock::{Prepared, Result, Timer as _};
 use sansock_core::Side;
 use sansock_core::handshake::{
     HeadLimits, Headers, HttpVersion, PseudoHeaders, Request, Response, StatusCode,
 };
+use sansock_tests::driver::server::{TestServer, echo, seconds};
 use sansock_tests::driver::{End, Frame, Watch, close_frame, frame, parse_frames, pipe};
 
 type Ws = Socket<End, VirtualTimer>;
 type Building = Serve<End, VirtualTimer>;
 type Admitted = Admission<End, VirtualTimer>;
 
-/// A server without a listener, what it runs on, and its clock.
-struct World {
-    clock: VirtualClock,
-    executor: Arc<Executor<'static>>,
-    acceptor: Acceptor<End, VirtualTimer>,
-    server: ServerHandle,
-    events: Arc<Mutex<Vec<String>>>,
-    _running: Task<()>,
-}
+/// A server without a listener.
+struct World(TestServer<End>);
 
 /// A client whose opening handshake is over.
 struct Client {
@@ -41,18 +35,7 @@ struct Client {
     server: Watch,
 }
 
-async fn echo(mut ws: Ws) -> Result<()> {
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
-    }
-    Ok(())
-}
-
-fn seconds(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
-}
-
-/// A request of which the lines given replace or extend those of a usual one.
+/// A usual request, with these headers set.
 fn request_with(headers: &[(&str, &str)]) -> Request {
     let head = b"GET /chat?a=b HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -72,6 +55,14 @@ fn peer(number: u8) -> Peer {
     std::net::SocketAddr::from(([192, 0, 2, number], 1000)).into()
 }
 
+impl Deref for World {
+    type Target = TestServer<End>;
+
+    fn deref(&self) -> &TestServer<End> {
+        &self.0
+    }
+}
+
 impl World {
     fn new<F, R>(handler: impl Fn(Ws) -> F + Send + Sync + 'static) -> Self
     where
@@ -89,40 +80,7 @@ impl World {
         F: Future<Output = R> + Send + 'static,
         R: Outcome + 'static,
     {
-        let clock = VirtualClock::new();
-        let executor = Arc::new(Executor::new());
-        let spawn = {
-            let executor = executor.clone();
-            move |task| executor.spawn(task).detach()
-        };
-        let (timers, events) = (clock.clone(), Arc::new(Mutex::new(Vec::new())));
-        let log = events.clone();
-        let serve = Serve::new(handler, move || timers.timer(), spawn)
-            .origins(Origins::SameHost)
-            .on_event(move |event| log.lock().unwrap().push(event.to_string()));
-        let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
-        let world = Self {
-            clock,
-            acceptor: server.acceptor(),
-            server: server.handle(),
-            events,
-            _running: executor.spawn(server.run()),
-            executor,
-        };
-        world.settle();
-        world
-    }
-
-    /// Runs until nothing can continue.
-    #[track_caller]
-    fn settle(&self) {
-        let ticks = (0..100_000).take_while(|_| self.executor.try_tick());
-        assert!(ticks.count() < 100_000, "the server spins");
-    }
-
-    fn advance(&self, by: f64) {
-        self.clock.advance(seconds(by));
-        self.settle();
+        Self(TestServer::start(handler, Origins::SameHost, set))
     }
 
     /// Returns what becomes of a request that is decided at once.
@@ -162,16 +120,6 @@ impl World {
 
     fn snapshot(&self) -> Snapshot {
         self.server.snapshot()
-    }
-
-    /// Takes what was reported.
-    fn events(&self) -> Vec<String> {
-        std::mem::take(&mut self.events.lock().unwrap())
-    }
-
-    fn has_stopped(&self) -> bool {
-        let stopped = futures_lite::future::poll_once(self.server.stopped());
-        futures_lite::future::block_on(stopped).is_some()
     }
 }
 
@@ -234,7 +182,7 @@ fn an_admitted_connection_is_served_and_counted() {
     let snapshot = world.snapshot();
     assert_eq!((snapshot.open, snapshot.failed), (0, 0));
     assert_eq!(Vec::from_iter(snapshot.closed), [(4000, 1)]);
-    assert_eq!(world.events(), [""; 0]);
+    assert_eq!(world.take_events(), [""; 0]);
 }
 
 #[test]
@@ -330,7 +278,7 @@ fn a_handler_that_panics_or_fails_closes_with_1011() {
     world.settle();
     assert_eq!(panicking.close_code(), 1011);
     assert_eq!(world.snapshot().handler_failures, 2);
-    let mut events = world.events();
+    let mut events = world.take_events();
     events.sort();
     assert_eq!(
         events,
@@ -368,7 +316,7 @@ fn requests_are_checked_as_those_of_the_server() {
         ("Sec-WebSocket-Key", "short", 400),
     ] {
         assert_eq!(world.refusal(request_with(&[(name, value)])), status);
-        assert_eq!(world.events().len(), 1, "{name}");
+        assert_eq!(world.take_events().len(), 1, "{name}");
     }
     let snapshot = world.snapshot();
     assert_eq!((snapshot.accepted, snapshot.open), (5, 0));
@@ -382,7 +330,7 @@ fn a_full_server_refuses_before_the_response() {
     let world = World::with(echo, |serve| serve.max_connections(2));
     let (admission, client) = (world.admit(), world.open());
     assert_eq!(world.refusal(request()), 503);
-    assert_eq!(world.events().len(), 1);
+    assert_eq!(world.take_events().len(), 1);
     drop(admission);
     let another = world.open();
     assert_eq!(world.refusal(request()), 503);
@@ -471,9 +419,9 @@ fn the_application_decides_about_requests() {
     let todo = |what| request_with(&[("X-Do", what)]);
     let response = world.decide(todo("respond"), peer(1)).unwrap_err();
     assert_eq!(response.body(), "healthy");
-    assert_eq!(world.events(), [""; 0]);
+    assert_eq!(world.take_events(), [""; 0]);
     assert_eq!(world.refusal(todo("panic")), 500);
-    assert_eq!(world.events().len(), 2, "the panic and the refusal");
+    assert_eq!(world.take_events().len(), 2, "the panic and the refusal");
     let mut client = world.serve(world.decide(todo("other"), peer(1)).unwrap());
     let first = client.frames().remove(0);
     assert_eq!(
@@ -504,7 +452,7 @@ fn a_request_that_is_not_decided_in_time_is_refused() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.snapshot().handshakes, 0);
     assert_eq!(Vec::from_iter(world.snapshot().rejected), [(503, 1)]);
-    assert_eq!(world.events().len(), 1);
+    assert_eq!(world.take_events().len(), 1);
 }
 
 // The time until the stream comes.
@@ -523,7 +471,7 @@ fn a_stream_that_does_not_come_in_time_gives_the_place_back() {
     assert!(waiting.is_finished(), "the time runs from the admission");
     let snapshot = world.snapshot();
     assert_eq!((snapshot.open, snapshot.opened, snapshot.failed), (0, 0, 1));
-    assert_eq!(world.events().len(), 1);
+    assert_eq!(world.take_events().len(), 1);
 }
 
 #[test]
@@ -553,7 +501,7 @@ fn an_upgrade_may_take_its_time_fail_or_panic() {
     let serving = world.admit().serve_upgrade(failing);
     world.executor.spawn(serving).detach();
     world.settle();
-    let events = world.events();
+    let events = world.take_events();
     assert!(events[0].contains("the client has left"), "{events:?}");
     assert!(events[1].contains("it is no error of io"), "{events:?}");
 
@@ -563,7 +511,7 @@ fn an_upgrade_may_take_its_time_fail_or_panic() {
     });
     world.executor.spawn(serving).detach();
     world.settle();
-    assert_eq!(world.events(), ["192.0.2.1:1000: handler panicked"]);
+    assert_eq!(world.take_events(), ["192.0.2.1:1000: handler panicked"]);
     let snapshot = world.snapshot();
     assert_eq!((snapshot.open, snapshot.failed), (1, 3));
 }
@@ -669,7 +617,7 @@ fn a_server_that_drains_refuses_and_lets_admitted_connections_finish() {
     let refused = world.decide(request(), peer(1)).unwrap_err();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains("Retry-After"));
-    assert_eq!(world.events(), [""; 0]);
+    assert_eq!(world.take_events(), [""; 0]);
     let mut admitted = world.serve(admission);
     for client in [&mut client, &mut admitted] {
         client.send("hello");

@@ -6,23 +6,22 @@ use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use async_executor::Executor;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::{or, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::runtime::{BoxFuture, Threads};
-use sansock::serve::{
-    Accepted, Acceptor, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot, Socket,
-};
+use sansock::serve::{Accepted, Listen, Listener, Origins, Peer, Serve, ServerHandle, Snapshot};
 use sansock::{Error, Result, Upgrade};
 use sansock_core::handshake::{Response, ServerOptions, StatusCode};
+use sansock_tests::driver::server::{TestServer, echo, seconds};
 use sansock_tests::driver::{End, Task, Watch, pipe, server_connection, settle};
 
 type Building = Serve<Line, VirtualTimer>;
@@ -112,14 +111,10 @@ impl Listener<Line> for Queue {
     }
 }
 
-/// A server, what it runs on, and its clock.
+/// A server, and the listener of its clients.
 struct World {
-    clock: VirtualClock,
-    executor: Arc<Executor<'static>>,
+    base: TestServer<Line>,
     queue: Queue,
-    acceptor: Acceptor<Line, VirtualTimer>,
-    server: ServerHandle,
-    events: Arc<Mutex<Vec<String>>>,
 }
 
 /// A client that is moved by hand.
@@ -127,17 +122,6 @@ struct Client {
     end: End,
     server: Watch,
     reset: Arc<AtomicBool>,
-}
-
-async fn echo(mut ws: Socket<Line, VirtualTimer>) -> Result<()> {
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
-    }
-    Ok(())
-}
-
-fn seconds(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
 }
 
 fn peer(address: &str) -> Peer {
@@ -162,52 +146,25 @@ fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: example.com\r\n\r\n").into_bytes()
 }
 
+impl Deref for World {
+    type Target = TestServer<Line>;
+
+    fn deref(&self) -> &TestServer<Line> {
+        &self.base
+    }
+}
+
 impl World {
     fn new(set: impl FnOnce(Building) -> Building) -> Self {
-        let clock = VirtualClock::new();
-        let executor = Arc::new(Executor::new());
         let queue = Queue::default();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let spawn = {
-            let executor = executor.clone();
-            move |task| executor.spawn(task).detach()
-        };
-        let (timers, reported) = (clock.clone(), events.clone());
-        let serve = Serve::new(echo, move || timers.timer(), spawn)
-            .listen(Listen::on(queue.clone()))
-            .origins(Origins::SameHost)
-            .on_event(move |event| reported.lock().unwrap().push(event.to_string()));
-        let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
-        let world = Self {
-            clock,
-            executor: executor.clone(),
-            queue,
-            acceptor: server.acceptor(),
-            server: server.handle(),
-            events,
-        };
-        executor.spawn(server.run()).detach();
-        world.settle();
-        world
+        let listen = Listen::on(queue.clone());
+        let set = |serve: Building| set(serve.listen(listen));
+        let base = TestServer::start(echo, Origins::SameHost, set);
+        Self { base, queue }
     }
 
     fn limited(most: usize) -> Self {
         Self::new(|serve| serve.max_handshakes(most))
-    }
-
-    /// Runs until nothing can go on.
-    #[track_caller]
-    fn settle(&self) {
-        let mut ticks = 0;
-        while self.executor.try_tick() {
-            ticks += 1;
-            assert!(ticks < 100_000, "the server spins");
-        }
-    }
-
-    fn advance(&self, by: f64) {
-        self.clock.advance(seconds(by));
-        self.settle();
     }
 
     /// Connects from an address, through a pipe that holds this many bytes, without a request.
@@ -260,10 +217,6 @@ impl World {
 
     fn snapshot(&self) -> Snapshot {
         self.server.snapshot()
-    }
-
-    fn take_events(&self) -> Vec<String> {
-        std::mem::take(&mut self.events.lock().unwrap())
     }
 }
 

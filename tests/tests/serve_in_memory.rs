@@ -11,24 +11,25 @@ mod rate;
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use async_executor::{Executor, Task};
+use async_executor::Executor;
 use futures_io::AsyncRead;
 use sansock::clock::{VirtualClock, VirtualTimer};
 use sansock::core::OpCode;
 use sansock::runtime::{BoxFuture, Threads};
 use sansock::serve::{
-    Accepted, Acceptor, Handle, IncomingRequest, Listen, Listener, Origins, Outcome,
-    OverflowPolicy, Peer, Push, Serve, ServerHandle, Socket,
+    Accepted, Handle, IncomingRequest, Listen, Listener, Origins, Outcome, OverflowPolicy, Peer,
+    Push, Serve, ServerHandle, Socket,
 };
 use sansock::{Error, Fin, Message, Prepared, Result};
 use sansock_core::Side;
 use sansock_core::handshake::{Credentials, Headers, Response, StatusCode};
+use sansock_tests::driver::server::{TestServer, echo, seconds};
 use sansock_tests::driver::{End, Frame, Watch, close_frame, frame, parse_frames, pipe, waker_fn};
 
 type Ws = Socket<End, VirtualTimer>;
@@ -72,14 +73,10 @@ impl Listener<End> for Queue {
     }
 }
 
-/// A server, what it runs on, and its clock.
+/// A server, and the listener of its clients.
 struct World {
-    running: Option<Task<()>>,
-    clock: VirtualClock,
-    executor: Arc<Executor<'static>>,
+    base: TestServer<End>,
     queue: Queue,
-    acceptor: Acceptor<End, VirtualTimer>,
-    server: ServerHandle,
 }
 
 /// A client that is moved by hand.
@@ -91,13 +88,6 @@ struct Client {
 
 fn echoing() -> World {
     World::new(echo)
-}
-
-async fn echo(mut ws: Ws) -> Result<()> {
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
-    }
-    Ok(())
 }
 
 /// Echoes by the halves of a socket, or by the WebSocket that is taken out of it.
@@ -116,8 +106,12 @@ async fn echo_apart(ws: Ws, split: bool) -> Result<()> {
     Ok(())
 }
 
-fn seconds(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
+impl Deref for World {
+    type Target = TestServer<End>;
+
+    fn deref(&self) -> &TestServer<End> {
+        &self.base
+    }
 }
 
 impl World {
@@ -137,45 +131,11 @@ impl World {
         F: Future<Output = R> + Send + 'static,
         R: Outcome + 'static,
     {
-        let clock = VirtualClock::new();
-        let executor = Arc::new(Executor::new());
         let queue = Queue::default();
-        let spawn = {
-            let executor = executor.clone();
-            move |task| executor.spawn(task).detach()
-        };
-        let timers = clock.clone();
-        let serve = Serve::new(handler, move || timers.timer(), spawn)
-            .listen(Listen::on(queue.clone()))
-            .origins(Origins::SameHost);
-        let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
-        let (handle, acceptor) = (server.handle(), server.acceptor());
-        let running = Some(executor.spawn(server.run()));
-        let world = Self {
-            running,
-            clock,
-            executor,
-            queue,
-            acceptor,
-            server: handle,
-        };
-        world.settle();
-        world
-    }
-
-    /// Runs until nothing can go on.
-    #[track_caller]
-    fn settle(&self) {
-        let mut ticks = 0;
-        while self.executor.try_tick() {
-            ticks += 1;
-            assert!(ticks < 100_000, "the server spins");
-        }
-    }
-
-    fn advance(&self, by: f64) {
-        self.clock.advance(seconds(by));
-        self.settle();
+        let listen = Listen::on(queue.clone());
+        let set = |serve: Building| set(serve.listen(listen));
+        let base = TestServer::start(handler, Origins::SameHost, set);
+        Self { base, queue }
     }
 
     /// Connects without a request.
@@ -217,12 +177,6 @@ impl World {
         let head = client.take_head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         client
-    }
-
-    fn has_stopped(&self) -> bool {
-        let mut stopped = Box::pin(self.server.stopped());
-        let mut cx = Context::from_waker(Waker::noop());
-        stopped.as_mut().poll(&mut cx).is_ready()
     }
 
     /// The one connection that is open.
@@ -945,7 +899,7 @@ fn a_second_shutdown_changes_nothing() {
 fn a_server_that_is_no_longer_run_ends_at_once() {
     let mut world = echoing();
     let (mut client, mut knocking) = (world.open(), world.knock());
-    drop(world.running.take());
+    drop(world.base.running.take());
     world.settle();
     assert!(client.is_dropped() && knocking.is_dropped());
     assert!(world.has_stopped());
@@ -956,7 +910,7 @@ fn a_server_that_is_no_longer_run_ends_at_once() {
 #[test]
 fn a_server_that_is_never_run_has_stopped_when_it_is_dropped() {
     let clock = VirtualClock::new();
-    let serve = Serve::new(echo, move || clock.timer(), |_| {}).origins(Origins::Any);
+    let serve = Building::new(echo, move || clock.timer(), |_| {}).origins(Origins::Any);
     let server = futures_lite::future::block_on(serve.bind()).unwrap();
     let handle = server.handle();
     drop(server);

@@ -5,18 +5,17 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use async_executor::Executor;
-use sansock::clock::{VirtualClock, VirtualTimer};
+use sansock::clock::VirtualTimer;
 use sansock::runtime::{BoxFuture, Threads};
-use sansock::serve::{
-    Accepted, Acceptor, Listen, Listener, Origins, Peer, Serve, ServerHandle, Socket,
-};
+use sansock::serve::{Accepted, Listen, Listener, Origins, Peer, Serve, Socket};
 use sansock::{Error, Result};
 use sansock_core::handshake::StatusCode;
+use sansock_tests::driver::server::{TestServer, echo};
 use sansock_tests::driver::{End, Watch, pipe};
 
 type Building = Serve<End, VirtualTimer>;
@@ -46,26 +45,15 @@ impl Listener<End> for Queue {
     }
 }
 
-/// A server, what it runs on, and its clock.
+/// A server, and the listener of its clients.
 struct World {
-    clock: VirtualClock,
-    executor: Arc<Executor<'static>>,
+    base: TestServer<End>,
     queue: Queue,
-    acceptor: Acceptor<End, VirtualTimer>,
-    server: ServerHandle,
-    events: Arc<Mutex<Vec<String>>>,
 }
 
 struct Client {
     end: End,
     server: Watch,
-}
-
-async fn echo(mut ws: Socket<End, VirtualTimer>) -> Result<()> {
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
-    }
-    Ok(())
 }
 
 fn peer(address: &str) -> Peer {
@@ -83,6 +71,14 @@ fn request(headers: &[(&str, &str)]) -> String {
     head + "\r\n"
 }
 
+impl Deref for World {
+    type Target = TestServer<End>;
+
+    fn deref(&self) -> &TestServer<End> {
+        &self.base
+    }
+}
+
 impl World {
     /// A server that listens at an address, with these settings under [`Origins::SameHost`].
     fn new(address: &str, set: impl FnOnce(Building) -> Building) -> Self {
@@ -98,49 +94,19 @@ impl World {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let clock = VirtualClock::new();
-        let executor = Arc::new(Executor::new());
         let queue = Queue {
             address: address.parse().ok(),
             waiting: Arc::default(),
             waker: Arc::default(),
         };
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let spawn = {
-            let executor = executor.clone();
-            move |task| executor.spawn(task).detach()
-        };
-        let (timers, reported) = (clock.clone(), events.clone());
-        let serve = Serve::new(handler, move || timers.timer(), spawn)
-            .listen(Listen::on(queue.clone()))
-            .origins(origins)
-            .on_event(move |event| reported.lock().unwrap().push(event.to_string()));
-        let server = futures_lite::future::block_on(set(serve).bind()).unwrap();
-        let world = Self {
-            clock,
-            executor: executor.clone(),
-            queue,
-            acceptor: server.acceptor(),
-            server: server.handle(),
-            events,
-        };
-        executor.spawn(server.run()).detach();
-        world.settle();
-        world
+        let listen = Listen::on(queue.clone());
+        let set = |serve: Building| set(serve.listen(listen));
+        let base = TestServer::start(handler, origins, set);
+        Self { base, queue }
     }
 
     fn with_origins(address: &str, origins: Origins) -> Self {
         Self::with(address, origins, echo, |serve| serve)
-    }
-
-    /// Runs until nothing can go on.
-    #[track_caller]
-    fn settle(&self) {
-        let mut ticks = 0;
-        while self.executor.try_tick() {
-            ticks += 1;
-            assert!(ticks < 100_000, "the server spins");
-        }
     }
 
     /// Connects from an address and sends these bytes.
@@ -166,10 +132,6 @@ impl World {
     #[track_caller]
     fn status(&self, from: Peer, headers: &[(&str, &str)]) -> u16 {
         self.ask(from, request(headers)).status()
-    }
-
-    fn take_events(&self) -> Vec<String> {
-        std::mem::take(&mut self.events.lock().unwrap())
     }
 }
 

@@ -9,6 +9,7 @@ mod meter;
 mod pipe;
 mod reactor;
 mod scripted;
+pub mod server;
 
 use std::sync::Arc;
 
