@@ -142,7 +142,7 @@ where
 
     async fn serve_one(&self, mut registration: Registration, accepted: Accepted<S, M>) {
         let handle = registration.handle().clone();
-        // On the heap, as it is soon over, while the connection may last for days.
+        // Boxed, so that its memory is freed when the connection opens.
         let opening = Box::pin(self.open_in_time(
             &handle,
             self.open_deadline(),
@@ -221,6 +221,37 @@ where
 
     /// The opening handshake, of the transport as well.
     async fn open(&self, registration: &Registration, accepted: Accepted<S, M>) -> Opens<S, T, M> {
+        let (mut pending, request) = self.receive(registration, accepted).await?;
+        let connection = pending.connection_mut();
+        let forwarded = self.read_forwarded(registration, &request);
+        if forwarded.is_some() {
+            // Only a proxy sends these headers: scripts of a page cannot. So the request does not come from a page on
+            // this machine, even if it arrives at a loopback address.
+            connection.set_options(self.options.clone());
+            trace::peer(connection.io(), || Some(registration.handle().peer()));
+        }
+        let accept = |request: &Request| {
+            let response = connection.accept(request);
+            let error = connection.handshake_error().cloned();
+            (response, error.map_or(Ok(()), Err))
+        };
+        let host = forwarded.and_then(|forwarded| forwarded.host);
+        match self.decide(registration, request, host, accept).await {
+            Ok(approval) => Ok(Opened {
+                socket: pending.answer(&approval.response).await?,
+                request: approval.request,
+                chosen: approval.chosen,
+            }),
+            Err(denial) => Err(NotOpened::refused(pending, denial)),
+        }
+    }
+
+    /// Opens the transport, and receives a request for which there is a place.
+    async fn receive(
+        &self,
+        registration: &Registration,
+        accepted: Accepted<S, M>,
+    ) -> Result<(Pending<S, T>, Request), NotOpened<S, T>> {
         let handle = registration.handle();
         let leaving = async {
             commanded(handle, Command::Leave).await;
@@ -253,31 +284,9 @@ where
             let denial = Denial::no_room(Refused::Draining(drain));
             return Err(NotOpened::refused(pending, denial));
         }
-        let request = match pending.take_request() {
-            Err(_) if pending.has_received_nothing() => return Err(NotOpened::Silent),
-            request => request?,
-        };
-        let connection = pending.connection_mut();
-        let forwarded = self.read_forwarded(registration, &request);
-        if forwarded.is_some() {
-            // Only a proxy sends these headers: scripts of a page cannot. So the request does not come from a page on
-            // this machine, even if it arrives at a loopback address.
-            connection.set_options(self.options.clone());
-            trace::peer(connection.io(), || Some(handle.peer()));
-        }
-        let accept = |request: &Request| {
-            let response = connection.accept(request);
-            let error = connection.handshake_error().cloned();
-            (response, error.map_or(Ok(()), Err))
-        };
-        let host = forwarded.and_then(|forwarded| forwarded.host);
-        match self.decide(registration, request, host, accept).await {
-            Ok(approval) => Ok(Opened {
-                socket: pending.answer(&approval.response).await?,
-                request: approval.request,
-                chosen: approval.chosen,
-            }),
-            Err(denial) => Err(NotOpened::refused(pending, denial)),
+        match pending.take_request() {
+            Err(_) if pending.has_received_nothing() => Err(NotOpened::Silent),
+            request => Ok((pending, request?)),
         }
     }
 

@@ -32,7 +32,7 @@ where
     /// the operation that uses the WebSocket next.
     pub async fn send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<()> {
         // What `capacity` and `flush` do, written out: two futures inside this one cost a sixth of a small message.
-        if !self.has_capacity() {
+        if !self.inner.driver.has_capacity() {
             poll_fn(|cx| self.poll_capacity(cx)).await?;
         }
         self.queue(|connection| connection.send(message))?;
@@ -159,21 +159,16 @@ where
     /// Waits until the queue has room for a message.
     #[inline]
     pub(super) async fn capacity(&mut self) -> Result<()> {
-        match self.has_capacity() {
+        match self.inner.driver.has_capacity() {
             true => Ok(()),
             false => poll_fn(|cx| self.poll_capacity(cx)).await,
         }
     }
 
-    #[inline]
-    fn has_capacity(&mut self) -> bool {
-        self.inner.driver.has_capacity()
-    }
-
     /// Waits until the queue has room for a message.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.has_capacity() {
+        match self.inner.driver.has_capacity() {
             true => Poll::Ready(Ok(())),
             false => self.poll_capacity(cx),
         }
