@@ -1,5 +1,5 @@
-//! A server as it is deployed: with limits for each client, behind reverse proxies or not, with certificates that
-//! are replaced without a restart, a health check, and a drain when it is told to stop.
+//! A server for production, behind reverse proxies or not: limits for each client, certificates that are replaced
+//! without a restart, a health check, and a drain before it stops.
 //!
 //! ```text
 //! cargo run --example deployed -- [OPTIONS] ADDR

@@ -308,7 +308,7 @@ async fn open_http2(
     http: &mut SendRequest<Full<Bytes>>,
     uri: &Uri,
 ) -> Outcome<WebSocket<Stream, Timer>> {
-    // The peer's end of a stream is not waited for, as on a connection of its own.
+    // The client does not wait for the server's end of the stream, as it would on a separate connection.
     let config = CONFIG.clone().multiplexed(true);
     let options = ClientOptions::new();
     let asked = ClientHandshake::extended_connect(uri, HttpVersion::Http2, &options, &config)?;

@@ -44,7 +44,7 @@ static EXECUTOR: Executor<'static> = Executor::new();
 /// Nothing here takes as long; it is a bound, not a measure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a test on a thread of its own; its tasks run on whichever thread has time.
+/// Runs a test. The threads of all tests run the tasks of one executor.
 #[track_caller]
 fn run(test: impl Future<Output = ()>) {
     let over = async {
@@ -96,11 +96,11 @@ impl Server {
                 let http = http2_server(Spawner(&EXECUTOR), streams);
                 let serving = async move {
                     let mut http = pin!(http.serve_connection(HyperIo::new(stream), service));
-                    let told = async {
+                    let stopping = async {
                         let _ = gone.recv().await;
                         None
                     };
-                    if or(async { Some(http.as_mut().await) }, told)
+                    if or(async { Some(http.as_mut().await) }, stopping)
                         .await
                         .is_none()
                     {
@@ -438,12 +438,12 @@ fn after_goaway_open_websockets_go_on_until_each_is_closed() {
         let closing = Arc::new(Mutex::new(Vec::<Sender<()>>::new()));
         let handles = closing.clone();
         let server = Server::start(STREAMS, move |mut ws: Socket| {
-            let (sender, told) = async_channel::bounded(1);
+            let (sender, close) = async_channel::bounded(1);
             handles.lock().unwrap().push(sender);
             async move {
                 loop {
                     let message = or(async { ws.recv().await.ok().flatten() }, async {
-                        let _ = told.recv().await;
+                        let _ = close.recv().await;
                         None
                     });
                     let Some(message) = message.await else { break };

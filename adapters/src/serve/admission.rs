@@ -160,7 +160,7 @@ where
                         .map_err(|error| upgrade_failed(error.into()))?;
                     open(&shared, &registration, approval, stream).map(Some)
                 };
-                // On the heap, as it is soon over, while the connection may last for days.
+                // Boxed, so that its memory is freed when the connection opens.
                 let opening = Box::pin(shared.open_in_time(&handle, deadline, opening));
                 let opening = opening.await;
                 if let Some(opened) = shared.opened(&mut registration, opening) {

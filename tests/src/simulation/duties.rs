@@ -24,7 +24,7 @@ use super::world::World;
 
 /// D1: how old a ping may get while an application sends now and then.
 const SENDING: Duration = Duration::from_millis(50);
-/// D1: a call that has moved so many bytes may leave what has arrived beyond them to a later one.
+/// D1: a call that has moved this many bytes may leave the rest for a later one.
 const MOST_READ: usize = 64 << 10;
 /// D3: calls of the transport, bytes and results between two yields, of one operation that waits in
 /// between.
