@@ -2,7 +2,8 @@
 
 import { parseArgs } from "node:util";
 
-import { numbers, ping, runClient } from "./page_client.mjs";
+import { numbers } from "./numbers.mjs";
+import { ping, runClient } from "./page_client.mjs";
 
 const SUBPROTOCOL = "interop.two";
 

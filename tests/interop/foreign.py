@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 from peers import TARGET, install_debian
+from python_scenarios import deflate_options
 
 HERE = Path(__file__).resolve().parent
 FOLDER = TARGET / "interop"
@@ -98,11 +99,7 @@ def window(params, bits):
 
 
 def parsed(params):
-    """`a; b=9` as a table: {"a": True, "b": 9}."""
-    if params is None:
-        return None
-    pairs = (param.strip().partition("=") for param in params.split(";") if param.strip())
-    return {name: int(value) if value else True for name, _, value in pairs}
+    return None if params is None else deflate_options(params)
 
 
 # What sides have in common

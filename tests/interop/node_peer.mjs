@@ -6,6 +6,8 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 
+import { numbers } from "./numbers.mjs";
+
 // Found through NODE_PATH, which only require() looks at.
 const { WebSocket, WebSocketServer } = createRequire(import.meta.url)("ws");
 
@@ -62,17 +64,6 @@ const handlers = {
     ws.on("message", (data, binary) => sendCut(ws, below, data, binary));
   },
 };
-
-// Numbers that look random: a generator with the seed's state, of those below a limit.
-function numbers(seed) {
-  let state = seed | 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
-}
 
 // The message whole, compressed or not, or in fragments, of which some may be empty.
 function sendCut(ws, below, data, binary) {

@@ -62,6 +62,9 @@ class Connection:
     # Only if the library can send fragments.
     send_fragment = None  # async (data, first, last, text)
 
+    # Only if the library shows the fragments of a message.
+    recv_fragments = None  # async () -> pieces
+
     async def send_fragments(self, pieces, text):
         for at, piece in enumerate(pieces):
             await self.send_fragment(piece, at == 0, at == len(pieces) - 1, text)
@@ -276,7 +279,15 @@ async def fragments(connection):
 
 
 async def fragments_back(connection):
-    await exchange(connection, "Fragmente: ä寿🍣" * 20, random.randbytes(100_000))
+    for sent in ("Fragmente: ä寿🍣" * 20, random.randbytes(100_000)):
+        if connection.recv_fragments is None:
+            await exchange(connection, sent)
+            continue
+        await connection.send(sent)
+        pieces = await connection.recv_fragments()
+        check(len(pieces) >= 3, f"came back in {len(pieces)} fragments, not in three or more")
+        check(b"" in pieces[:-1], "none of the fragments was empty")
+        same(b"".join(pieces), encoded(sent))
 
 
 async def burst(connection):
